@@ -1,0 +1,121 @@
+
+/*
+ * The cache contract: what the loader has written to Redis, the commands that
+ * ask for it and the replies that hold it.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_CACHE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_CACHE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_billing_json.h"
+#include "ngx_http_billing_redis.h"
+
+
+/* a score of a sorted set is exact up to here */
+
+#define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
+
+
+typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
+
+
+/* fields that are absent have no data */
+
+typedef struct {
+    int64_t       id;
+    ngx_str_t     external_id;
+    ngx_str_t     start_at;
+    ngx_str_t     status;
+    ngx_str_t     name;
+    ngx_str_t     group_type;
+    ngx_str_t     streams;
+    ngx_str_t     preview;
+} ngx_http_billing_camera_t;
+
+
+typedef ngx_int_t (*ngx_http_billing_lookup_pt)(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+
+
+struct ngx_http_billing_lookup_s {
+    ngx_str_t                   key;
+    ngx_pool_t                 *pool;
+    ngx_http_billing_lookup_pt  read;
+
+    /* whether the key, or the member in it, exists */
+    ngx_uint_t                  found;
+
+    /* why the reply breaks the contract; with Redis' words, if it has any */
+    const char                 *error;
+    ngx_str_t                   reply;
+
+    /* in: of a camera, or of a login's member; out: of an external id */
+    int64_t                     id;
+
+    /* out: of a token, the client's name */
+    ngx_str_t                   text;
+
+    ngx_http_billing_camera_t   camera;
+
+    /* out: of a login's cameras, ascending; int64_t */
+    ngx_array_t                 ids;
+};
+
+
+typedef struct {
+    ngx_str_t                           prefix;
+    ngx_pool_t                         *pool;
+    ngx_log_t                          *log;
+    ngx_array_t                         lookups;
+    ngx_http_billing_redis_pipeline_t   pipeline;
+
+    /* the caller's to set: called once, as it is for a pipeline */
+    ngx_http_billing_redis_done_pt      done;
+    void                               *data;
+} ngx_http_billing_cache_t;
+
+
+/* Begins to gather lookups, about n of them; their memory is the pool's. */
+ngx_int_t ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
+    ngx_pool_t *pool, ngx_str_t *prefix, ngx_uint_t n);
+
+/* These add a lookup: they stand in cache->lookups in the order of adding. */
+
+ngx_int_t ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache,
+    ngx_str_t *token);
+ngx_int_t ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
+    ngx_str_t *external_id);
+ngx_int_t ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache,
+    int64_t id);
+
+/* whether the login has the camera */
+ngx_int_t ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
+    ngx_str_t *login, int64_t id);
+
+/* the first n cameras of the login whose ids are greater than after */
+ngx_int_t ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache,
+    ngx_str_t *login, int64_t after, ngx_uint_t n);
+
+ngx_int_t ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache);
+
+/*
+ * Asks Redis, and calls cache->done when all lookups were answered.  A reply
+ * that breaks the contract makes that NGX_ERROR, and is logged.
+ */
+void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_log_t *log);
+
+/* Forgets what was asked, if anything: cache->done is not called. */
+void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);
+
+/* Writes a camera as JSON. */
+void ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
+    ngx_http_billing_json_t *json);
+
+
+#endif /* _NGX_HTTP_BILLING_CACHE_H_INCLUDED_ */

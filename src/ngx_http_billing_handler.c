@@ -1,0 +1,626 @@
+
+#include "ngx_http_billing_handler.h"
+
+
+static void ngx_http_billing_cleanup(void *data);
+static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
+    ngx_str_t *token);
+static void ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_body_handler(ngx_http_request_t *r);
+static void ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_answered(void *data, ngx_int_t rc);
+static void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
+static void ngx_http_billing_sort_ids(ngx_array_t *ids);
+static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
+    const void *two);
+static ngx_uint_t ngx_http_billing_has_id(ngx_array_t *ids, int64_t id);
+
+
+static ngx_str_t  ngx_http_billing_bad_gateway =
+    ngx_string("The camera cache gave no valid answer.");
+static ngx_str_t  ngx_http_billing_unavailable =
+    ngx_string("The camera cache is not available.");
+static ngx_str_t  ngx_http_billing_never_loaded =
+    ngx_string("The camera cache has not been loaded yet.");
+static ngx_str_t  ngx_http_billing_gateway_timeout =
+    ngx_string("The camera cache did not answer in time.");
+
+static ngx_str_t  ngx_http_billing_methods = ngx_string("GET, HEAD");
+static ngx_str_t  ngx_http_billing_methods_post = ngx_string("GET, HEAD, POST");
+
+
+ngx_int_t
+ngx_http_billing_handler(ngx_http_request_t *r)
+{
+    ngx_uint_t                    allowed;
+    ngx_http_cleanup_t           *cln;
+    ngx_http_billing_ctx_t       *ctx;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_billing_ctx_t));
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->request = r;
+    ctx->left = blcf->redis_timeout;
+
+    if (ngx_http_billing_json_init(&ctx->json, r->pool,
+                                   (ngx_buf_tag_t) &ngx_http_billing_module)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_billing_cleanup;
+    cln->data = ctx;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_billing_module);
+
+    r->main->count++;
+
+    allowed = NGX_HTTP_GET|NGX_HTTP_HEAD;
+
+    if (blcf->allow_post) {
+        allowed |= NGX_HTTP_POST;
+    }
+
+    if (!(r->method & allowed)) {
+        ngx_http_billing_send_not_allowed(ctx, blcf->allow_post
+                                               ? &ngx_http_billing_methods_post
+                                               : &ngx_http_billing_methods);
+
+    } else if (blcf->token_required) {
+        ngx_http_billing_authenticate(ctx);
+
+    } else {
+        ngx_http_billing_read_body(ctx);
+    }
+
+    return NGX_DONE;
+}
+
+
+/* the request ends, or its client is gone */
+
+static void
+ngx_http_billing_cleanup(void *data)
+{
+    ngx_http_billing_ctx_t *ctx = data;
+
+    ngx_http_billing_cache_cancel(&ctx->cache);
+
+    if (ctx->pool) {
+        ngx_destroy_pool(ctx->pool);
+        ctx->pool = NULL;
+    }
+}
+
+
+static void
+ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     token;
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+
+    rc = ngx_http_billing_token(r, &token);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_billing_send_unauthorized(ctx, 0);
+        return;
+    }
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (rc != NGX_OK
+        || ngx_http_billing_cache_init(&ctx->cache, r->pool,
+                                       &blcf->redis_prefix, 1)
+           != NGX_OK
+        || ngx_http_billing_cache_token(&ctx->cache, &token) != NGX_OK)
+    {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_http_billing_ask(ctx, ngx_http_billing_authenticated);
+}
+
+
+/* NGX_DECLINED: no token was sent */
+
+static ngx_int_t
+ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
+{
+    u_char                       *p, *last;
+    ngx_table_elt_t              *authorization;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (blcf->token) {
+        if (ngx_http_complex_value(r, blcf->token, token) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return token->len ? NGX_OK : NGX_DECLINED;
+    }
+
+    authorization = r->headers_in.authorization;
+
+    if (authorization == NULL
+        || authorization->value.len < sizeof("Bearer ") - 1
+        || ngx_strncasecmp(authorization->value.data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1)
+           != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = authorization->value.data + sizeof("Bearer ") - 1;
+    last = authorization->value.data + authorization->value.len;
+
+    while (p < last && *p == ' ') {
+        p++;
+    }
+
+    while (p < last && last[-1] == ' ') {
+        last--;
+    }
+
+    token->data = p;
+    token->len = last - p;
+
+    return token->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+
+    if (!lookup->found) {
+        ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                      "client sent an invalid billing token");
+
+        ngx_http_billing_send_unauthorized(ctx, 1);
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
+                   "billing client \"%V\"", &lookup->text);
+
+    ngx_http_billing_read_body(ctx);
+}
+
+
+static void
+ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_billing_body_handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_http_finalize_request(r, rc);
+        return;
+    }
+
+    /* reading the body has taken a reference to the request, for its handler */
+
+    ngx_http_finalize_request(r, NGX_DONE);
+}
+
+
+static void
+ngx_http_billing_body_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                     rc;
+    ngx_http_billing_ctx_t       *ctx;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    rc = ngx_http_billing_params(r, &ctx->params, blcf->max_ids);
+
+    if (rc == NGX_OK) {
+        ngx_http_billing_resolve(ctx);
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_billing_send_unprocessable(ctx);
+        return;
+    }
+
+    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+/* from the selectors to the ids of cameras that may be in the answer */
+
+static void
+ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_str_t                    *uuid;
+    ngx_uint_t                    i;
+    ngx_http_request_t           *r;
+    ngx_http_billing_params_t    *params;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    params = &ctx->params;
+
+    if (!params->has_uuids) {
+
+        if (!params->has_ids) {
+            ngx_http_billing_list(ctx);
+            return;
+        }
+
+        ctx->ids = params->ids;
+        ngx_http_billing_fetch(ctx);
+        return;
+    }
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
+                                    params->uuids.nelts)
+        != NGX_OK)
+    {
+        goto failed;
+    }
+
+    uuid = params->uuids.elts;
+
+    for (i = 0; i < params->uuids.nelts; i++) {
+        if (ngx_http_billing_cache_external(&ctx->cache, &uuid[i]) != NGX_OK) {
+            goto failed;
+        }
+    }
+
+    ngx_http_billing_ask(ctx, ngx_http_billing_resolved);
+    return;
+
+failed:
+
+    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+static void
+ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
+{
+    int64_t                    *id;
+    ngx_uint_t                  i;
+    ngx_http_request_t         *r;
+    ngx_http_billing_lookup_t  *lookup;
+
+    r = ctx->request;
+
+    if (ngx_array_init(&ctx->ids, r->pool, ctx->cache.lookups.nelts,
+                       sizeof(int64_t))
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    lookup = ctx->cache.lookups.elts;
+
+    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+
+        if (!lookup[i].found
+            || (ctx->params.has_ids
+                && !ngx_http_billing_has_id(&ctx->params.ids, lookup[i].id)))
+        {
+            continue;
+        }
+
+        id = ngx_array_push(&ctx->ids);
+        if (id == NULL) {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        *id = lookup[i].id;
+    }
+
+    ngx_http_billing_fetch(ctx);
+}
+
+
+static void
+ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx)
+{
+    int64_t                      *id;
+    ngx_uint_t                    i;
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    if (ctx->ids.nelts == 0) {
+        ngx_http_billing_nothing(ctx);
+        return;
+    }
+
+    ngx_http_billing_sort_ids(&ctx->ids);
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
+                                    ctx->ids.nelts
+                                    * (1 + ctx->params.has_login))
+        != NGX_OK)
+    {
+        goto failed;
+    }
+
+    id = ctx->ids.elts;
+
+    for (i = 0; i < ctx->ids.nelts; i++) {
+
+        if (ctx->params.has_login
+            && ngx_http_billing_cache_member(&ctx->cache, &ctx->params.login,
+                                             id[i])
+               != NGX_OK)
+        {
+            goto failed;
+        }
+
+        if (ngx_http_billing_cache_camera(&ctx->cache, id[i]) != NGX_OK) {
+            goto failed;
+        }
+    }
+
+    ngx_http_billing_ask(ctx, ngx_http_billing_fetched);
+    return;
+
+failed:
+
+    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+static void
+ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_uint_t                  i, found;
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+
+    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+
+        found = lookup[i].found;
+
+        if (ctx->params.has_login) {
+            found = (found && lookup[++i].found);
+        }
+
+        if (!found) {
+            continue;
+        }
+
+        if (ctx->cameras++ == 0) {
+            yajl_gen_array_open(ctx->json.gen);
+        }
+
+        ngx_http_billing_camera_json(&lookup[i].camera, &ctx->json);
+    }
+
+    if (ctx->cameras == 0) {
+        ngx_http_billing_nothing(ctx);
+        return;
+    }
+
+    yajl_gen_array_close(ctx->json.gen);
+
+    ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+}
+
+
+void
+ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
+                                    1)
+        != NGX_OK
+        || ngx_http_billing_cache_synced_at(&ctx->cache) != NGX_OK)
+    {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_http_billing_ask(ctx, ngx_http_billing_nothing_synced);
+}
+
+
+static void
+ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+
+    if (!lookup->found) {
+        ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                      "redis key \"%V\" does not exist: the cache has never "
+                      "been loaded", &lookup->key);
+
+        ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                    &ngx_http_billing_never_loaded);
+        return;
+    }
+
+    yajl_gen_null(ctx->json.gen);
+
+    ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+}
+
+
+void
+ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_next_pt next)
+{
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    ctx->next = next;
+    ctx->asked = ngx_current_msec;
+
+    ctx->cache.done = ngx_http_billing_answered;
+    ctx->cache.data = ctx;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis,
+                               ngx_max(ctx->left, 1), r->connection->log);
+}
+
+
+static void
+ngx_http_billing_answered(void *data, ngx_int_t rc)
+{
+    ngx_connection_t        *c;
+    ngx_http_request_t      *r;
+    ngx_http_billing_ctx_t  *ctx;
+
+    ctx = data;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ctx->left -= (ngx_msec_int_t) (ngx_current_msec - ctx->asked);
+
+    if (rc == NGX_OK) {
+        ctx->next(ctx);
+
+    } else {
+        ngx_http_billing_failed(ctx, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (ctx->header_sent) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "list broken off after %ui cameras", ctx->cameras);
+
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    switch (rc) {
+
+    case NGX_DECLINED:
+        ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                    &ngx_http_billing_unavailable);
+        return;
+
+    case NGX_AGAIN:
+        ngx_http_billing_send_error(ctx, NGX_HTTP_GATEWAY_TIME_OUT,
+                                    &ngx_http_billing_gateway_timeout);
+        return;
+
+    default: /* NGX_ERROR */
+        ngx_http_billing_send_error(ctx, NGX_HTTP_BAD_GATEWAY,
+                                    &ngx_http_billing_bad_gateway);
+        return;
+    }
+}
+
+
+/* ascending, each id once */
+
+static void
+ngx_http_billing_sort_ids(ngx_array_t *ids)
+{
+    int64_t     *id;
+    ngx_uint_t   i, n;
+
+    id = ids->elts;
+
+    ngx_qsort(id, (size_t) ids->nelts, sizeof(int64_t),
+              ngx_http_billing_cmp_ids);
+
+    for (i = 1, n = 1; i < ids->nelts; i++) {
+        if (id[i] != id[n - 1]) {
+            id[n++] = id[i];
+        }
+    }
+
+    ids->nelts = n;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_billing_cmp_ids(const void *one, const void *two)
+{
+    const int64_t  *first, *second;
+
+    first = one;
+    second = two;
+
+    return (*first > *second) - (*first < *second);
+}
+
+
+static ngx_uint_t
+ngx_http_billing_has_id(ngx_array_t *ids, int64_t id)
+{
+    int64_t     *elts;
+    ngx_uint_t   i;
+
+    elts = ids->elts;
+
+    for (i = 0; i < ids->nelts; i++) {
+        if (elts[i] == id) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,91 @@
+
+/*
+ * A request on its way from token to answer.  Private to the files of the
+ * handler: the way itself, lists that stream, and what is sent.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_HANDLER_H_INCLUDED_
+#define _NGX_HTTP_BILLING_HANDLER_H_INCLUDED_
+
+
+#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_params.h"
+#include "ngx_http_billing_cache.h"
+#include "ngx_http_billing_json.h"
+
+
+typedef struct ngx_http_billing_ctx_s  ngx_http_billing_ctx_t;
+
+
+typedef void (*ngx_http_billing_next_pt)(ngx_http_billing_ctx_t *ctx);
+
+
+struct ngx_http_billing_ctx_s {
+    ngx_http_request_t            *request;
+
+    ngx_http_billing_params_t      params;
+
+    /* the lookups under way, and who goes on when they are answered */
+    ngx_http_billing_cache_t       cache;
+    ngx_http_billing_next_pt       next;
+
+    /* what is left of the time to wait for Redis, and since when it runs */
+    ngx_msec_int_t                 left;
+    ngx_msec_t                     asked;
+
+    /* int64_t: the cameras that may be in the answer */
+    ngx_array_t                    ids;
+
+    ngx_http_billing_json_t        json;
+
+    /* cameras in the answer so far */
+    ngx_uint_t                     cameras;
+
+    /* of a list that streams: the memory of the batch, and what is unsent */
+    ngx_pool_t                    *pool;
+    ngx_chain_t                   *busy;
+
+    /* a batch has come, but the one before is not sent yet */
+    unsigned                       ready:1;
+
+    unsigned                       header_sent:1;
+};
+
+
+/*
+ * Asks Redis for the lookups gathered in ctx->cache, and goes on with next,
+ * or ends the request with the status for what failed.
+ */
+void ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_next_pt next);
+
+/* Nothing was found: that is "null", if the cache was ever loaded. */
+void ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx);
+
+
+/* Answers with all cameras of a login, batch by batch. */
+void ngx_http_billing_list(ngx_http_billing_ctx_t *ctx);
+
+
+/*
+ * Sends the header; a length of -1 is unknown.  Returns as
+ * ngx_http_send_header() does.
+ */
+ngx_int_t ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t status, off_t length);
+
+/* These send a whole answer and finalize the request. */
+
+void ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t status);
+void ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *message);
+void ngx_http_billing_send_unauthorized(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t sent);
+void ngx_http_billing_send_not_allowed(ngx_http_billing_ctx_t *ctx,
+    ngx_str_t *methods);
+void ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_BILLING_HANDLER_H_INCLUDED_ */

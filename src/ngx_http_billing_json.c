@@ -1,0 +1,332 @@
+
+#include "ngx_http_billing_json.h"
+
+
+#define NGX_HTTP_BILLING_JSON_BUFFER  4096
+
+
+static void ngx_http_billing_json_alloc_init(
+    ngx_http_billing_json_alloc_t *alloc, ngx_pool_t *pool);
+static void *ngx_http_billing_json_malloc(void *ctx, size_t size);
+static void *ngx_http_billing_json_realloc(void *ctx, void *p, size_t size);
+static void ngx_http_billing_json_free(void *ctx, void *p);
+static void ngx_http_billing_json_print(void *ctx, const char *str,
+    size_t len);
+static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
+
+
+/* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
+
+ngx_int_t
+ngx_http_billing_json_utf8_length(ngx_str_t *text)
+{
+    u_char     *p, *last, ch, min, max;
+    ngx_int_t   n;
+    ngx_uint_t  rest;
+
+    p = text->data;
+    last = p + text->len;
+
+    for (n = 0; p < last; n++) {
+
+        ch = *p++;
+
+        if (ch < 0x80) {
+            continue;
+        }
+
+        if (ch < 0xc2 || ch > 0xf4) {
+            return NGX_ERROR;
+        }
+
+        rest = (ch >= 0xf0) ? 3 : (ch >= 0xe0) ? 2 : 1;
+
+        if ((size_t) (last - p) < rest) {
+            return NGX_ERROR;
+        }
+
+        /* the second byte rules out overlong forms and surrogates */
+
+        min = (ch == 0xe0) ? 0xa0 : (ch == 0xf0) ? 0x90 : 0x80;
+        max = (ch == 0xed) ? 0x9f : (ch == 0xf4) ? 0x8f : 0xbf;
+
+        for ( /* void */ ; rest; rest--) {
+
+            if (*p < min || *p > max) {
+                return NGX_ERROR;
+            }
+
+            p++;
+            min = 0x80;
+            max = 0xbf;
+        }
+    }
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_parser_init(ngx_http_billing_json_parser_t *parser,
+    ngx_pool_t *pool, const yajl_callbacks *callbacks, void *data)
+{
+    ngx_http_billing_json_alloc_init(&parser->alloc, pool);
+
+    parser->offset = 0;
+
+    if (setjmp(parser->alloc.env) != 0) {
+        return NGX_ERROR;
+    }
+
+    parser->handle = yajl_alloc(callbacks, &parser->alloc.funcs, data);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_parse(ngx_http_billing_json_parser_t *parser, u_char *p,
+    size_t len)
+{
+    yajl_status  status;
+
+    if (setjmp(parser->alloc.env) != 0) {
+        return NGX_ERROR;
+    }
+
+    status = p ? yajl_parse(parser->handle, p, len)
+               : yajl_complete_parse(parser->handle);
+
+    if (status != yajl_status_ok) {
+        parser->offset += p ? yajl_get_bytes_consumed(parser->handle) : 0;
+
+        return (status == yajl_status_client_canceled) ? NGX_ABORT
+                                                       : NGX_DECLINED;
+    }
+
+    parser->offset += len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_parse_error(ngx_http_billing_json_parser_t *parser,
+    ngx_str_t *error, off_t *offset)
+{
+    u_char  *p;
+
+    if (setjmp(parser->alloc.env) != 0) {
+        return NGX_ERROR;
+    }
+
+    p = yajl_get_error(parser->handle, 0, NULL, 0);
+
+    error->data = p;
+    error->len = ngx_strlen(p);
+
+    /* it ends in a line feed, and a lexical error in a full stop as well */
+
+    while (error->len
+           && (p[error->len - 1] == LF || p[error->len - 1] == '.'))
+    {
+        error->len--;
+    }
+
+    *offset = parser->offset;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
+    ngx_buf_tag_t tag)
+{
+    ngx_memzero(json, sizeof(ngx_http_billing_json_t));
+
+    ngx_http_billing_json_alloc_init(&json->alloc, pool);
+
+    json->last = &json->out;
+    json->tag = tag;
+
+    if (setjmp(json->alloc.env) != 0) {
+        return NGX_ERROR;
+    }
+
+    /* yajl allocates here only: it keeps its state in the generator */
+
+    json->gen = yajl_gen_alloc(&json->alloc.funcs);
+
+    yajl_gen_config(json->gen, yajl_gen_print_callback,
+                    ngx_http_billing_json_print, json);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
+{
+    if (value->data == NULL) {
+        yajl_gen_null(json->gen);
+        return;
+    }
+
+    yajl_gen_string(json->gen, value->data, value->len);
+}
+
+
+void
+ngx_http_billing_json_literal(ngx_http_billing_json_t *json, const char *value,
+    size_t len)
+{
+    yajl_gen_string(json->gen, (const unsigned char *) value, len);
+}
+
+
+ngx_int_t
+ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
+    off_t *size)
+{
+    if (json->failed) {
+        return NGX_ERROR;
+    }
+
+    *out = json->out;
+    *size = json->size;
+
+    json->out = NULL;
+    json->last = &json->out;
+    json->buf = NULL;
+    json->size = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
+    ngx_pool_t *pool)
+{
+    alloc->pool = pool;
+
+    alloc->funcs.malloc = ngx_http_billing_json_malloc;
+    alloc->funcs.realloc = ngx_http_billing_json_realloc;
+    alloc->funcs.free = ngx_http_billing_json_free;
+    alloc->funcs.ctx = alloc;
+}
+
+
+static void *
+ngx_http_billing_json_malloc(void *ctx, size_t size)
+{
+    ngx_http_billing_json_alloc_t *alloc = ctx;
+
+    size_t  *p;
+
+    /* the size is kept in front, for realloc() */
+
+    p = ngx_palloc(alloc->pool, 2 * sizeof(size_t) + size);
+    if (p == NULL) {
+        longjmp(alloc->env, 1);
+    }
+
+    *p = size;
+
+    return p + 2;
+}
+
+
+static void *
+ngx_http_billing_json_realloc(void *ctx, void *p, size_t size)
+{
+    void    *new;
+    size_t   old;
+
+    new = ngx_http_billing_json_malloc(ctx, size);
+
+    if (p) {
+        old = *((size_t *) p - 2);
+        ngx_memcpy(new, p, ngx_min(old, size));
+        ngx_http_billing_json_free(ctx, p);
+    }
+
+    return new;
+}
+
+
+static void
+ngx_http_billing_json_free(void *ctx, void *p)
+{
+    ngx_http_billing_json_alloc_t *alloc = ctx;
+
+    if (p) {
+        (void) ngx_pfree(alloc->pool, (size_t *) p - 2);
+    }
+}
+
+
+static void
+ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
+{
+    ngx_http_billing_json_t *json = ctx;
+
+    size_t  n;
+
+    while (len) {
+
+        if ((json->buf == NULL || json->buf->last == json->buf->end)
+            && ngx_http_billing_json_next_buf(json) != NGX_OK)
+        {
+            json->failed = 1;
+            return;
+        }
+
+        n = ngx_min(len, (size_t) (json->buf->end - json->buf->last));
+
+        json->buf->last = ngx_cpymem(json->buf->last, str, n);
+        json->size += n;
+
+        str += n;
+        len -= n;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = ngx_chain_get_free_buf(json->alloc.pool, &json->free);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = cl->buf;
+
+    if (b->start == NULL) {
+        b->start = ngx_palloc(json->alloc.pool, NGX_HTTP_BILLING_JSON_BUFFER);
+        if (b->start == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->end = b->start + NGX_HTTP_BILLING_JSON_BUFFER;
+        b->temporary = 1;
+        b->tag = json->tag;
+    }
+
+    b->pos = b->start;
+    b->last = b->start;
+    b->flush = 0;
+    b->last_buf = 0;
+    b->last_in_chain = 0;
+
+    *json->last = cl;
+    json->last = &cl->next;
+    json->buf = b;
+
+    return NGX_OK;
+}

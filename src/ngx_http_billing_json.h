@@ -1,0 +1,107 @@
+
+/*
+ * yajl on nginx' memory: a parser whose memory is a pool's, and a generator
+ * that writes into a chain of buffers.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_JSON_H_INCLUDED_
+#define _NGX_HTTP_BILLING_JSON_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <setjmp.h>
+#include <yajl/yajl_gen.h>
+#include <yajl/yajl_parse.h>
+
+
+/*
+ * yajl does not survive a failed allocation: where the pool has no memory,
+ * yajl is left by longjmp(), and what it has allocated goes with the pool.
+ */
+
+typedef struct {
+    ngx_pool_t           *pool;
+    jmp_buf               env;
+    yajl_alloc_funcs      funcs;
+} ngx_http_billing_json_alloc_t;
+
+
+typedef struct {
+    ngx_http_billing_json_alloc_t  alloc;
+    yajl_handle                    handle;
+
+    /* bytes parsed before the current call */
+    off_t                          offset;
+} ngx_http_billing_json_parser_t;
+
+
+typedef struct {
+    ngx_http_billing_json_alloc_t  alloc;
+    yajl_gen                       gen;
+
+    /* what was written since the chain was last taken, and its size */
+    ngx_chain_t                   *out;
+    ngx_chain_t                  **last;
+    ngx_buf_t                     *buf;
+    off_t                          size;
+
+    /* buffers to write into before new ones are allocated */
+    ngx_chain_t                   *free;
+    ngx_buf_tag_t                  tag;
+
+    unsigned                       failed:1;
+} ngx_http_billing_json_t;
+
+
+/*
+ * The length in characters of a text in UTF-8, or NGX_ERROR if it is not:
+ * see table 3-7 of the Unicode Standard.
+ */
+ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
+
+
+ngx_int_t ngx_http_billing_json_parser_init(
+    ngx_http_billing_json_parser_t *parser, ngx_pool_t *pool,
+    const yajl_callbacks *callbacks, void *data);
+
+/*
+ * Parses what comes next; NULL stands for the end of the text.  Returns
+ * NGX_OK, NGX_DECLINED if the text is wrong, NGX_ABORT if a callback has
+ * cancelled, or NGX_ERROR for want of memory.
+ */
+ngx_int_t ngx_http_billing_json_parse(ngx_http_billing_json_parser_t *parser,
+    u_char *p, size_t len);
+
+/*
+ * After NGX_DECLINED or NGX_ABORT: what is wrong, in the parser's words, and
+ * the number of bytes that were right.
+ */
+ngx_int_t ngx_http_billing_json_parse_error(
+    ngx_http_billing_json_parser_t *parser, ngx_str_t *error, off_t *offset);
+
+
+ngx_int_t ngx_http_billing_json_init(ngx_http_billing_json_t *json,
+    ngx_pool_t *pool, ngx_buf_tag_t tag);
+
+/* These write; whether it went well is asked once, with the chain. */
+
+void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
+    ngx_str_t *value);
+void ngx_http_billing_json_literal(ngx_http_billing_json_t *json,
+    const char *value, size_t len);
+
+#define ngx_http_billing_json_name(json, name)                                \
+    ngx_http_billing_json_literal(json, name, sizeof(name) - 1)
+
+/*
+ * Takes what was written.  The buffers are the pool's; those given back in
+ * json->free are used again.
+ */
+ngx_int_t ngx_http_billing_json_take(ngx_http_billing_json_t *json,
+    ngx_chain_t **out, off_t *size);
+
+
+#endif /* _NGX_HTTP_BILLING_JSON_H_INCLUDED_ */

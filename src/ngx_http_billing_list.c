@@ -1,0 +1,383 @@
+
+#include "ngx_http_billing_handler.h"
+
+
+static ngx_int_t ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
+    ngx_array_t *ids, ngx_http_billing_next_pt next);
+static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
+static ngx_http_billing_lookup_t *ngx_http_billing_list_rest(
+    ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_writer(ngx_http_request_t *r);
+
+
+/*
+ * While one batch is being sent, the next one is fetched; the ids of the one
+ * after come with it.  There is no more of a list in memory.
+ */
+
+void
+ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
+{
+    if (ngx_http_billing_list_ask(ctx, NULL, ngx_http_billing_list_ids)
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(ctx->request,
+                                  NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
+}
+
+
+/* asks for these cameras and, if there may be any, for the ids after them */
+
+static ngx_int_t
+ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
+    ngx_http_billing_next_pt next)
+{
+    int64_t                      *id, after;
+    ngx_uint_t                    i, n;
+    ngx_pool_t                   *pool, *old;
+    ngx_http_request_t           *r;
+    ngx_http_billing_cache_t     *cache;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+    cache = &ctx->cache;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 4, r->connection->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* the ids are in the memory of the batch before */
+
+    old = ctx->pool;
+    ctx->pool = pool;
+
+    n = ids ? ids->nelts : 0;
+    id = ids ? ids->elts : NULL;
+    after = n ? id[n - 1] : 0;
+
+    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 1)
+        != NGX_OK)
+    {
+        goto failed;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_billing_cache_camera(cache, id[i]) != NGX_OK) {
+            goto failed;
+        }
+    }
+
+    if ((n == 0 || n == blcf->batch)
+        && ngx_http_billing_cache_login(cache, &ctx->params.login, after,
+                                        blcf->batch)
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    if (old) {
+        ngx_destroy_pool(old);
+    }
+
+    ngx_http_billing_ask(ctx, next);
+
+    return NGX_OK;
+
+failed:
+
+    if (old) {
+        ngx_destroy_pool(old);
+    }
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+
+    if (!lookup->found) {
+        ngx_http_billing_nothing(ctx);
+        return;
+    }
+
+    if (ngx_http_billing_list_ask(ctx, &lookup->ids,
+                                  ngx_http_billing_list_batch)
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(ctx->request,
+                                  NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
+}
+
+
+static void
+ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
+{
+    if (ctx->busy) {
+        ctx->ready = 1;
+        return;
+    }
+
+    ngx_http_billing_list_send(ctx);
+}
+
+
+/* the lookup of the ids of the next batch, NULL if there is no such batch */
+
+static ngx_http_billing_lookup_t *
+ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+    lookup += ctx->cache.lookups.nelts - 1;
+
+    return lookup->ids.nelts ? lookup : NULL;
+}
+
+
+static void
+ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_uint_t                  i;
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ctx->cache.lookups.elts;
+
+    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+
+        /* neither one whose hash is gone, nor the ids of the next batch */
+
+        if (lookup[i].camera.id == 0 || !lookup[i].found) {
+            continue;
+        }
+
+        if (ctx->cameras++ == 0) {
+            yajl_gen_array_open(ctx->json.gen);
+        }
+
+        ngx_http_billing_camera_json(&lookup[i].camera, &ctx->json);
+    }
+}
+
+
+static void
+ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_int_t                     rc;
+    ngx_http_request_t           *r;
+    ngx_http_billing_lookup_t    *rest;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+
+    ngx_http_billing_list_json(ctx);
+
+    rest = ngx_http_billing_list_rest(ctx);
+
+    if (rest == NULL) {
+        ngx_http_billing_list_end(ctx);
+        return;
+    }
+
+    if (ctx->json.out) {
+        rc = ngx_http_billing_list_output(ctx);
+
+        if (rc != NGX_OK) {
+            ngx_http_finalize_request(r, rc);
+            return;
+        }
+    }
+
+    /* each batch has the whole time */
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+    ctx->left = blcf->redis_timeout;
+
+    if (ngx_http_billing_list_ask(ctx, &rest->ids, ngx_http_billing_list_batch)
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(r, ctx->header_sent
+                                     ? NGX_ERROR
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    if (ctx->busy && ngx_http_billing_list_wait(ctx) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+    }
+}
+
+
+static void
+ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
+{
+    off_t                size;
+    ngx_buf_t           *last;
+    ngx_chain_t         *out;
+    ngx_http_request_t  *r;
+
+    if (ctx->cameras == 0) {
+        ngx_http_billing_nothing(ctx);
+        return;
+    }
+
+    yajl_gen_array_close(ctx->json.gen);
+
+    if (!ctx->header_sent) {
+        ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+        return;
+    }
+
+    r = ctx->request;
+    last = ctx->json.buf;
+
+    if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    last->last_buf = (r == r->main);
+    last->last_in_chain = 1;
+
+    ngx_http_finalize_request(r, ngx_http_output_filter(r, out));
+}
+
+
+/* NGX_OK: the list goes on; anything else is for finalizing the request */
+
+static ngx_int_t
+ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
+{
+    off_t                size;
+    ngx_int_t            rc;
+    ngx_buf_t           *last;
+    ngx_chain_t         *out;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    last = ctx->json.buf;
+
+    if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
+        return ctx->header_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (!ctx->header_sent) {
+        rc = ngx_http_billing_send_header(ctx, NGX_HTTP_OK, -1);
+
+        if (rc == NGX_ERROR || rc > NGX_OK) {
+            return rc;
+        }
+
+        if (r->header_only) {
+            return NGX_DONE;
+        }
+    }
+
+    /* nothing of it may wait for more: then it is sent when none is busy */
+
+    last->flush = 1;
+
+    if (ngx_http_output_filter(r, out) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_chain_update_chains(r->pool, &ctx->json.free, &ctx->busy, &out,
+                            ctx->json.tag);
+
+    return NGX_OK;
+}
+
+
+/* as ngx_http_writer() does */
+
+static ngx_int_t
+ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_event_t               *wev;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = ctx->request;
+    wev = r->connection->write;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    r->write_event_handler = ngx_http_billing_list_writer;
+
+    if (!wev->delayed) {
+        ngx_add_timer(wev, clcf->send_timeout);
+    }
+
+    return ngx_handle_write_event(wev, clcf->send_lowat);
+}
+
+
+static void
+ngx_http_billing_list_writer(ngx_http_request_t *r)
+{
+    ngx_event_t             *wev;
+    ngx_chain_t             *out;
+    ngx_connection_t        *c;
+    ngx_http_billing_ctx_t  *ctx;
+
+    c = r->connection;
+    wev = c->write;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "billing list writer");
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
+        c->timedout = 1;
+
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (!wev->delayed && !r->aio) {
+
+        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            return;
+        }
+
+        out = NULL;
+
+        ngx_chain_update_chains(r->pool, &ctx->json.free, &ctx->busy, &out,
+                                ctx->json.tag);
+    }
+
+    if (ctx->busy) {
+
+        if (ngx_http_billing_list_wait(ctx) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (wev->timer_set && !wev->delayed) {
+        ngx_del_timer(wev);
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (ctx->ready) {
+        ctx->ready = 0;
+        ngx_http_billing_list_send(ctx);
+    }
+}

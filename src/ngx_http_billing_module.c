@@ -1,0 +1,426 @@
+
+#include "ngx_http_billing_module.h"
+
+
+#define NGX_HTTP_BILLING_MAX_IDS    30
+#define NGX_HTTP_BILLING_BATCH      128
+
+/* of both of them; replies are bounded for this */
+
+#define NGX_HTTP_BILLING_MAX_BATCH  1000
+
+
+static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_billing_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ngx_http_billing_commands[] = {
+
+    { ngx_string("billing_cameras_list"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_billing_cameras_list,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("billing_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_billing_redis,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("billing_redis_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_time,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_timeout),
+      NULL },
+
+    { ngx_string("billing_redis_connect_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_time,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_connect_timeout),
+      NULL },
+
+    { ngx_string("billing_redis_prefix"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_prefix),
+      NULL },
+
+    { ngx_string("billing_token"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_token,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("billing_max_ids"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_number,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, max_ids),
+      NULL },
+
+    { ngx_string("billing_batch"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_number,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, batch),
+      NULL },
+
+    { ngx_string("billing_allow_post"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, allow_post),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_billing_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    ngx_http_billing_create_main_conf,     /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_billing_create_loc_conf,      /* create location configuration */
+    ngx_http_billing_merge_loc_conf        /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_billing_module = {
+    NGX_MODULE_V1,
+    &ngx_http_billing_module_ctx,          /* module context */
+    ngx_http_billing_commands,             /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_billing_exit_process,         /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_http_billing_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    bmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_main_conf_t));
+    if (bmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&bmcf->redis, cf->pool, 1,
+                       sizeof(ngx_http_billing_redis_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return bmcf;
+}
+
+
+static void *
+ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_billing_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->enable = 0;
+     *     conf->peers = NULL;
+     *     conf->redis = NULL;
+     *     conf->redis_prefix = { 0, NULL };
+     *     conf->token = NULL;
+     */
+
+    conf->redis_timeout = NGX_CONF_UNSET_MSEC;
+    conf->redis_connect_timeout = NGX_CONF_UNSET_MSEC;
+    conf->token_required = NGX_CONF_UNSET;
+    conf->max_ids = NGX_CONF_UNSET_UINT;
+    conf->batch = NGX_CONF_UNSET_UINT;
+    conf->allow_post = NGX_CONF_UNSET;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_billing_loc_conf_t *prev = parent;
+    ngx_http_billing_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    ngx_conf_merge_msec_value(conf->redis_timeout, prev->redis_timeout, 1000);
+    ngx_conf_merge_msec_value(conf->redis_connect_timeout,
+                              prev->redis_connect_timeout, 500);
+    ngx_conf_merge_str_value(conf->redis_prefix, prev->redis_prefix,
+                             "billing:");
+    ngx_conf_merge_uint_value(conf->max_ids, prev->max_ids,
+                              NGX_HTTP_BILLING_MAX_IDS);
+    ngx_conf_merge_uint_value(conf->batch, prev->batch,
+                              NGX_HTTP_BILLING_BATCH);
+    ngx_conf_merge_value(conf->allow_post, prev->allow_post, 0);
+
+    if (conf->token_required == NGX_CONF_UNSET) {
+        conf->token = prev->token;
+    }
+
+    ngx_conf_merge_value(conf->token_required, prev->token_required, 1);
+
+    if (conf->peers == NULL) {
+        conf->peers = prev->peers;
+    }
+
+    /* the blocks of "if" and "limit_except" take the route over */
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && prev->enable) {
+        conf->enable = 1;
+    }
+
+    if (!conf->enable) {
+        return NGX_CONF_OK;
+    }
+
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = ngx_http_billing_handler;
+    }
+
+    if (conf->peers == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"billing_redis\" for \"billing_cameras_list\" "
+                           "in location \"%V\"", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+
+    conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis, conf->peers,
+                                             conf->redis_connect_timeout);
+
+    return conf->redis ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_billing_loc_conf_t *blcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (blcf->enable) {
+        return "is duplicate";
+    }
+
+    blcf->enable = 1;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_billing_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_billing_loc_conf_t *blcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (blcf->peers) {
+        return "is duplicate";
+    }
+
+    blcf->peers = ngx_array_create(cf->pool, 1,
+                                   sizeof(ngx_http_billing_redis_peer_t));
+    if (blcf->peers == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        if (ngx_http_billing_redis_add_url(cf, blcf->peers, &value[i])
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_billing_loc_conf_t *blcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (blcf->token_required != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        blcf->token_required = 0;
+        return NGX_CONF_OK;
+    }
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"\" in \"%V\" directive",
+                           &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    blcf->token_required = 1;
+
+    blcf->token = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (blcf->token == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = blcf->token;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* a time that is not zero, in milliseconds */
+
+static char *
+ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char        *p = conf;
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_msec_t  *msec;
+
+    msec = (ngx_msec_t *) (p + cmd->offset);
+
+    if (*msec != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_parse_time(&value[1], 0);
+
+    if (n == NGX_ERROR || n == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\" directive, it must "
+                           "be a time and not zero", &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    *msec = (ngx_msec_t) n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char        *p = conf;
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_uint_t  *number;
+
+    number = (ngx_uint_t *) (p + cmd->offset);
+
+    if (*number != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || n > NGX_HTTP_BILLING_MAX_BATCH) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\" directive, it must "
+                           "be from 1 to %d", &value[1], &cmd->name,
+                           NGX_HTTP_BILLING_MAX_BATCH);
+        return NGX_CONF_ERROR;
+    }
+
+    *number = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+ngx_http_billing_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_t      **redis;
+    ngx_http_billing_main_conf_t   *bmcf;
+
+    bmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_billing_module);
+
+    if (bmcf == NULL) {
+        return;
+    }
+
+    redis = bmcf->redis.elts;
+
+    for (i = 0; i < bmcf->redis.nelts; i++) {
+        ngx_http_billing_redis_close(redis[i]);
+    }
+}

@@ -1,0 +1,52 @@
+
+/*
+ * The module's configuration.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_MODULE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_billing_redis.h"
+
+
+typedef struct {
+    /* ngx_http_billing_redis_t *: the sets of servers in use */
+    ngx_array_t                redis;
+} ngx_http_billing_main_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                 enable;
+
+    /* ngx_http_billing_redis_peer_t, and the set that was made of them */
+    ngx_array_t               *peers;
+    ngx_http_billing_redis_t  *redis;
+
+    ngx_msec_t                 redis_timeout;
+    ngx_msec_t                 redis_connect_timeout;
+    ngx_str_t                  redis_prefix;
+
+    /* NULL: the bearer token */
+    ngx_http_complex_value_t  *token;
+    ngx_flag_t                 token_required;
+
+    ngx_uint_t                 max_ids;
+    ngx_uint_t                 batch;
+    ngx_flag_t                 allow_post;
+} ngx_http_billing_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_billing_module;
+
+
+/* The content handler. */
+ngx_int_t ngx_http_billing_handler(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_BILLING_MODULE_H_INCLUDED_ */

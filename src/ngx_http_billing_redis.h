@@ -1,0 +1,132 @@
+
+/*
+ * Commands to Redis and their replies: a worker's connection to a set of
+ * servers, shared by all requests; deadlines, reconnecting, resending.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <hiredis/hiredis.h>
+
+
+#define NGX_HTTP_BILLING_REDIS_MAX_ARGS  8
+
+
+typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
+typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
+
+
+typedef struct {
+    /* as it was configured, with its credentials */
+    ngx_str_t                          url;
+
+    /* as it is named in log lines */
+    ngx_str_t                          name;
+
+    /* a path if there is no port, else a numeric address; zero-terminated */
+    ngx_str_t                          host;
+    in_port_t                          port;
+
+    ngx_str_t                          user;
+    ngx_str_t                          password;
+    ngx_str_t                          db;
+} ngx_http_billing_redis_peer_t;
+
+
+/*
+ * Called for the reply to the n-th command of a pipeline, errors included.
+ * The reply is valid during the call only.  What was read counts only once
+ * the pipeline is done with NGX_OK: until then the commands may be sent again,
+ * and the replies start anew from 0.
+ */
+typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
+    redisReply *reply);
+
+/*
+ * Called exactly once for a pipeline that was not cancelled, never from
+ * inside ngx_http_billing_redis_send():
+ *
+ *   NGX_OK        all commands were answered
+ *   NGX_DECLINED  there was no connection to be had within the timeout, or
+ *                 too many pipelines wait for one
+ *   NGX_AGAIN     Redis did not answer within the timeout
+ *   NGX_ERROR     connections broke off, or what came was no answer
+ */
+typedef void (*ngx_http_billing_redis_done_pt)(void *data, ngx_int_t rc);
+
+
+typedef struct {
+    ngx_uint_t                         argc;
+    const char                        *argv[NGX_HTTP_BILLING_REDIS_MAX_ARGS];
+    size_t                             argvlen[NGX_HTTP_BILLING_REDIS_MAX_ARGS];
+} ngx_http_billing_redis_command_t;
+
+
+typedef struct {
+    ngx_http_billing_redis_reply_pt    reply;
+    ngx_http_billing_redis_done_pt     done;
+    void                              *data;
+
+    ngx_array_t                        commands;
+
+    ngx_http_billing_redis_t          *redis;
+
+    /* in flight: the slot; else, while active, in a queue of redis */
+    ngx_http_billing_redis_slot_t     *slot;
+    ngx_queue_t                        queue;
+
+    ngx_event_t                        timer;
+    ngx_msec_t                         sent;
+    ngx_int_t                          rc;
+
+    unsigned                           tries:2;
+    unsigned                           active:1;
+} ngx_http_billing_redis_pipeline_t;
+
+
+/*
+ * Parses an URL and appends its servers to the array, whose elements are
+ * ngx_http_billing_redis_peer_t: one for each address of the host name.  What
+ * is wrong is logged, without any credentials.
+ */
+ngx_int_t ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
+    ngx_str_t *url);
+
+/*
+ * Finds the set of these servers with this timeout for connecting among those
+ * of the configuration, pointers to them in the array, or adds it.
+ */
+ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
+    ngx_array_t *sets, ngx_array_t *peers, ngx_msec_t connect_timeout);
+
+/* An empty pipeline of about n commands; they are allocated from the pool. */
+ngx_int_t ngx_http_billing_redis_pipeline_init(
+    ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
+
+/* Appends an argument to a command that began zeroed. */
+void ngx_http_billing_redis_arg(ngx_http_billing_redis_command_t *command,
+    const void *data, size_t len);
+
+/* Appends a command; the arguments have to live as long as the pipeline. */
+ngx_int_t ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_uint_t argc, ngx_str_t *argv);
+
+/* Sends the pipeline and waits for its replies, at most for timeout. */
+void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout);
+
+/* Forgets the pipeline if it is active: none of its handlers is called. */
+void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
+
+/* Closes the connections of a worker that exits. */
+void ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_H_INCLUDED_ */

@@ -1,0 +1,451 @@
+
+#include "ngx_http_billing_redis_conn.h"
+
+
+static void ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac,
+    int status);
+static void ngx_http_billing_redis_conn_greet(
+    ngx_http_billing_redis_conn_t *conn);
+static void ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac,
+    void *data, void *privdata);
+static ngx_int_t ngx_http_billing_redis_conn_append(
+    ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_command_t *command, redisCallbackFn *handler,
+    void *data);
+static void ngx_http_billing_redis_conn_reply(redisAsyncContext *ac,
+    void *data, void *privdata);
+static ngx_uint_t ngx_http_billing_redis_conn_refused(redisReply *reply);
+static void ngx_http_billing_redis_conn_fence(
+    ngx_http_billing_redis_slot_t *slot, redisReply *reply);
+static void ngx_http_billing_redis_conn_closed(
+    ngx_http_billing_redis_event_t *event);
+
+
+const char *
+ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
+{
+    redisAsyncContext              *ac;
+    ngx_http_billing_redis_peer_t  *peer;
+
+    peer = conn->peer;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "billing redis connect to \"%V\"", &peer->name);
+
+    ac = peer->port
+         ? redisAsyncConnect((const char *) peer->host.data, peer->port)
+         : redisAsyncConnectUnix((const char *) peer->host.data);
+
+    if (ac == NULL) {
+        return "no memory";
+    }
+
+    if (ac->err) {
+        ngx_cpystrn((u_char *) conn->reason, (u_char *) ac->errstr,
+                    sizeof(conn->reason));
+        redisAsyncFree(ac);
+        return conn->reason;
+    }
+
+    conn->event.closed = ngx_http_billing_redis_conn_closed;
+    conn->event.data = conn;
+
+    if (ngx_http_billing_redis_event_attach(&conn->event, ac, ngx_cycle->log)
+        != NGX_OK)
+    {
+        redisAsyncFree(ac);
+        return "no connections left in the worker";
+    }
+
+    conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
+    conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_ALL;
+    conn->served = 0;
+
+    (void) redisAsyncSetConnectCallback(ac,
+                                        ngx_http_billing_redis_conn_connected);
+
+    ngx_add_timer(&conn->timer, conn->redis->connect_timeout);
+
+    return NULL;
+}
+
+
+static void
+ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac, int status)
+{
+    ngx_http_billing_redis_event_t  *event;
+
+    if (status != REDIS_OK) {
+        return;
+    }
+
+    event = ac->ev.data;
+
+    ngx_http_billing_redis_conn_greet(event->data);
+}
+
+
+/* only a server that answers a PING serves: others say -LOADING, -NOAUTH */
+
+static void
+ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_uint_t                         i, n;
+    ngx_http_billing_redis_peer_t     *peer;
+    ngx_http_billing_redis_command_t   command[3];
+
+    ngx_memzero(command, sizeof(command));
+
+    peer = conn->peer;
+    n = 0;
+
+    if (peer->password.len) {
+        ngx_http_billing_redis_arg(&command[n], "AUTH", 4);
+
+        if (peer->user.len) {
+            ngx_http_billing_redis_arg(&command[n], peer->user.data,
+                                       peer->user.len);
+        }
+
+        ngx_http_billing_redis_arg(&command[n++], peer->password.data,
+                                   peer->password.len);
+    }
+
+    if (peer->db.len) {
+        ngx_http_billing_redis_arg(&command[n], "SELECT", 6);
+        ngx_http_billing_redis_arg(&command[n++], peer->db.data, peer->db.len);
+    }
+
+    ngx_http_billing_redis_arg(&command[n], "PING", 4);
+
+    for (i = 0; i <= n; i++) {
+        if (ngx_http_billing_redis_conn_append(conn, &command[i],
+                                           ngx_http_billing_redis_conn_greeted,
+                                           i == n ? conn : NULL)
+            != NGX_OK)
+        {
+            /* there is no memory for it: the timer closes the connection */
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    redisReply                      *reply = data;
+    ngx_http_billing_redis_conn_t   *conn;
+    ngx_http_billing_redis_event_t  *event;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    event = ac->ev.data;
+    conn = event->data;
+
+    ngx_http_billing_redis_event_reply_end(event);
+
+    if (reply->type != REDIS_REPLY_STATUS
+        || ngx_http_billing_redis_event_unsolicited(event))
+    {
+        ngx_http_billing_redis_conn_close(conn,
+                                          reply->type == REDIS_REPLY_ERROR
+                                          ? reply->str : "unexpected reply",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        return;
+    }
+
+    if (privdata == NULL) {
+        return;
+    }
+
+    ngx_del_timer(&conn->timer);
+
+    conn->state = NGX_HTTP_BILLING_REDIS_READY;
+    event->connection->idle = 1;
+
+    ngx_http_billing_redis_conn_ready(conn);
+}
+
+
+void
+ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
+{
+    ngx_http_billing_redis_conn_t  *conn;
+
+    conn = ev->data;
+
+    if (conn->event.context->c.flags & REDIS_CONNECTED) {
+        conn->redis->hung = 1;
+        ngx_http_billing_redis_conn_close(conn, "server does not answer",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        return;
+    }
+
+    conn->redis->hung = 0;
+    ngx_http_billing_redis_conn_close(conn, "connection timed out",
+                                      NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+}
+
+
+/*
+ * Each pipeline ends with an ECHO of a number that no other one has: its
+ * replies count only if the echo comes where it has to.  So a reply too many,
+ * or too few, can never give a request the data of another.
+ */
+
+void
+ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_pipeline_t *pl)
+{
+    ngx_uint_t                         i;
+    ngx_http_billing_redis_slot_t     *slot;
+    ngx_http_billing_redis_command_t  *command, fence;
+
+    slot = ngx_alloc(sizeof(ngx_http_billing_redis_slot_t), ngx_cycle->log);
+    if (slot == NULL) {
+        ngx_http_billing_redis_fail(pl, NGX_ERROR);
+        return;
+    }
+
+    slot->conn = conn;
+    slot->pipeline = pl;
+    slot->ncommands = pl->commands.nelts;
+    slot->nreplies = 0;
+    slot->fence_len = ngx_sprintf(slot->fence, "%ui", ++conn->fence)
+                      - slot->fence;
+
+    ngx_queue_insert_tail(&conn->inflight, &slot->queue);
+
+    conn->event.connection->idle = 0;
+
+    pl->slot = slot;
+    pl->sent = ngx_current_msec;
+    pl->tries++;
+
+    command = pl->commands.elts;
+
+    for (i = 0; i < pl->commands.nelts; i++) {
+        if (ngx_http_billing_redis_conn_append(conn, &command[i],
+                                             ngx_http_billing_redis_conn_reply,
+                                             slot)
+            != NGX_OK)
+        {
+            goto failed;
+        }
+    }
+
+    fence.argc = 0;
+
+    ngx_http_billing_redis_arg(&fence, "ECHO", 4);
+    ngx_http_billing_redis_arg(&fence, slot->fence, slot->fence_len);
+
+    if (ngx_http_billing_redis_conn_append(conn, &fence,
+                                           ngx_http_billing_redis_conn_reply,
+                                           slot)
+        == NGX_OK)
+    {
+        return;
+    }
+
+failed:
+
+    ngx_http_billing_redis_conn_close(conn, "no memory for a command",
+                                      NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_append(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_command_t *command, redisCallbackFn *handler,
+    void *data)
+{
+    size_t              len;
+    redisCallback      *tail;
+    redisAsyncContext  *ac;
+
+    ac = conn->event.context;
+
+    tail = ac->replies.tail;
+    len = sdslen(ac->c.obuf);
+
+    if (redisAsyncCommandArgv(ac, handler, data, (int) command->argc,
+                              (const char **) command->argv, command->argvlen)
+        != REDIS_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* hiredis 0.14 returns REDIS_OK when it had no memory for one of these */
+
+    if (ac->replies.tail == tail || sdslen(ac->c.obuf) == len) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    redisReply                         *reply = data;
+    ngx_http_billing_redis_slot_t      *slot = privdata;
+    ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_pipeline_t  *pl;
+
+    /* the connection is being freed, its closing settles the rest */
+
+    if (reply == NULL || (ac->c.flags & REDIS_FREEING)) {
+        return;
+    }
+
+    conn = slot->conn;
+
+    ngx_http_billing_redis_event_reply_end(&conn->event);
+
+    if (ngx_http_billing_redis_event_unsolicited(&conn->event)) {
+        ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+        return;
+    }
+
+    if (ngx_http_billing_redis_conn_refused(reply)) {
+        ngx_http_billing_redis_conn_close(conn, reply->str,
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        return;
+    }
+
+    if (slot->nreplies == slot->ncommands) {
+        ngx_http_billing_redis_conn_fence(slot, reply);
+        return;
+    }
+
+    pl = slot->pipeline;
+
+    if (pl) {
+        pl->reply(pl->data, slot->nreplies, reply);
+    }
+
+    slot->nreplies++;
+}
+
+
+/* an answer that says that the server serves no data now */
+
+static ngx_uint_t
+ngx_http_billing_redis_conn_refused(redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR
+           && (ngx_strncmp(reply->str, "LOADING", 7) == 0
+               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0
+               || ngx_strncmp(reply->str, "NOAUTH", 6) == 0);
+}
+
+
+static void
+ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
+    redisReply *reply)
+{
+    ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_pipeline_t  *pl;
+
+    conn = slot->conn;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_http_billing_redis_conn_close(conn, reply->str,
+                                          NGX_HTTP_BILLING_REDIS_BLAME_FIRST);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING
+        || (size_t) reply->len != slot->fence_len
+        || ngx_memcmp(reply->str, slot->fence, slot->fence_len) != 0)
+    {
+        ngx_http_billing_redis_conn_close(conn, "replies are out of step",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+        return;
+    }
+
+    pl = slot->pipeline;
+
+    ngx_queue_remove(&slot->queue);
+    ngx_free(slot);
+
+    if (ngx_queue_empty(&conn->inflight)) {
+        conn->event.connection->idle = 1;
+    }
+
+    conn->served = 1;
+
+    ngx_http_billing_redis_conn_served(conn);
+
+    if (pl == NULL) {
+        return;
+    }
+
+    ngx_del_timer(&pl->timer);
+
+    pl->slot = NULL;
+    pl->active = 0;
+
+    pl->done(pl->data, NGX_OK);
+}
+
+
+void
+ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, ngx_http_billing_redis_blame_e blame)
+{
+    if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED
+        || conn->state == NGX_HTTP_BILLING_REDIS_CLOSING)
+    {
+        return;
+    }
+
+    /* the reason may be a reply's text, which goes with the reply */
+
+    ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
+                sizeof(conn->reason));
+
+    conn->blame = blame;
+
+    if (conn->state == NGX_HTTP_BILLING_REDIS_READY) {
+        conn->state = NGX_HTTP_BILLING_REDIS_CLOSING;
+    }
+
+    ngx_http_billing_redis_event_close(&conn->event, conn->reason);
+}
+
+
+static void
+ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
+{
+    const char                     *reason;
+    redisAsyncContext              *ac;
+    ngx_http_billing_redis_conn_t  *conn;
+
+    ac = event->context;
+    conn = event->data;
+
+    if (event->reason) {
+        reason = event->reason;
+
+    } else {
+        reason = ac->c.err ? ac->c.errstr : "connection closed";
+    }
+
+    if (ac->c.err == REDIS_ERR_PROTOCOL || ac->c.err == REDIS_ERR_OOM) {
+        conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_FIRST;
+    }
+
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    ngx_http_billing_redis_conn_lost(conn, reason);
+}

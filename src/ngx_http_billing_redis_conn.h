@@ -1,0 +1,138 @@
+
+/*
+ * One connection to a Redis server: how it begins, the pipelines in flight on
+ * it, and how it ends.  Private to the redis files.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis.h"
+#include "ngx_http_billing_redis_event.h"
+
+
+typedef enum {
+    NGX_HTTP_BILLING_REDIS_CLOSED = 0,
+    NGX_HTTP_BILLING_REDIS_CONNECTING,
+    NGX_HTTP_BILLING_REDIS_READY,
+    NGX_HTTP_BILLING_REDIS_CLOSING
+} ngx_http_billing_redis_state_e;
+
+
+/* whose fault it is that a connection is closed */
+
+typedef enum {
+    /* the connection's: what was in flight has had one of its tries */
+    NGX_HTTP_BILLING_REDIS_BLAME_ALL = 0,
+
+    /* the reply's that was being read: its pipeline fails, no other */
+    NGX_HTTP_BILLING_REDIS_BLAME_FIRST,
+
+    /* the server's, which serves nobody now: no try was had */
+    NGX_HTTP_BILLING_REDIS_BLAME_NONE
+} ngx_http_billing_redis_blame_e;
+
+
+typedef struct {
+    ngx_http_billing_redis_event_t   event;
+    ngx_http_billing_redis_t        *redis;
+    ngx_http_billing_redis_peer_t   *peer;
+
+    /* slots in the order in which their replies come */
+    ngx_queue_t                      inflight;
+
+    /* the number in the last echo */
+    ngx_uint_t                       fence;
+
+    /* limits connecting, with the commands that begin a connection */
+    ngx_event_t                      timer;
+
+    ngx_http_billing_redis_state_e   state;
+    ngx_http_billing_redis_blame_e   blame;
+
+    /* a pipeline was answered */
+    unsigned                         served:1;
+
+    char                             reason[128];
+} ngx_http_billing_redis_conn_t;
+
+
+/* a pipeline's place among the replies, which outlives a cancelled pipeline */
+
+struct ngx_http_billing_redis_slot_s {
+    ngx_queue_t                         queue;
+    ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_pipeline_t  *pipeline;
+    ngx_uint_t                          ncommands;
+    ngx_uint_t                          nreplies;
+    u_char                              fence[NGX_INT_T_LEN];
+    size_t                              fence_len;
+};
+
+
+struct ngx_http_billing_redis_s {
+    /* ngx_http_billing_redis_peer_t, and the one to try next */
+    ngx_array_t                     *peers;
+    ngx_uint_t                       next;
+
+    ngx_msec_t                       connect_timeout;
+
+    ngx_http_billing_redis_conn_t    conn;
+
+    /* pipelines that wait for a connection */
+    ngx_queue_t                      waiting;
+
+    /* pipelines that failed, to be told so when no other code is running */
+    ngx_queue_t                      failed;
+    ngx_event_t                      posted;
+
+    /* failed attempts to connect in a row, and when the first of them was */
+    ngx_uint_t                       failures;
+    ngx_msec_t                       failing;
+    ngx_event_t                      timer;
+
+    /* pipelines in a row that were not answered in time */
+    ngx_uint_t                       late;
+
+    /* the servers accept connections, but do not answer */
+    unsigned                         hung:1;
+};
+
+
+/*
+ * Begins to connect to conn->peer.  Returns NULL, or why that failed at once;
+ * a later failure is told by ngx_http_billing_redis_conn_lost().
+ */
+const char *ngx_http_billing_redis_conn_open(
+    ngx_http_billing_redis_conn_t *conn);
+
+/* For the timer of the connection. */
+void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
+
+/*
+ * Sends the pipeline on a connection that is ready.  If that fails, the
+ * pipeline or the connection does, which is told later or from inside.
+ */
+void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_pipeline_t *pl);
+
+/* Closes the connection, now or when hiredis' callback has returned. */
+void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, ngx_http_billing_redis_blame_e blame);
+
+
+/* What a connection tells to the set of servers. */
+
+void ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn);
+void ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn);
+void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
+    const char *reason);
+
+/* The pipeline, in no slot and no queue, will be told that it failed. */
+void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_int_t rc);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

@@ -1,0 +1,241 @@
+
+#include "ngx_http_billing_redis.h"
+
+
+static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static char *ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
+    ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
+static ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
+
+
+ngx_int_t
+ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
+    ngx_str_t *url)
+{
+    char                           *err;
+    ngx_str_t                       shown;
+    ngx_url_t                       u;
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_peer_t  *peer, parsed;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+    ngx_memzero(&parsed, sizeof(ngx_http_billing_redis_peer_t));
+
+    parsed.url = *url;
+
+    err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
+
+    if (err != NULL) {
+        shown = *url;
+
+        /* a password in the URL is not for the log */
+
+        for (i = url->len; i > 0; i--) {
+            if (url->data[i - 1] == '@') {
+                shown.data = &url->data[i];
+                shown.len = url->len - i;
+                break;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid URL \"%V\" in \"billing_redis\" directive: "
+                           "%s", &shown, err);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < u.naddrs; i++) {
+
+        peer = ngx_array_push(peers);
+        if (peer == NULL) {
+            return NGX_ERROR;
+        }
+
+        *peer = parsed;
+
+        if (ngx_http_billing_redis_set_host(cf, peer, &u, &u.addrs[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
+{
+    char       *err;
+    u_char     *p, *last, *db;
+    ngx_str_t  *url;
+
+    url = &peer->url;
+
+    p = url->data;
+    last = p + url->len;
+    db = NULL;
+
+    if (url->len > 5 && ngx_strncmp(p, "unix:", 5) == 0) {
+
+        db = ngx_strlchr(p, last, '?');
+
+        if (db) {
+            u->url.len = db - p;
+            db++;
+
+            if (last - db < 3 || ngx_strncmp(db, "db=", 3) != 0) {
+                return "only the parameter \"db\" is known";
+            }
+
+            db += 3;
+
+        } else {
+            u->url.len = last - p;
+        }
+
+        u->url.data = p;
+
+    } else if (url->len > 8 && ngx_strncmp(p, "redis://", 8) == 0) {
+
+        p += 8;
+
+        db = ngx_strlchr(p, last, '/');
+
+        u->url.len = (db ? db : last) - p;
+        u->url.data = p;
+
+        if (db && ++db == last) {
+            db = NULL;
+        }
+
+        for (p = u->url.data + u->url.len; p > u->url.data; p--) {
+            if (p[-1] != '@') {
+                continue;
+            }
+
+            err = ngx_http_billing_redis_parse_userinfo(cf->pool, peer,
+                                                        u->url.data, p - 1);
+            if (err) {
+                return err;
+            }
+
+            u->url.len -= p - u->url.data;
+            u->url.data = p;
+            break;
+        }
+
+    } else if (url->len >= 9 && ngx_strncmp(p, "rediss://", 9) == 0) {
+        return "TLS is not supported yet";
+
+    } else {
+        return "it must begin with \"redis://\" or \"unix:\"";
+    }
+
+    if (db) {
+        peer->db.len = last - db;
+        peer->db.data = db;
+
+        if (peer->db.len > 5 || ngx_atoi(db, peer->db.len) == NGX_ERROR) {
+            return "the database must be a number";
+        }
+    }
+
+    u->default_port = 6379;
+
+    if (ngx_parse_url(cf->pool, u) != NGX_OK) {
+        return u->err ? u->err : "out of memory";
+    }
+
+    return NULL;
+}
+
+
+static char *
+ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
+    ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
+{
+    u_char     *colon, *dst, *src;
+    ngx_str_t  *part, raw;
+
+    colon = ngx_strlchr(p, last, ':');
+
+    if (colon == NULL) {
+        return "a user needs a password";
+    }
+
+    raw.data = p;
+    raw.len = colon - p;
+
+    for (part = &peer->user; /* void */ ; part = &peer->password) {
+
+        part->data = ngx_pnalloc(pool, raw.len + 1);
+        if (part->data == NULL) {
+            return "out of memory";
+        }
+
+        dst = part->data;
+        src = raw.data;
+
+        ngx_unescape_uri(&dst, &src, raw.len, 0);
+
+        part->len = dst - part->data;
+
+        if (part == &peer->password) {
+            break;
+        }
+
+        raw.data = colon + 1;
+        raw.len = last - raw.data;
+    }
+
+    if (peer->password.len == 0) {
+        return "the password is empty";
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_set_host(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr)
+{
+    u_char     text[NGX_SOCKADDR_STRLEN];
+    ngx_str_t  host;
+
+    peer->name = addr->name;
+
+    if (u->family == AF_UNIX) {
+        host.len = u->url.len - (sizeof("unix:") - 1);
+        host.data = u->url.data + sizeof("unix:") - 1;
+
+    } else {
+        peer->port = ngx_inet_get_port(addr->sockaddr);
+
+        host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, text,
+                                 NGX_SOCKADDR_STRLEN, 0);
+        host.data = text;
+
+        /* nginx writes an IPv6 address in brackets, hiredis takes it bare */
+
+        if (host.data[0] == '[') {
+            host.data++;
+            host.len -= 2;
+        }
+    }
+
+    peer->host.len = host.len;
+    peer->host.data = ngx_pnalloc(cf->pool, host.len + 1);
+    if (peer->host.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(peer->host.data, host.data, host.len + 1);
+
+    return NGX_OK;
+}
