@@ -7,6 +7,8 @@
 static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     redisReply *reply);
 static void ngx_http_billing_cache_done(void *data, ngx_int_t rc);
+static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_pt read,
     ngx_str_t *kind, ngx_str_t *name);
@@ -427,16 +429,39 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
     lookup = cache->lookups.elts;
 
     for (i = 0; i < cache->lookups.nelts && rc == NGX_OK; i++) {
-
         if (lookup[i].error) {
-            ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V",
-                          &lookup[i].key, lookup[i].error,
-                          lookup[i].reply.len ? ": " : "", &lookup[i].reply);
+            ngx_http_billing_cache_log(cache, &lookup[i]);
             rc = NGX_ERROR;
         }
     }
 
     cache->done(cache->data, rc);
+}
+
+
+static void
+ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup)
+{
+    u_char     *p;
+    ngx_str_t   key;
+
+    key = lookup->key;
+
+    /* it may hold what a caller has sent, so control characters as well */
+
+    p = ngx_pnalloc(cache->pool,
+                    key.len + ngx_escape_json(NULL, key.data, key.len));
+    if (p == NULL) {
+        return;
+    }
+
+    key.len = (u_char *) ngx_escape_json(p, key.data, key.len) - p;
+    key.data = p;
+
+    ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V",
+                  &key, lookup->error, lookup->reply.len ? ": " : "",
+                  &lookup->reply);
 }
 
 

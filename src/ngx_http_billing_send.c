@@ -223,8 +223,8 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
     more = ctx->params.errors.nelts - 1;
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "client sent wrong billing parameters: \"%V\"",
-                  &error[0].message);
+                  "client sent wrong billing parameters, %ui errors",
+                  ctx->params.errors.nelts);
 
     if (ngx_http_billing_has_error_page(r, NGX_HTTP_BILLING_UNPROCESSABLE)) {
         ngx_http_finalize_request(r, NGX_HTTP_BILLING_UNPROCESSABLE);
