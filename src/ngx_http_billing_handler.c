@@ -409,20 +409,20 @@ failed:
 static void
 ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                  i, found;
+    ngx_uint_t                  i, member;
     ngx_http_billing_lookup_t  *lookup;
 
     lookup = ctx->cache.lookups.elts;
 
     for (i = 0; i < ctx->cache.lookups.nelts; i++) {
 
-        found = lookup[i].found;
+        member = 1;
 
         if (ctx->params.has_login) {
-            found = (found && lookup[++i].found);
+            member = lookup[i++].found;
         }
 
-        if (!found) {
+        if (!member || !lookup[i].found) {
             continue;
         }
 
