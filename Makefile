@@ -1,0 +1,15 @@
+all: build
+
+build:
+	sh conf/build.sh
+
+test:
+	sh t/run.sh
+
+demo:
+	sh conf/demo.sh
+
+clean:
+	rm -rf build
+
+.PHONY: all build test demo clean

@@ -1,0 +1,105 @@
+#!/bin/sh
+
+# Loads sample cameras into a Redis. The arguments are redis-cli's:
+#
+#     sh conf/load-sample.sh -s /path/to/redis.sock
+#
+# It is also an example for authors of loaders, as it writes all that the
+# module reads. These are the rules:
+#
+#   - a camera's hash comes before the index entries that lead to it, and
+#     goes after them when the camera is deleted;
+#   - a field that became null is removed with HDEL: HSET leaves the fields
+#     it does not name alone;
+#   - billing:synced_at comes last. Without it "nothing found" is answered
+#     with 503, as the cache may not have been loaded yet.
+
+set -eu
+
+if [ $# -eq 0 ]; then
+    echo "usage: sh $0 -s /path/to/redis.sock (or other redis-cli options)" >&2
+    exit 2
+fi
+
+# all the replies are numbers or OK, unless something is wrong
+
+redis() {
+    replies=$(redis-cli "$@")
+
+    if echo "$replies" | grep -vE '^([0-9]+|OK)$' >&2; then
+        exit 1
+    fi
+}
+
+redis-cli "$@" PING >/dev/null
+
+
+# The two cameras of the API's documentation. They have no start_at, which
+# makes it null in the answer; null as the status of a stream is "high=".
+
+redis "$@" <<'END'
+HSET billing:camera:3 external_id 3 status active name "Camera 1" group_type public streams high=active,low=active preview "https://server1.domain.video:8443/live/a2aefb0f-d3f7-4fb7-9828-218badead1f4/preview.mp4?token=xUXC_FOaJBQkSaxyZMBG77zC9pgULKSjA-EShnSzQbM-h7ePl8h76Dd20CYwTVihT2QzHZSX9d1DCPs8ttooqfzdgJb1RltcR1l3DgCmfFz68UUX_xEkGKNWbt5UPakGQXr5h1yMP7WE-CZ8CGqU6g~~"
+HSET billing:camera:4 external_id 4 status active name "Camera 2" group_type private streams high=active,low=active preview "https://domain.com:8443/live/67aa0ee2-1f32-4e8e-b383-ca02c87e8390/preview.mp4?token=sometoken"
+SET billing:external:3 3
+SET billing:external:4 4
+ZADD billing:login:string 3 3 4 4
+END
+
+
+# Some of the less usual ones
+
+redis "$@" <<'END'
+HSET billing:camera:10 external_id yard-1 start_at 2023-01-24T10:36:08.000000Z status partial name "Yard, north side" group_type private streams high=active,low=inactive preview "https://stream1.example.com:8443/live/yard-1/preview.mp4?token=sometoken"
+HSET billing:camera:11 external_id yard-2 start_at 2023-01-24T10:36:08.000000Z status blocked name "Yard, south side" group_type private streams high=inactive,low=inactive
+HSET billing:camera:12 external_id gate status initial name "Gate \"B\"" group_type private streams high=,low=
+HSET billing:camera:13 external_id attic status empty name Attic
+SET billing:external:yard-1 10
+SET billing:external:yard-2 11
+SET billing:external:gate 12
+SET billing:external:attic 13
+ZADD billing:login:alice 10 10 11 11 12 12 13 13
+END
+
+
+# Keys and values are bytes, text is UTF-8. Two subscribers see camera 10.
+
+redis "$@" <<'END'
+HSET billing:camera:20 external_id каса-1 status active name "Каса №1 🎥" group_type private streams high=active preview "https://stream1.example.com:8443/live/20/preview.mp4?token=sometoken"
+HSET billing:camera:21 external_id каса-2 status inactive name "Каса №2" group_type private streams high=inactive
+SET billing:external:каса-1 20
+SET billing:external:каса-2 21
+ZADD billing:login:олена 20 20 21 21 10 10
+END
+
+
+# A city's cameras. redis-cli waits for each reply before it sends the next
+# command; a loader of this size and more should pipeline.
+
+cameras() {
+    awk 'BEGIN {
+        for (id = 1001; id <= 1300; id++) {
+            status = id % 50 == 0 ? "inactive" : "active"
+            printf "HSET billing:camera:%d external_id city-%d", id, id
+            printf " start_at 2024-03-%02dT08:00:00.000000Z", id % 28 + 1
+            printf " status %s name \"Crossing %d\"", status, id - 1000
+            printf " group_type public streams high=%s,low=%s", status, status
+            printf " preview \"https://stream%d.example.com:8443", id % 4 + 1
+            printf "/live/city-%d/preview.mp4?token=sometoken\"\n", id
+            printf "SET billing:external:city-%d %d\n", id, id
+            printf "ZADD billing:login:city %d %d\n", id, id
+        }
+    }'
+}
+
+cameras | redis "$@"
+
+
+# A token is known by its SHA-256 only, and its value is the client's name.
+# One that is to expire is set with EX and the seconds.
+
+token=$(printf %s demo-token | sha256sum | cut -d ' ' -f 1)
+
+redis "$@" SET "billing:token:$token" "Demo client"
+
+
+redis "$@" SET billing:synced_at "$(date +%s)"

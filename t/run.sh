@@ -1,0 +1,140 @@
+#!/bin/sh
+
+# Builds the module and runs the test suites, or those named:
+#
+#     sh t/run.sh
+#     sh t/run.sh -j1 -v t/token.t
+#
+# The arguments are prove's, paths are as seen from the top directory.
+
+set -eu
+umask 022
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=$root/build
+
+export PATH="$PATH:/usr/sbin" LC_ALL=C.UTF-8 no_proxy=127.0.0.1
+
+die() {
+    echo "run: $*" >&2
+    exit 1
+}
+
+sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
+    liblist-moreutils-perl libwww-perl libipc-run-perl procps
+
+sh "$root/conf/build.sh"
+
+if ! perl -MTest::Nginx::Socket -e1 2>/dev/null; then
+    PERL5LIB=$build/test-nginx/usr/share/perl5${PERL5LIB:+:$PERL5LIB}
+    export PERL5LIB
+
+    [ -d "$build/test-nginx" ] || sh "$root/t/get-test-nginx.sh"
+fi
+
+# not $TMPDIR: workers have to get at it, and socket paths are short
+
+dir=$(mktemp -d /tmp/billing-test.XXXXXX)
+redis=
+prove=
+
+# an interrupted suite leaves its nginx behind
+
+cleanup() {
+    if [ -n "$prove" ]; then
+        kill -- -"$prove" 2>/dev/null && sleep 0.5 || :
+    fi
+
+    for file in "$dir"/t/servroot_*/logs/nginx.pid; do
+        [ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null || :
+    done
+
+    if [ -n "$redis" ]; then
+        kill "$redis" 2>/dev/null && wait "$redis" || :
+    fi
+
+    rm -rf "$dir"
+}
+
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ "$(id -u)" -eq 0 ]; then
+    export TEST_NGINX_WORKER_USER=www-data
+    chgrp www-data "$dir"
+    chmod 710 "$dir"
+fi
+
+# Test::Nginx spends half a minute on a configuration that nginx refuses
+
+mkdir "$dir/modules"
+ln -s "$build/ngx_http_billing_module.so" "$dir/modules"
+
+nginx -q -t -p "$dir" -e stderr -c "$root/conf/nginx.conf" \
+    || die "nginx does not take the module"
+
+export TEST_NGINX_REDIS_SOCKET="$dir/redis.sock"
+TEST_NGINX_REDIS_PORT=$(perl -MIO::Socket::INET -e '
+    print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
+export TEST_NGINX_REDIS_PORT
+
+redis-server --bind 127.0.0.1 --port "$TEST_NGINX_REDIS_PORT" \
+    --unixsocket "$TEST_NGINX_REDIS_SOCKET" --unixsocketperm 777 \
+    --save '' --dir "$dir" --logfile "$dir/redis.log" &
+redis=$!
+
+tries=100
+until redis-cli -s "$TEST_NGINX_REDIS_SOCKET" ping >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    if [ $tries -eq 0 ]; then
+        cat "$dir/redis.log" >&2
+        die "Redis did not start"
+    fi
+    sleep 0.05
+done
+
+# Test::Nginx forgets what nginx logs as it stops or crashes: keep all of it
+
+cat >"$dir/nginx" <<END
+#!/bin/sh
+exec nginx -g 'error_log $dir/nginx.log debug;' "\$@"
+END
+chmod 755 "$dir/nginx"
+
+export TEST_NGINX_BINARY="$dir/nginx"
+export TEST_NGINX_LOAD_MODULES="$build/ngx_http_billing_module.so"
+export TEST_NGINX_ERROR_LOG="$dir/error.log"
+export TEST_NGINX_SLEEP="${TEST_NGINX_SLEEP:-0.002}"
+
+# each suite has a port and a directory t/servroot_<port> of its own
+
+export TEST_NGINX_RANDOMIZE=1
+
+mkdir "$dir/t"
+ln -s "$root"/t/* "$dir/t"
+cd "$dir"
+
+# in a process group of its own, to end all of it
+
+TMPDIR=$dir setsid prove -r -j2 -It/lib "$@" &
+prove=$!
+
+status=0
+wait "$prove" || status=$?
+prove=
+
+if grep -E '^[0-9/]+ [0-9:]+ \[(alert|crit)\]' nginx.log 2>/dev/null; then
+    echo "run: nginx logged the above" >&2
+    [ $status -ne 0 ] || status=1
+fi
+
+if [ $status -ne 0 ]; then
+    rm -rf "$build/test-logs"
+    mkdir "$build/test-logs"
+    cp ./*.log "$build/test-logs"
+    echo "run: logs are in $build/test-logs" >&2
+fi
+
+exit $status
