@@ -2,12 +2,10 @@
 #include "ngx_http_billing_module.h"
 
 
-#define NGX_HTTP_BILLING_MAX_IDS    30
-#define NGX_HTTP_BILLING_BATCH      128
-
-/* of both of them; replies are bounded for this */
-
-#define NGX_HTTP_BILLING_MAX_BATCH  1000
+#define NGX_HTTP_BILLING_MAX_IDS      30
+#define NGX_HTTP_BILLING_BATCH        128
+#define NGX_HTTP_BILLING_CONNECTIONS  1
+#define NGX_HTTP_BILLING_QUEUE        1000
 
 
 static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
@@ -18,6 +16,8 @@ static char *ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_billing_redis_password_file(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -25,6 +25,13 @@ static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
+
+
+/* the greatest values; replies are bounded for that of a batch */
+
+static ngx_uint_t  ngx_http_billing_max_batch = 1000;
+static ngx_uint_t  ngx_http_billing_max_connections = 64;
+static ngx_uint_t  ngx_http_billing_max_queue = 1000000;
 
 
 static ngx_command_t  ngx_http_billing_commands[] = {
@@ -54,7 +61,28 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_billing_set_time,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_billing_loc_conf_t, redis_connect_timeout),
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.connect_timeout),
+      NULL },
+
+    { ngx_string("billing_redis_connections"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_number,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.connections),
+      &ngx_http_billing_max_connections },
+
+    { ngx_string("billing_redis_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_number,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.queue),
+      &ngx_http_billing_max_queue },
+
+    { ngx_string("billing_redis_password_file"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_redis_password_file,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("billing_redis_prefix"),
@@ -76,14 +104,14 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, max_ids),
-      NULL },
+      &ngx_http_billing_max_batch },
 
     { ngx_string("billing_batch"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, batch),
-      NULL },
+      &ngx_http_billing_max_batch },
 
     { ngx_string("billing_allow_post"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -162,14 +190,18 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->enable = 0;
-     *     conf->peers = NULL;
+     *     conf->redis_conf.peers = NULL;
+     *     conf->redis_conf.password_file = { 0, NULL };
+     *     conf->redis_conf.password = { 0, NULL };
      *     conf->redis = NULL;
      *     conf->redis_prefix = { 0, NULL };
      *     conf->token = NULL;
      */
 
     conf->redis_timeout = NGX_CONF_UNSET_MSEC;
-    conf->redis_connect_timeout = NGX_CONF_UNSET_MSEC;
+    conf->redis_conf.connect_timeout = NGX_CONF_UNSET_MSEC;
+    conf->redis_conf.connections = NGX_CONF_UNSET_UINT;
+    conf->redis_conf.queue = NGX_CONF_UNSET_UINT;
     conf->token_required = NGX_CONF_UNSET;
     conf->max_ids = NGX_CONF_UNSET_UINT;
     conf->batch = NGX_CONF_UNSET_UINT;
@@ -189,8 +221,13 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_billing_main_conf_t  *bmcf;
 
     ngx_conf_merge_msec_value(conf->redis_timeout, prev->redis_timeout, 1000);
-    ngx_conf_merge_msec_value(conf->redis_connect_timeout,
-                              prev->redis_connect_timeout, 500);
+    ngx_conf_merge_msec_value(conf->redis_conf.connect_timeout,
+                              prev->redis_conf.connect_timeout, 500);
+    ngx_conf_merge_uint_value(conf->redis_conf.connections,
+                              prev->redis_conf.connections,
+                              NGX_HTTP_BILLING_CONNECTIONS);
+    ngx_conf_merge_uint_value(conf->redis_conf.queue, prev->redis_conf.queue,
+                              NGX_HTTP_BILLING_QUEUE);
     ngx_conf_merge_str_value(conf->redis_prefix, prev->redis_prefix,
                              "billing:");
     ngx_conf_merge_uint_value(conf->max_ids, prev->max_ids,
@@ -205,8 +242,13 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->token_required, prev->token_required, 1);
 
-    if (conf->peers == NULL) {
-        conf->peers = prev->peers;
+    if (conf->redis_conf.peers == NULL) {
+        conf->redis_conf.peers = prev->redis_conf.peers;
+    }
+
+    if (conf->redis_conf.password_file.data == NULL) {
+        conf->redis_conf.password_file = prev->redis_conf.password_file;
+        conf->redis_conf.password = prev->redis_conf.password;
     }
 
     /* the blocks of "if" and "limit_except" take the route over */
@@ -225,7 +267,7 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_billing_handler;
     }
 
-    if (conf->peers == NULL) {
+    if (conf->redis_conf.peers == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "no \"billing_redis\" for \"billing_cameras_list\" "
                            "in location \"%V\"", &clcf->name);
@@ -234,8 +276,8 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
 
-    conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis, conf->peers,
-                                             conf->redis_connect_timeout);
+    conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis,
+                                             &conf->redis_conf);
 
     return conf->redis ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
@@ -269,24 +311,55 @@ ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t   *value;
     ngx_uint_t   i;
 
-    if (blcf->peers) {
+    if (blcf->redis_conf.peers) {
         return "is duplicate";
     }
 
-    blcf->peers = ngx_array_create(cf->pool, 1,
-                                   sizeof(ngx_http_billing_redis_peer_t));
-    if (blcf->peers == NULL) {
+    blcf->redis_conf.peers = ngx_array_create(cf->pool, 1,
+                                       sizeof(ngx_http_billing_redis_peer_t));
+    if (blcf->redis_conf.peers == NULL) {
         return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        if (ngx_http_billing_redis_add_url(cf, blcf->peers, &value[i])
+        if (ngx_http_billing_redis_add_url(cf, blcf->redis_conf.peers,
+                                           &value[i])
             != NGX_OK)
         {
             return NGX_CONF_ERROR;
         }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_billing_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_billing_loc_conf_t *blcf = conf;
+
+    ngx_str_t  *value;
+
+    if (blcf->redis_conf.password_file.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    blcf->redis_conf.password_file = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &blcf->redis_conf.password_file, 1)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_billing_redis_read_password(cf, &blcf->redis_conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
@@ -379,7 +452,7 @@ ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char        *p = conf;
     ngx_int_t    n;
     ngx_str_t   *value;
-    ngx_uint_t  *number;
+    ngx_uint_t  *number, *max;
 
     number = (ngx_uint_t *) (p + cmd->offset);
 
@@ -391,11 +464,12 @@ ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     n = ngx_atoi(value[1].data, value[1].len);
 
-    if (n < 1 || n > NGX_HTTP_BILLING_MAX_BATCH) {
+    max = cmd->post;
+
+    if (n < 1 || (ngx_uint_t) n > *max) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\" directive, it must "
-                           "be from 1 to %d", &value[1], &cmd->name,
-                           NGX_HTTP_BILLING_MAX_BATCH);
+                           "be from 1 to %ui", &value[1], &cmd->name, *max);
         return NGX_CONF_ERROR;
     }
 

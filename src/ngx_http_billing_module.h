@@ -17,28 +17,27 @@
 
 typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers in use */
-    ngx_array_t                redis;
+    ngx_array_t                     redis;
 } ngx_http_billing_main_conf_t;
 
 
 typedef struct {
-    ngx_flag_t                 enable;
+    ngx_flag_t                      enable;
 
-    /* ngx_http_billing_redis_peer_t, and the set that was made of them */
-    ngx_array_t               *peers;
-    ngx_http_billing_redis_t  *redis;
+    /* the servers, and the set of them that is shared with other locations */
+    ngx_http_billing_redis_conf_t   redis_conf;
+    ngx_http_billing_redis_t       *redis;
 
-    ngx_msec_t                 redis_timeout;
-    ngx_msec_t                 redis_connect_timeout;
-    ngx_str_t                  redis_prefix;
+    ngx_msec_t                      redis_timeout;
+    ngx_str_t                       redis_prefix;
 
     /* NULL: the bearer token */
-    ngx_http_complex_value_t  *token;
-    ngx_flag_t                 token_required;
+    ngx_http_complex_value_t       *token;
+    ngx_flag_t                      token_required;
 
-    ngx_uint_t                 max_ids;
-    ngx_uint_t                 batch;
-    ngx_flag_t                 allow_post;
+    ngx_uint_t                      max_ids;
+    ngx_uint_t                      batch;
+    ngx_flag_t                      allow_post;
 } ngx_http_billing_loc_conf_t;
 
 

@@ -2,32 +2,26 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
-/* milliseconds between attempts to connect */
-
-#define NGX_HTTP_BILLING_REDIS_MIN_DELAY  20
-#define NGX_HTTP_BILLING_REDIS_MAX_DELAY  1000
-
 /* a pipeline is sent at most so many times */
 
-#define NGX_HTTP_BILLING_REDIS_TRIES      2
+#define NGX_HTTP_BILLING_REDIS_TRIES  2
 
 
-static ngx_uint_t ngx_http_billing_redis_same_peers(ngx_array_t *one,
-    ngx_array_t *two);
-static void ngx_http_billing_redis_init_events(ngx_http_billing_redis_t *redis);
-static void ngx_http_billing_redis_schedule(ngx_http_billing_redis_t *redis);
-static ngx_msec_t ngx_http_billing_redis_delay(ngx_http_billing_redis_t *redis);
-static void ngx_http_billing_redis_connect_handler(ngx_event_t *ev);
-static void ngx_http_billing_redis_connect_failed(
-    ngx_http_billing_redis_conn_t *conn, const char *reason);
-static void ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn);
+static ngx_uint_t ngx_http_billing_redis_same(
+    ngx_http_billing_redis_conf_t *one, ngx_http_billing_redis_conf_t *two);
+static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
+    ngx_str_t *two);
+static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
+    ngx_http_billing_redis_t *redis);
+static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_uint_t first);
 static void ngx_http_billing_redis_timeout(ngx_event_t *ev);
 static void ngx_http_billing_redis_failed_handler(ngx_event_t *ev);
 
 
 ngx_http_billing_redis_t *
 ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
-    ngx_array_t *peers, ngx_msec_t connect_timeout)
+    ngx_http_billing_redis_conf_t *conf)
 {
     ngx_uint_t                  i;
     ngx_http_billing_redis_t   *redis, **set;
@@ -35,9 +29,7 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
     set = sets->elts;
 
     for (i = 0; i < sets->nelts; i++) {
-        if (set[i]->connect_timeout == connect_timeout
-            && ngx_http_billing_redis_same_peers(set[i]->peers, peers))
-        {
+        if (ngx_http_billing_redis_same(&set[i]->conf, conf)) {
             return set[i];
         }
     }
@@ -52,14 +44,11 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
         return NULL;
     }
 
-    redis->peers = peers;
-    redis->connect_timeout = connect_timeout;
+    redis->conf = *conf;
 
-    ngx_queue_init(&redis->waiting);
-    ngx_queue_init(&redis->failed);
-
-    redis->conn.redis = redis;
-    ngx_queue_init(&redis->conn.inflight);
+    if (ngx_http_billing_redis_init(cf, redis) != NGX_OK) {
+        return NULL;
+    }
 
     *set = redis;
 
@@ -68,30 +57,92 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
 
 
 static ngx_uint_t
-ngx_http_billing_redis_same_peers(ngx_array_t *one, ngx_array_t *two)
+ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
+    ngx_http_billing_redis_conf_t *two)
 {
     ngx_uint_t                      i;
     ngx_http_billing_redis_peer_t  *p, *q;
 
-    if (one->nelts != two->nelts) {
+    if (one->peers->nelts != two->peers->nelts
+        || one->connect_timeout != two->connect_timeout
+        || one->connections != two->connections
+        || one->queue != two->queue
+        || !ngx_http_billing_redis_same_str(&one->password, &two->password))
+    {
         return 0;
     }
 
-    p = one->elts;
-    q = two->elts;
+    p = one->peers->elts;
+    q = two->peers->elts;
 
-    for (i = 0; i < one->nelts; i++) {
-
-        if (p[i].url.len != q[i].url.len
-            || ngx_memcmp(p[i].url.data, q[i].url.data, p[i].url.len) != 0
-            || p[i].name.len != q[i].name.len
-            || ngx_memcmp(p[i].name.data, q[i].name.data, p[i].name.len) != 0)
+    for (i = 0; i < one->peers->nelts; i++) {
+        if (!ngx_http_billing_redis_same_str(&p[i].url, &q[i].url)
+            || !ngx_http_billing_redis_same_str(&p[i].name, &q[i].name))
         {
             return 0;
         }
     }
 
     return 1;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
+{
+    return one->len == two->len
+           && ngx_memcmp(one->data, two->data, one->len) == 0;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
+{
+    ngx_uint_t                        i;
+    ngx_http_billing_redis_peer_t    *peer;
+    ngx_http_billing_redis_server_t  *server;
+
+    redis->nservers = redis->conf.peers->nelts;
+    redis->servers = ngx_pcalloc(cf->pool, redis->nservers
+                                     * sizeof(ngx_http_billing_redis_server_t));
+
+    /* those in use, as many that drain, and one that probes */
+
+    redis->nconns = 2 * redis->conf.connections + 1;
+    redis->conns = ngx_pcalloc(cf->pool, redis->nconns
+                                       * sizeof(ngx_http_billing_redis_conn_t));
+
+    if (redis->servers == NULL || redis->conns == NULL) {
+        return NGX_ERROR;
+    }
+
+    peer = redis->conf.peers->elts;
+
+    for (i = 0; i < redis->nservers; i++) {
+        server = &redis->servers[i];
+
+        server->peer = &peer[i];
+        server->password = peer[i].password.len ? peer[i].password
+                                                : redis->conf.password;
+
+        if (peer[i].user.len && server->password.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "no password for the user of redis server "
+                               "\"%V\" in \"billing_redis\" directive",
+                               &peer[i].name);
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < redis->nconns; i++) {
+        redis->conns[i].redis = redis;
+        ngx_queue_init(&redis->conns[i].inflight);
+    }
+
+    ngx_queue_init(&redis->waiting);
+    ngx_queue_init(&redis->failed);
+
+    return NGX_OK;
 }
 
 
@@ -140,11 +191,14 @@ void
 ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout)
 {
-    ngx_http_billing_redis_init_events(redis);
+    ngx_http_billing_redis_conn_t  *conn;
+
+    ngx_http_billing_redis_pool_init(redis);
 
     pl->redis = redis;
     pl->slot = NULL;
     pl->tries = 0;
+    pl->waiting = 0;
     pl->active = 1;
 
     ngx_memzero(&pl->timer, sizeof(ngx_event_t));
@@ -153,16 +207,23 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     pl->timer.data = pl;
     pl->timer.log = ngx_cycle->log;
 
-    ngx_add_timer(&pl->timer, timeout);
+    conn = ngx_http_billing_redis_pool_get(redis);
 
-    if (redis->conn.state == NGX_HTTP_BILLING_REDIS_READY) {
-        ngx_http_billing_redis_conn_send(&redis->conn, pl);
+    if (conn == NULL && redis->nwaiting >= redis->conf.queue) {
+        ngx_http_billing_redis_fail(pl, NGX_DECLINED);
         return;
     }
 
-    ngx_queue_insert_tail(&redis->waiting, &pl->queue);
+    ngx_add_timer(&pl->timer, timeout);
 
-    ngx_http_billing_redis_schedule(redis);
+    if (conn) {
+        ngx_http_billing_redis_conn_send(conn, pl);
+
+    } else {
+        ngx_http_billing_redis_wait(pl, 0);
+    }
+
+    ngx_http_billing_redis_pool_connect(redis);
 }
 
 
@@ -183,6 +244,7 @@ ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
 
     } else {
         ngx_queue_remove(&pl->queue);
+        pl->redis->nwaiting -= pl->waiting;
     }
 
     pl->active = 0;
@@ -192,222 +254,74 @@ ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
 void
 ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis)
 {
-    if (redis->timer.timer_set) {
-        ngx_del_timer(&redis->timer);
+    ngx_uint_t  i;
+
+    for (i = 0; i < redis->nconns; i++) {
+        ngx_http_billing_redis_conn_close(&redis->conns[i],
+                                          "worker is exiting",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
     }
-
-    ngx_http_billing_redis_conn_close(&redis->conn, "worker is exiting",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_ALL);
-}
-
-
-/* the memory is the configuration's, the events are the worker's */
-
-static void
-ngx_http_billing_redis_init_events(ngx_http_billing_redis_t *redis)
-{
-    if (redis->timer.handler) {
-        return;
-    }
-
-    redis->timer.handler = ngx_http_billing_redis_connect_handler;
-    redis->timer.data = redis;
-    redis->timer.log = ngx_cycle->log;
-    redis->timer.cancelable = 1;
-
-    redis->posted.handler = ngx_http_billing_redis_failed_handler;
-    redis->posted.data = redis;
-    redis->posted.log = ngx_cycle->log;
-
-    redis->conn.timer.handler = ngx_http_billing_redis_conn_timeout;
-    redis->conn.timer.data = &redis->conn;
-    redis->conn.timer.log = ngx_cycle->log;
-    redis->conn.timer.cancelable = 1;
-}
-
-
-static void
-ngx_http_billing_redis_schedule(ngx_http_billing_redis_t *redis)
-{
-    if (redis->conn.state == NGX_HTTP_BILLING_REDIS_CLOSED
-        && !redis->timer.timer_set)
-    {
-        ngx_add_timer(&redis->timer, ngx_http_billing_redis_delay(redis));
-    }
-}
-
-
-/*
- * Each server is tried at once, and then all of them again after a time that
- * grows with the time for which they have been failing.
- */
-
-static ngx_msec_t
-ngx_http_billing_redis_delay(ngx_http_billing_redis_t *redis)
-{
-    ngx_msec_t  delay;
-
-    if (redis->failures == 0 || redis->next != 0) {
-        return 0;
-    }
-
-    delay = (ngx_current_msec - redis->failing) / 4;
-
-    delay = ngx_max(delay, NGX_HTTP_BILLING_REDIS_MIN_DELAY);
-    delay = ngx_min(delay, NGX_HTTP_BILLING_REDIS_MAX_DELAY);
-
-    /* workers should not come all at once */
-
-    return delay / 2 + ngx_random() % (delay / 2 + 1);
-}
-
-
-static void
-ngx_http_billing_redis_connect_handler(ngx_event_t *ev)
-{
-    const char                     *reason;
-    ngx_http_billing_redis_t       *redis;
-    ngx_http_billing_redis_conn_t  *conn;
-    ngx_http_billing_redis_peer_t  *peer;
-
-    redis = ev->data;
-    conn = &redis->conn;
-
-    /* those who waited may be gone */
-
-    if (conn->state != NGX_HTTP_BILLING_REDIS_CLOSED
-        || ngx_queue_empty(&redis->waiting))
-    {
-        return;
-    }
-
-    peer = redis->peers->elts;
-    conn->peer = &peer[redis->next];
-
-    reason = ngx_http_billing_redis_conn_open(conn);
-
-    if (reason) {
-        ngx_http_billing_redis_connect_failed(conn, reason);
-        ngx_http_billing_redis_schedule(redis);
-    }
-}
-
-
-static void
-ngx_http_billing_redis_connect_failed(ngx_http_billing_redis_conn_t *conn,
-    const char *reason)
-{
-    ngx_http_billing_redis_t  *redis;
-
-    redis = conn->redis;
-
-    if (redis->failures++ == 0) {
-        redis->failing = ngx_current_msec;
-    }
-
-    if (redis->failures <= redis->peers->nelts) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "redis server \"%V\" is down: %s",
-                      &conn->peer->name, reason);
-    }
-
-    redis->next = (redis->next + 1) % redis->peers->nelts;
 }
 
 
 void
-ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis)
 {
     ngx_queue_t                        *q;
-    ngx_http_billing_redis_t           *redis;
+    ngx_http_billing_redis_conn_t      *conn;
     ngx_http_billing_redis_pipeline_t  *pl;
 
-    redis = conn->redis;
+    while (!ngx_queue_empty(&redis->waiting)) {
 
-    while (conn->state == NGX_HTTP_BILLING_REDIS_READY
-           && !ngx_queue_empty(&redis->waiting))
-    {
+        conn = ngx_http_billing_redis_pool_get(redis);
+
+        if (conn == NULL) {
+            return;
+        }
+
         q = ngx_queue_head(&redis->waiting);
-        ngx_queue_remove(q);
-
         pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
+
+        ngx_queue_remove(q);
+        pl->waiting = 0;
+        redis->nwaiting--;
 
         ngx_http_billing_redis_conn_send(conn, pl);
     }
 }
 
 
-void
-ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
+static void
+ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_uint_t first)
 {
     ngx_http_billing_redis_t  *redis;
 
-    redis = conn->redis;
+    redis = pl->redis;
 
-    if (redis->failures) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "redis server \"%V\" is up after %ui failed attempts",
-                      &conn->peer->name, redis->failures);
-        redis->failures = 0;
-    }
-
-    if (redis->late) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "redis server \"%V\" answers in time after %ui timeouts",
-                      &conn->peer->name, redis->late);
-        redis->late = 0;
-    }
-
-    redis->hung = 0;
-    redis->next = 0;
-}
-
-
-void
-ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
-    const char *reason)
-{
-    ngx_http_billing_redis_t        *redis;
-    ngx_http_billing_redis_state_e   state;
-
-    redis = conn->redis;
-    state = conn->state;
-
-    conn->state = NGX_HTTP_BILLING_REDIS_CLOSED;
-
-    if (state == NGX_HTTP_BILLING_REDIS_CONNECTING
-        || (!conn->served && !ngx_queue_empty(&conn->inflight)))
-    {
-        ngx_http_billing_redis_connect_failed(conn, reason);
-
-    } else if (!ngx_queue_empty(&conn->inflight)) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "connection to redis server \"%V\" is lost: %s",
-                      &conn->peer->name, reason);
+    if (first) {
+        ngx_queue_insert_head(&redis->waiting, &pl->queue);
 
     } else {
-        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                      "idle connection to redis server \"%V\" is closed: %s",
-                      &conn->peer->name, reason);
+        ngx_queue_insert_tail(&redis->waiting, &pl->queue);
     }
 
-    ngx_http_billing_redis_settle(conn);
-
-    if (!ngx_queue_empty(&redis->waiting)) {
-        ngx_http_billing_redis_schedule(redis);
-    }
+    pl->waiting = 1;
+    redis->nwaiting++;
 }
 
 
 /* what was in flight goes back, in its order, before those who wait */
 
-static void
+void
 ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_uint_t                          first;
     ngx_queue_t                        *q;
     ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_pipeline_t  *pl;
+
+    conn->ninflight = 0;
 
     while (!ngx_queue_empty(&conn->inflight)) {
 
@@ -443,7 +357,7 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
             continue;
         }
 
-        ngx_queue_insert_head(&conn->redis->waiting, &pl->queue);
+        ngx_http_billing_redis_wait(pl, 1);
     }
 }
 
@@ -461,6 +375,10 @@ ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
     pl->rc = rc;
 
     ngx_queue_insert_tail(&redis->failed, &pl->queue);
+
+    redis->posted.handler = ngx_http_billing_redis_failed_handler;
+    redis->posted.data = redis;
+    redis->posted.log = ngx_cycle->log;
 
     ngx_post_event(&redis->posted, &ngx_posted_events);
 }
@@ -484,7 +402,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
         if (redis->late++ == 0) {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                           "redis server \"%V\" did not answer in time",
-                          &conn->peer->name);
+                          &conn->server->peer->name);
         }
 
         ngx_http_billing_redis_cancel(pl);

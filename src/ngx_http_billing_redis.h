@@ -40,6 +40,24 @@ typedef struct {
 } ngx_http_billing_redis_peer_t;
 
 
+typedef struct {
+    /* ngx_http_billing_redis_peer_t, in the order of preference */
+    ngx_array_t                       *peers;
+
+    /* for those that have none in their URL; of the file named */
+    ngx_str_t                          password_file;
+    ngx_str_t                          password;
+
+    ngx_msec_t                         connect_timeout;
+
+    /* of each worker */
+    ngx_uint_t                         connections;
+
+    /* pipelines that may wait for a connection */
+    ngx_uint_t                         queue;
+} ngx_http_billing_redis_conf_t;
+
+
 /*
  * Called for the reply to the n-th command of a pipeline, errors included.
  * The reply is valid during the call only.  What was read counts only once
@@ -55,7 +73,7 @@ typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
  *
  *   NGX_OK        all commands were answered
  *   NGX_DECLINED  there was no connection to be had within the timeout, or
- *                 too many pipelines wait for one
+ *                 too many pipelines waited for one already
  *   NGX_AGAIN     Redis did not answer within the timeout
  *   NGX_ERROR     connections broke off, or what came was no answer
  */
@@ -87,6 +105,7 @@ typedef struct {
     ngx_int_t                          rc;
 
     unsigned                           tries:2;
+    unsigned                           waiting:1;
     unsigned                           active:1;
 } ngx_http_billing_redis_pipeline_t;
 
@@ -99,12 +118,17 @@ typedef struct {
 ngx_int_t ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
     ngx_str_t *url);
 
+/* Reads conf->password from conf->password_file, whose first line it is. */
+ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,
+    ngx_http_billing_redis_conf_t *conf);
+
 /*
- * Finds the set of these servers with this timeout for connecting among those
- * of the configuration, pointers to them in the array, or adds it.
+ * Finds the set of servers of this configuration among the sets, an array of
+ * pointers to them, or adds it.  Returns NULL when something is wrong with
+ * the configuration, which is logged, or for want of memory.
  */
 ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
-    ngx_array_t *sets, ngx_array_t *peers, ngx_msec_t connect_timeout);
+    ngx_array_t *sets, ngx_http_billing_redis_conf_t *conf);
 
 /* An empty pipeline of about n commands; they are allocated from the pool. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(

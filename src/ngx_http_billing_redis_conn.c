@@ -2,6 +2,11 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
+/* milliseconds for which a server that is back has to stay so */
+
+#define NGX_HTTP_BILLING_REDIS_PROBATION  2000
+
+
 static void ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac,
     int status);
 static void ngx_http_billing_redis_conn_greet(
@@ -27,7 +32,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     redisAsyncContext              *ac;
     ngx_http_billing_redis_peer_t  *peer;
 
-    peer = conn->peer;
+    peer = conn->server->peer;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "billing redis connect to \"%V\"", &peer->name);
@@ -60,11 +65,12 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_ALL;
     conn->served = 0;
+    conn->answered = 0;
 
     (void) redisAsyncSetConnectCallback(ac,
                                         ngx_http_billing_redis_conn_connected);
 
-    ngx_add_timer(&conn->timer, conn->redis->connect_timeout);
+    ngx_add_timer(&conn->timer, conn->redis->conf.connect_timeout);
 
     return NULL;
 }
@@ -91,15 +97,17 @@ static void
 ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_uint_t                         i, n;
+    ngx_str_t                         *password;
     ngx_http_billing_redis_peer_t     *peer;
     ngx_http_billing_redis_command_t   command[3];
 
     ngx_memzero(command, sizeof(command));
 
-    peer = conn->peer;
+    peer = conn->server->peer;
+    password = &conn->server->password;
     n = 0;
 
-    if (peer->password.len) {
+    if (password->len) {
         ngx_http_billing_redis_arg(&command[n], "AUTH", 4);
 
         if (peer->user.len) {
@@ -107,8 +115,8 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
                                        peer->user.len);
         }
 
-        ngx_http_billing_redis_arg(&command[n++], peer->password.data,
-                                   peer->password.len);
+        ngx_http_billing_redis_arg(&command[n++], password->data,
+                                   password->len);
     }
 
     if (peer->db.len) {
@@ -162,10 +170,17 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
         return;
     }
 
+    event->connection->idle = 1;
+
+    if (conn->probe && !conn->answered) {
+        conn->answered = 1;
+        ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_PROBATION);
+        return;
+    }
+
     ngx_del_timer(&conn->timer);
 
     conn->state = NGX_HTTP_BILLING_REDIS_READY;
-    event->connection->idle = 1;
 
     ngx_http_billing_redis_conn_ready(conn);
 }
@@ -174,9 +189,33 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
 void
 ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 {
-    ngx_http_billing_redis_conn_t  *conn;
+    ngx_http_billing_redis_conn_t     *conn;
+    ngx_http_billing_redis_command_t   ping;
 
     conn = ev->data;
+
+    if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING) {
+        ngx_http_billing_redis_conn_close(conn, "not needed any more",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+        return;
+    }
+
+    if (conn->answered && conn->event.context->replies.head == NULL) {
+
+        /* the end of the probation: once more, and it is taken */
+
+        ngx_add_timer(&conn->timer, conn->redis->conf.connect_timeout);
+
+        ping.argc = 0;
+        ngx_http_billing_redis_arg(&ping, "PING", 4);
+
+        conn->event.connection->idle = 0;
+
+        (void) ngx_http_billing_redis_conn_append(conn, &ping,
+                                           ngx_http_billing_redis_conn_greeted,
+                                           conn);
+        return;
+    }
 
     if (conn->event.context->c.flags & REDIS_CONNECTED) {
         conn->redis->hung = 1;
@@ -219,6 +258,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
                       - slot->fence;
 
     ngx_queue_insert_tail(&conn->inflight, &slot->queue);
+    conn->ninflight++;
 
     conn->event.connection->idle = 0;
 
@@ -374,11 +414,10 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
     pl = slot->pipeline;
 
     ngx_queue_remove(&slot->queue);
+    conn->ninflight--;
     ngx_free(slot);
 
-    if (ngx_queue_empty(&conn->inflight)) {
-        conn->event.connection->idle = 1;
-    }
+    conn->event.connection->idle = (conn->ninflight == 0);
 
     conn->served = 1;
 
@@ -414,7 +453,7 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 
     conn->blame = blame;
 
-    if (conn->state == NGX_HTTP_BILLING_REDIS_READY) {
+    if (conn->state != NGX_HTTP_BILLING_REDIS_CONNECTING) {
         conn->state = NGX_HTTP_BILLING_REDIS_CLOSING;
     }
 

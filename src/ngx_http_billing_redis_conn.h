@@ -17,6 +17,11 @@ typedef enum {
     NGX_HTTP_BILLING_REDIS_CLOSED = 0,
     NGX_HTTP_BILLING_REDIS_CONNECTING,
     NGX_HTTP_BILLING_REDIS_READY,
+
+    /* what is in flight is waited for, nothing is sent any more */
+    NGX_HTTP_BILLING_REDIS_DRAINING,
+
+    /* to be closed when hiredis' callback has returned */
     NGX_HTTP_BILLING_REDIS_CLOSING
 } ngx_http_billing_redis_state_e;
 
@@ -36,26 +41,42 @@ typedef enum {
 
 
 typedef struct {
-    ngx_http_billing_redis_event_t   event;
-    ngx_http_billing_redis_t        *redis;
     ngx_http_billing_redis_peer_t   *peer;
+    ngx_str_t                        password;
+
+    /* failures in a row, when the first was, and when to try again */
+    ngx_uint_t                       failures;
+    ngx_msec_t                       failing;
+    ngx_msec_t                       retry;
+} ngx_http_billing_redis_server_t;
+
+
+typedef struct {
+    ngx_http_billing_redis_event_t    event;
+    ngx_http_billing_redis_t         *redis;
+    ngx_http_billing_redis_server_t  *server;
 
     /* slots in the order in which their replies come */
-    ngx_queue_t                      inflight;
+    ngx_queue_t                       inflight;
+    ngx_uint_t                        ninflight;
 
     /* the number in the last echo */
-    ngx_uint_t                       fence;
+    ngx_uint_t                        fence;
 
     /* limits connecting, with the commands that begin a connection */
-    ngx_event_t                      timer;
+    ngx_event_t                       timer;
 
-    ngx_http_billing_redis_state_e   state;
-    ngx_http_billing_redis_blame_e   blame;
+    ngx_http_billing_redis_state_e    state;
+    ngx_http_billing_redis_blame_e    blame;
 
     /* a pipeline was answered */
-    unsigned                         served:1;
+    unsigned                          served:1;
 
-    char                             reason[128];
+    /* to see if a server is back: it has to answer for a while before use */
+    unsigned                          probe:1;
+    unsigned                          answered:1;
+
+    char                              reason[128];
 } ngx_http_billing_redis_conn_t;
 
 
@@ -73,25 +94,26 @@ struct ngx_http_billing_redis_slot_s {
 
 
 struct ngx_http_billing_redis_s {
-    /* ngx_http_billing_redis_peer_t, and the one to try next */
-    ngx_array_t                     *peers;
-    ngx_uint_t                       next;
+    ngx_http_billing_redis_conf_t    conf;
 
-    ngx_msec_t                       connect_timeout;
+    /* in the order in which they are preferred */
+    ngx_http_billing_redis_server_t *servers;
+    ngx_uint_t                       nservers;
 
-    ngx_http_billing_redis_conn_t    conn;
+    ngx_http_billing_redis_conn_t   *conns;
+    ngx_uint_t                       nconns;
+
+    /* for the next attempt to connect, and for the next probe */
+    ngx_event_t                      connect;
+    ngx_event_t                      probe;
 
     /* pipelines that wait for a connection */
     ngx_queue_t                      waiting;
+    ngx_uint_t                       nwaiting;
 
     /* pipelines that failed, to be told so when no other code is running */
     ngx_queue_t                      failed;
     ngx_event_t                      posted;
-
-    /* failed attempts to connect in a row, and when the first of them was */
-    ngx_uint_t                       failures;
-    ngx_msec_t                       failing;
-    ngx_event_t                      timer;
 
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                       late;
@@ -102,8 +124,8 @@ struct ngx_http_billing_redis_s {
 
 
 /*
- * Begins to connect to conn->peer.  Returns NULL, or why that failed at once;
- * a later failure is told by ngx_http_billing_redis_conn_lost().
+ * Begins to connect to conn->server.  Returns NULL, or why that failed at
+ * once; a later failure is told by ngx_http_billing_redis_conn_lost().
  */
 const char *ngx_http_billing_redis_conn_open(
     ngx_http_billing_redis_conn_t *conn);
@@ -123,12 +145,30 @@ void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
 
-/* What a connection tells to the set of servers. */
+/* Of the set: events, which are the worker's while the rest is inherited. */
+void ngx_http_billing_redis_pool_init(ngx_http_billing_redis_t *redis);
+
+/* Of the connections that are ready, the one with the least in flight. */
+ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
+    ngx_http_billing_redis_t *redis);
+
+/* Connects, when it is time to, if there is need of one more connection. */
+void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis);
+
+
+/* What a connection tells to the set. */
 
 void ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
     const char *reason);
+
+
+/* Sends what waits. */
+void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);
+
+/* Of a connection that is lost: sends again, or fails, what was in flight. */
+void ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn);
 
 /* The pipeline, in no slot and no queue, will be told that it failed. */
 void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,

@@ -2,10 +2,15 @@
 #include "ngx_http_billing_redis.h"
 
 
+#define NGX_HTTP_BILLING_REDIS_MAX_PASSWORD  4096
+
+
 static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
+static ngx_int_t ngx_http_billing_redis_unescape(ngx_pool_t *pool,
+    ngx_str_t *text, u_char *p, u_char *last);
 static ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
 
@@ -159,45 +164,47 @@ static char *
 ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
 {
-    u_char     *colon, *dst, *src;
-    ngx_str_t  *part, raw;
+    u_char  *colon;
 
     colon = ngx_strlchr(p, last, ':');
 
-    if (colon == NULL) {
-        return "a user needs a password";
-    }
-
-    raw.data = p;
-    raw.len = colon - p;
-
-    for (part = &peer->user; /* void */ ; part = &peer->password) {
-
-        part->data = ngx_pnalloc(pool, raw.len + 1);
-        if (part->data == NULL) {
-            return "out of memory";
-        }
-
-        dst = part->data;
-        src = raw.data;
-
-        ngx_unescape_uri(&dst, &src, raw.len, 0);
-
-        part->len = dst - part->data;
-
-        if (part == &peer->password) {
-            break;
-        }
-
-        raw.data = colon + 1;
-        raw.len = last - raw.data;
-    }
-
-    if (peer->password.len == 0) {
+    if (colon && colon + 1 == last) {
         return "the password is empty";
     }
 
+    if (ngx_http_billing_redis_unescape(pool, &peer->user, p,
+                                        colon ? colon : last)
+        != NGX_OK
+        || (colon
+            && ngx_http_billing_redis_unescape(pool, &peer->password,
+                                               colon + 1, last)
+               != NGX_OK))
+    {
+        return "out of memory";
+    }
+
     return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
+    u_char *last)
+{
+    u_char  *dst;
+
+    text->data = ngx_pnalloc(pool, last - p + 1);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst = text->data;
+
+    ngx_unescape_uri(&dst, &p, last - p, 0);
+
+    text->len = dst - text->data;
+
+    return NGX_OK;
 }
 
 
@@ -236,6 +243,73 @@ ngx_http_billing_redis_set_host(ngx_conf_t *cf,
     }
 
     ngx_cpystrn(peer->host.data, host.data, host.len + 1);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_read_password(ngx_conf_t *cf,
+    ngx_http_billing_redis_conf_t *conf)
+{
+    size_t    len;
+    u_char    buf[NGX_HTTP_BILLING_REDIS_MAX_PASSWORD];
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    fd = ngx_open_file(conf->password_file.data, NGX_FILE_RDONLY,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed in "
+                           "\"billing_redis_password_file\" directive",
+                           &conf->password_file);
+        return NGX_ERROR;
+    }
+
+    n = ngx_read_fd(fd, buf, sizeof(buf));
+
+    if (n == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_read_fd_n " \"%V\" failed in "
+                           "\"billing_redis_password_file\" directive",
+                           &conf->password_file);
+    }
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed",
+                           &conf->password_file);
+    }
+
+    if (n == -1) {
+        return NGX_ERROR;
+    }
+
+    for (len = 0; len < (size_t) n; len++) {
+        if (buf[len] == LF || buf[len] == CR) {
+            break;
+        }
+    }
+
+    if (len == 0 || len == sizeof(buf)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the first line of \"%V\" is no password in "
+                           "\"billing_redis_password_file\" directive",
+                           &conf->password_file);
+        return NGX_ERROR;
+    }
+
+    conf->password.len = len;
+    conf->password.data = ngx_pnalloc(cf->pool, len);
+    if (conf->password.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(conf->password.data, buf, len);
+
+    ngx_explicit_memzero(buf, sizeof(buf));
 
     return NGX_OK;
 }
