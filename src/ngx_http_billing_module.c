@@ -12,6 +12,8 @@ static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_billing_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static void ngx_http_billing_merge_ssl(ngx_http_billing_redis_ssl_conf_t *conf,
+    ngx_http_billing_redis_ssl_conf_t *prev);
 static char *ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -83,6 +85,41 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       ngx_http_billing_redis_password_file,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("billing_redis_ssl_verify"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.ssl.verify),
+      NULL },
+
+    { ngx_string("billing_redis_ssl_trusted_certificate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.ssl.trusted_certificate),
+      NULL },
+
+    { ngx_string("billing_redis_ssl_name"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.ssl.name),
+      NULL },
+
+    { ngx_string("billing_redis_ssl_certificate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.ssl.certificate),
+      NULL },
+
+    { ngx_string("billing_redis_ssl_certificate_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.ssl.certificate_key),
       NULL },
 
     { ngx_string("billing_redis_prefix"),
@@ -193,6 +230,10 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
      *     conf->redis_conf.peers = NULL;
      *     conf->redis_conf.password_file = { 0, NULL };
      *     conf->redis_conf.password = { 0, NULL };
+     *     conf->redis_conf.ssl.trusted_certificate = { 0, NULL };
+     *     conf->redis_conf.ssl.name = { 0, NULL };
+     *     conf->redis_conf.ssl.certificate = { 0, NULL };
+     *     conf->redis_conf.ssl.certificate_key = { 0, NULL };
      *     conf->redis = NULL;
      *     conf->redis_prefix = { 0, NULL };
      *     conf->token = NULL;
@@ -202,6 +243,7 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
     conf->redis_conf.connect_timeout = NGX_CONF_UNSET_MSEC;
     conf->redis_conf.connections = NGX_CONF_UNSET_UINT;
     conf->redis_conf.queue = NGX_CONF_UNSET_UINT;
+    conf->redis_conf.ssl.verify = NGX_CONF_UNSET;
     conf->token_required = NGX_CONF_UNSET;
     conf->max_ids = NGX_CONF_UNSET_UINT;
     conf->batch = NGX_CONF_UNSET_UINT;
@@ -242,6 +284,8 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->token_required, prev->token_required, 1);
 
+    ngx_http_billing_merge_ssl(&conf->redis_conf.ssl, &prev->redis_conf.ssl);
+
     if (conf->redis_conf.peers == NULL) {
         conf->redis_conf.peers = prev->redis_conf.peers;
     }
@@ -280,6 +324,19 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                              &conf->redis_conf);
 
     return conf->redis ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static void
+ngx_http_billing_merge_ssl(ngx_http_billing_redis_ssl_conf_t *conf,
+    ngx_http_billing_redis_ssl_conf_t *prev)
+{
+    ngx_conf_merge_value(conf->verify, prev->verify, 1);
+    ngx_conf_merge_str_value(conf->trusted_certificate,
+                             prev->trusted_certificate, "");
+    ngx_conf_merge_str_value(conf->name, prev->name, "");
+    ngx_conf_merge_str_value(conf->certificate, prev->certificate, "");
+    ngx_conf_merge_str_value(conf->certificate_key, prev->certificate_key, "");
 }
 
 

@@ -67,7 +67,15 @@ ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
         || one->connect_timeout != two->connect_timeout
         || one->connections != two->connections
         || one->queue != two->queue
-        || !ngx_http_billing_redis_same_str(&one->password, &two->password))
+        || !ngx_http_billing_redis_same_str(&one->password, &two->password)
+        || one->ssl.verify != two->ssl.verify
+        || !ngx_http_billing_redis_same_str(&one->ssl.trusted_certificate,
+                                            &two->ssl.trusted_certificate)
+        || !ngx_http_billing_redis_same_str(&one->ssl.name, &two->ssl.name)
+        || !ngx_http_billing_redis_same_str(&one->ssl.certificate,
+                                            &two->ssl.certificate)
+        || !ngx_http_billing_redis_same_str(&one->ssl.certificate_key,
+                                            &two->ssl.certificate_key))
     {
         return 0;
     }
@@ -124,6 +132,16 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
         server->peer = &peer[i];
         server->password = peer[i].password.len ? peer[i].password
                                                 : redis->conf.password;
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+        if (peer[i].ssl_name.len && redis->ssl == NULL
+            && ngx_http_billing_redis_ssl_init(cf, redis) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+#endif
 
         if (peer[i].user.len && server->password.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -37,7 +37,19 @@ typedef struct {
     ngx_str_t                          user;
     ngx_str_t                          password;
     ngx_str_t                          db;
+
+    /* the host as in the URL, zero-terminated; empty without TLS */
+    ngx_str_t                          ssl_name;
 } ngx_http_billing_redis_peer_t;
+
+
+typedef struct {
+    ngx_flag_t                         verify;
+    ngx_str_t                          trusted_certificate;
+    ngx_str_t                          name;
+    ngx_str_t                          certificate;
+    ngx_str_t                          certificate_key;
+} ngx_http_billing_redis_ssl_conf_t;
 
 
 typedef struct {
@@ -55,6 +67,8 @@ typedef struct {
 
     /* pipelines that may wait for a connection */
     ngx_uint_t                         queue;
+
+    ngx_http_billing_redis_ssl_conf_t  ssl;
 } ngx_http_billing_redis_conf_t;
 
 

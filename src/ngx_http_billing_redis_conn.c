@@ -29,6 +29,9 @@ static void ngx_http_billing_redis_conn_closed(
 const char *
 ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 {
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+    const char                     *reason;
+#endif
     redisAsyncContext              *ac;
     ngx_http_billing_redis_peer_t  *peer;
 
@@ -51,6 +54,21 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
         redisAsyncFree(ac);
         return conn->reason;
     }
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    conn->event.ssl = NULL;
+
+    if (peer->ssl_name.len) {
+        reason = ngx_http_billing_redis_ssl_open(conn, ac);
+
+        if (reason) {
+            redisAsyncFree(ac);
+            return reason;
+        }
+    }
+
+#endif
 
     conn->event.closed = ngx_http_billing_redis_conn_closed;
     conn->event.data = conn;
@@ -471,10 +489,17 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     ac = event->context;
     conn = event->data;
 
-    if (event->reason) {
-        reason = event->reason;
+    reason = event->reason;
 
-    } else {
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    if (reason == NULL) {
+        reason = ngx_http_billing_redis_ssl_error(event);
+    }
+
+#endif
+
+    if (reason == NULL) {
         reason = ac->c.err ? ac->c.errstr : "connection closed";
     }
 

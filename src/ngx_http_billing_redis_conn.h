@@ -118,6 +118,10 @@ struct ngx_http_billing_redis_s {
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                       late;
 
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+    ngx_ssl_t                       *ssl;
+#endif
+
     /* the servers accept connections, but do not answer */
     unsigned                         hung:1;
 };
@@ -169,6 +173,25 @@ void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);
 
 /* Of a connection that is lost: sends again, or fails, what was in flight. */
 void ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn);
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+/* Makes the TLS context of a set; says what is wrong with its configuration. */
+ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
+    ngx_http_billing_redis_t *redis);
+
+/*
+ * Begins TLS on a connection that is being opened.  Returns NULL, and hiredis
+ * goes on and frees what it has to; or what has failed.
+ */
+const char *ngx_http_billing_redis_ssl_open(
+    ngx_http_billing_redis_conn_t *conn, redisAsyncContext *ac);
+
+/* Why the peer's certificate was refused, or NULL. */
+const char *ngx_http_billing_redis_ssl_error(
+    ngx_http_billing_redis_event_t *event);
+
+#endif
 
 /* The pipeline, in no slot and no queue, will be told that it failed. */
 void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,

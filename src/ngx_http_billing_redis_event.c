@@ -20,6 +20,12 @@ static void *ngx_http_billing_redis_event_create_array(
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
 static void ngx_http_billing_redis_event_read_idle(
     ngx_http_billing_redis_event_t *event);
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+static void ngx_http_billing_redis_event_read_idle_ssl(
+    ngx_http_billing_redis_event_t *event);
+#endif
+static void ngx_http_billing_redis_event_clear_errors(
+    ngx_http_billing_redis_event_t *event);
 static void ngx_http_billing_redis_event_write_handler(ngx_event_t *wev);
 static void ngx_http_billing_redis_event_add_read(void *data);
 static void ngx_http_billing_redis_event_del_read(void *data);
@@ -186,6 +192,8 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 
     redisAsyncHandleRead(ac);
 
+    ngx_http_billing_redis_event_clear_errors(event);
+
     if (event->context == NULL) {
         return;
     }
@@ -213,6 +221,15 @@ ngx_http_billing_redis_event_read_idle(ngx_http_billing_redis_event_t *event)
 
     c = event->connection;
 
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    if (event->ssl) {
+        ngx_http_billing_redis_event_read_idle_ssl(event);
+        return;
+    }
+
+#endif
+
     n = recv(c->fd, (char *) &ch, 1, MSG_PEEK);
 
     if (n == 0) {
@@ -235,6 +252,55 @@ ngx_http_billing_redis_event_read_idle(ngx_http_billing_redis_event_t *event)
 }
 
 
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+/* what comes may as well be TLS' own, like a session ticket */
+
+static void
+ngx_http_billing_redis_event_read_idle_ssl(
+    ngx_http_billing_redis_event_t *event)
+{
+    int     n, err;
+    u_char  ch;
+
+    ERR_clear_error();
+
+    n = SSL_peek(event->ssl, &ch, 1);
+    err = SSL_get_error(event->ssl, n);
+
+    ERR_clear_error();
+
+    if (n > 0) {
+        ngx_http_billing_redis_event_close(event,
+                                           "reply to a command never sent");
+        return;
+    }
+
+    if (err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
+        ngx_http_billing_redis_event_close(event,
+                                           "server closed the connection");
+    }
+}
+
+#endif
+
+
+/* errors that hiredis leaves in OpenSSL's queue would be taken for nginx' */
+
+static void
+ngx_http_billing_redis_event_clear_errors(
+    ngx_http_billing_redis_event_t *event)
+{
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    if (event->ssl) {
+        ERR_clear_error();
+    }
+
+#endif
+}
+
+
 static void
 ngx_http_billing_redis_event_write_handler(ngx_event_t *wev)
 {
@@ -249,6 +315,8 @@ ngx_http_billing_redis_event_write_handler(ngx_event_t *wev)
     event->writing = 1;
 
     redisAsyncHandleWrite(event->context);
+
+    ngx_http_billing_redis_event_clear_errors(event);
 
     event->writing = 0;
 }

@@ -52,6 +52,11 @@ struct ngx_http_billing_redis_event_s {
     size_t                            size;
     size_t                            elements;
 
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+    /* hiredis' to free, with the context */
+    SSL                              *ssl;
+#endif
+
     unsigned                          writing:1;
 };
 

@@ -7,6 +7,12 @@
 
 static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static char *ngx_http_billing_redis_parse_path(
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static char *ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static char *ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
 static ngx_int_t ngx_http_billing_redis_unescape(ngx_pool_t *pool,
@@ -75,79 +81,45 @@ static char *
 ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
 {
-    char       *err;
-    u_char     *p, *last, *db;
-    ngx_str_t  *url;
+    char        *err;
+    u_char      *p, *last;
+    ngx_str_t   *url;
+    ngx_uint_t   tls;
 
     url = &peer->url;
+    tls = 0;
 
     p = url->data;
     last = p + url->len;
-    db = NULL;
 
     if (url->len > 5 && ngx_strncmp(p, "unix:", 5) == 0) {
-
-        db = ngx_strlchr(p, last, '?');
-
-        if (db) {
-            u->url.len = db - p;
-            db++;
-
-            if (last - db < 3 || ngx_strncmp(db, "db=", 3) != 0) {
-                return "only the parameter \"db\" is known";
-            }
-
-            db += 3;
-
-        } else {
-            u->url.len = last - p;
-        }
-
-        u->url.data = p;
+        u->url = *url;
+        err = ngx_http_billing_redis_parse_path(peer, u);
 
     } else if (url->len > 8 && ngx_strncmp(p, "redis://", 8) == 0) {
+        u->url.len = last - (p + 8);
+        u->url.data = p + 8;
+        err = ngx_http_billing_redis_parse_authority(cf, peer, u);
 
-        p += 8;
-
-        db = ngx_strlchr(p, last, '/');
-
-        u->url.len = (db ? db : last) - p;
-        u->url.data = p;
-
-        if (db && ++db == last) {
-            db = NULL;
-        }
-
-        for (p = u->url.data + u->url.len; p > u->url.data; p--) {
-            if (p[-1] != '@') {
-                continue;
-            }
-
-            err = ngx_http_billing_redis_parse_userinfo(cf->pool, peer,
-                                                        u->url.data, p - 1);
-            if (err) {
-                return err;
-            }
-
-            u->url.len -= p - u->url.data;
-            u->url.data = p;
-            break;
-        }
-
-    } else if (url->len >= 9 && ngx_strncmp(p, "rediss://", 9) == 0) {
-        return "TLS is not supported yet";
+    } else if (url->len > 9 && ngx_strncmp(p, "rediss://", 9) == 0) {
+        tls = 1;
+        u->url.len = last - (p + 9);
+        u->url.data = p + 9;
+        err = ngx_http_billing_redis_parse_authority(cf, peer, u);
 
     } else {
-        return "it must begin with \"redis://\" or \"unix:\"";
+        err = "it must begin with \"redis://\", \"rediss://\" or \"unix:\"";
     }
 
-    if (db) {
-        peer->db.len = last - db;
-        peer->db.data = db;
+    if (err) {
+        return err;
+    }
 
-        if (peer->db.len > 5 || ngx_atoi(db, peer->db.len) == NGX_ERROR) {
-            return "the database must be a number";
-        }
+    if (peer->db.data
+        && (peer->db.len > 5
+            || ngx_atoi(peer->db.data, peer->db.len) == NGX_ERROR))
+    {
+        return "the database must be a number";
     }
 
     u->default_port = 6379;
@@ -156,7 +128,116 @@ ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
         return u->err ? u->err : "out of memory";
     }
 
+    return tls ? ngx_http_billing_redis_parse_ssl_name(cf, peer, u) : NULL;
+}
+
+
+/* "unix:/path?db=N" */
+
+static char *
+ngx_http_billing_redis_parse_path(ngx_http_billing_redis_peer_t *peer,
+    ngx_url_t *u)
+{
+    u_char  *query, *last;
+
+    last = u->url.data + u->url.len;
+    query = ngx_strlchr(u->url.data, last, '?');
+
+    if (query == NULL) {
+        return NULL;
+    }
+
+    u->url.len = query - u->url.data;
+    query++;
+
+    if (last - query < 3 || ngx_strncmp(query, "db=", 3) != 0) {
+        return "only the parameter \"db\" is known";
+    }
+
+    peer->db.data = query + 3;
+    peer->db.len = last - peer->db.data;
+
     return NULL;
+}
+
+
+/* "user:password@host:port/db", without what precedes it in the URL */
+
+static char *
+ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
+{
+    char    *err;
+    u_char  *slash, *last, *p;
+
+    last = u->url.data + u->url.len;
+    slash = ngx_strlchr(u->url.data, last, '/');
+
+    if (slash) {
+        u->url.len = slash - u->url.data;
+
+        if (slash + 1 != last) {
+            peer->db.data = slash + 1;
+            peer->db.len = last - peer->db.data;
+        }
+    }
+
+    for (p = u->url.data + u->url.len; p > u->url.data; p--) {
+        if (p[-1] == '@') {
+            break;
+        }
+    }
+
+    if (p == u->url.data) {
+        return NULL;
+    }
+
+    err = ngx_http_billing_redis_parse_userinfo(cf->pool, peer, u->url.data,
+                                                p - 1);
+
+    u->url.len -= p - u->url.data;
+    u->url.data = p;
+
+    return err;
+}
+
+
+static char *
+ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
+{
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    ngx_str_t  host;
+
+    host = u->host;
+
+    if (host.len && host.data[0] == '[') {
+        host.data++;
+        host.len -= 2;
+    }
+
+    peer->ssl_name.len = host.len;
+    peer->ssl_name.data = ngx_pnalloc(cf->pool, host.len + 1);
+    if (peer->ssl_name.data == NULL) {
+        return "out of memory";
+    }
+
+    ngx_cpystrn(peer->ssl_name.data, host.data, host.len + 1);
+
+    return NULL;
+
+#elif (HIREDIS_MAJOR == 0)
+
+    return "TLS needs hiredis 1.0 or later, and the module was built with "
+           "an older one";
+
+#else
+
+    return "TLS needs the hiredis_ssl library, and the module was built "
+           "without it";
+
+#endif
 }
 
 

@@ -1,0 +1,189 @@
+
+#include "ngx_http_billing_redis_conn.h"
+
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+#include <hiredis/hiredis_ssl.h>
+
+
+#define NGX_HTTP_BILLING_REDIS_SSL_DEPTH  9
+
+
+static ngx_int_t ngx_http_billing_redis_ssl_set_name(SSL *ssl,
+    ngx_str_t *name);
+static int ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store);
+
+
+ngx_int_t
+ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
+{
+    ngx_pool_cleanup_t                 *cln;
+    ngx_http_billing_redis_ssl_conf_t  *conf;
+
+    conf = &redis->conf.ssl;
+
+    if (conf->verify && conf->trusted_certificate.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"billing_redis_ssl_trusted_certificate\" for "
+                           "\"billing_redis_ssl_verify\"");
+        return NGX_ERROR;
+    }
+
+    if (conf->certificate.len && conf->certificate_key.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no \"billing_redis_ssl_certificate_key\" for "
+                           "\"billing_redis_ssl_certificate\" \"%V\"",
+                           &conf->certificate);
+        return NGX_ERROR;
+    }
+
+    redis->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if (redis->ssl == NULL) {
+        return NGX_ERROR;
+    }
+
+    redis->ssl->log = cf->log;
+
+    if (ngx_ssl_create(redis->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* it, too, is for nginx' own connections */
+
+    SSL_CTX_set_info_callback(redis->ssl->ctx, NULL);
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        ngx_ssl_cleanup_ctx(redis->ssl);
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_ssl_cleanup_ctx;
+    cln->data = redis->ssl;
+
+    if (conf->certificate.len
+        && ngx_ssl_certificate(cf, redis->ssl, &conf->certificate,
+                               &conf->certificate_key, NULL)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (conf->trusted_certificate.len
+        && ngx_ssl_trusted_certificate(cf, redis->ssl,
+                                       &conf->trusted_certificate,
+                                       NGX_HTTP_BILLING_REDIS_SSL_DEPTH)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
+    redisAsyncContext *ac)
+{
+    SSL                                *ssl;
+    const char                         *reason;
+    ngx_str_t                          *name;
+    ngx_http_billing_redis_ssl_conf_t  *conf;
+
+    conf = &conn->redis->conf.ssl;
+
+    ERR_clear_error();
+
+    ssl = SSL_new(conn->redis->ssl->ctx);
+    if (ssl == NULL) {
+        ERR_clear_error();
+        return "SSL_new() failed";
+    }
+
+    reason = NULL;
+    name = conf->name.len ? &conf->name : &conn->server->peer->ssl_name;
+
+    if (ngx_http_billing_redis_ssl_set_name(ssl, name) != NGX_OK) {
+        reason = "the name to verify cannot be set";
+
+    } else {
+
+        SSL_set_verify(ssl, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                       ngx_http_billing_redis_ssl_verify);
+
+        if (redisInitiateSSL(&ac->c, ssl) != REDIS_OK) {
+            reason = "the handshake of TLS cannot begin";
+        }
+    }
+
+    ERR_clear_error();
+
+    if (reason) {
+        SSL_free(ssl);
+        return reason;
+    }
+
+    conn->event.ssl = ssl;
+
+    return NULL;
+}
+
+
+/* the certificate has to be that of this name or address */
+
+static ngx_int_t
+ngx_http_billing_redis_ssl_set_name(SSL *ssl, ngx_str_t *name)
+{
+    const char  *host;
+
+    /* it is zero-terminated */
+
+    host = (const char *) name->data;
+
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1) {
+        return NGX_OK;
+    }
+
+    ERR_clear_error();
+
+    if (SSL_set1_host(ssl, host) != 1
+        || SSL_set_tlsext_host_name(ssl, host) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * nginx' own callback lets all certificates pass, as nginx asks for the result
+ * after the handshake, and wants a connection whose TLS is nginx'.
+ */
+
+static int
+ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store)
+{
+    return ok;
+}
+
+
+const char *
+ngx_http_billing_redis_ssl_error(ngx_http_billing_redis_event_t *event)
+{
+    long  rc;
+
+    if (event->ssl == NULL) {
+        return NULL;
+    }
+
+    rc = SSL_get_verify_result(event->ssl);
+
+    return (rc == X509_V_OK) ? NULL : X509_verify_cert_error_string(rc);
+}
+
+#endif
