@@ -131,27 +131,37 @@ ngx_http_billing_query_pair(ngx_http_billing_query_t *query, u_char *p,
 }
 
 
+/* ngx_unescape_uri() keeps a plus, and drops a percent that escapes nothing */
+
 static ngx_int_t
 ngx_http_billing_query_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
     u_char *last)
 {
-    u_char  *src, *dst;
+    u_char     *dst;
+    ngx_int_t   n;
 
-    text->data = ngx_pnalloc(pool, last - p + 1);
-    if (text->data == NULL) {
+    dst = ngx_pnalloc(pool, last - p + 1);
+    if (dst == NULL) {
         return NGX_ERROR;
     }
 
-    dst = text->data;
+    text->data = dst;
 
-    for (src = p; src < last; src++) {
-        *dst++ = (*src == '+') ? ' ' : *src;
+    while (p < last) {
+
+        if (*p == '%' && last - p > 2) {
+            n = ngx_hextoi(p + 1, 2);
+
+            if (n != NGX_ERROR) {
+                *dst++ = (u_char) n;
+                p += 3;
+                continue;
+            }
+        }
+
+        *dst++ = (*p == '+') ? ' ' : *p;
+        p++;
     }
-
-    src = text->data;
-    dst = text->data;
-
-    ngx_unescape_uri(&dst, &src, last - p, 0);
 
     text->len = dst - text->data;
 

@@ -425,7 +425,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
         ngx_http_billing_redis_cancel(pl);
 
-        if ((ngx_msec_int_t) (conn->event.received - pl->sent) < 0) {
+        if (conn->event.reads == pl->reads) {
 
             /* not one byte has come since then */
 

@@ -115,8 +115,10 @@ typedef struct {
     ngx_queue_t                        queue;
 
     ngx_event_t                        timer;
-    ngx_msec_t                         sent;
     ngx_int_t                          rc;
+
+    /* how often something had been read when it was sent */
+    ngx_uint_t                         reads;
 
     unsigned                           tries:2;
     unsigned                           waiting:1;

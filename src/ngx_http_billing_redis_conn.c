@@ -281,7 +281,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     conn->event.connection->idle = 0;
 
     pl->slot = slot;
-    pl->sent = ngx_current_msec;
+    pl->reads = conn->event.reads;
     pl->tries++;
 
     command = pl->commands.elts;

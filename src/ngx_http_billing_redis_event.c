@@ -57,7 +57,7 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->context = ac;
     event->connection = c;
     event->reason = NULL;
-    event->received = ngx_current_msec;
+    event->reads = 0;
     event->writing = 0;
 
     ngx_http_billing_redis_event_bound(event, ac->c.reader);
@@ -188,7 +188,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
         return;
     }
 
-    event->received = ngx_current_msec;
+    event->reads++;
 
     redisAsyncHandleRead(ac);
 

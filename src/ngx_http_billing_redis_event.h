@@ -44,8 +44,8 @@ struct ngx_http_billing_redis_event_s {
     /* why we gave up the connection, if it was our decision, else NULL */
     const char                       *reason;
 
-    /* when the last byte came */
-    ngx_msec_t                        received;
+    /* how often something was read */
+    ngx_uint_t                        reads;
 
     redisReplyObjectFunctions        *functions;
     redisReplyObjectFunctions         bounded;
