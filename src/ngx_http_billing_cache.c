@@ -9,6 +9,8 @@ static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 static void ngx_http_billing_cache_done(void *data, ngx_int_t rc);
 static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
+static ngx_int_t ngx_http_billing_cache_escape(ngx_pool_t *pool,
+    ngx_str_t *dst, ngx_str_t *src);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_pt read,
     ngx_str_t *kind, ngx_str_t *name);
@@ -237,6 +239,7 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     }
 
     lookup->id = after;
+    lookup->max = n;
 
     if (ngx_array_init(&lookup->ids, cache->pool, n, sizeof(int64_t))
         != NGX_OK)
@@ -439,29 +442,40 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
 }
 
 
+/* what a caller or Redis has sent may hold control characters */
+
 static void
 ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup)
 {
-    u_char     *p;
-    ngx_str_t   key;
+    ngx_str_t  key, reply;
 
-    key = lookup->key;
-
-    /* it may hold what a caller has sent, so control characters as well */
-
-    p = ngx_pnalloc(cache->pool,
-                    key.len + ngx_escape_json(NULL, key.data, key.len));
-    if (p == NULL) {
+    if (ngx_http_billing_cache_escape(cache->pool, &key, &lookup->key)
+        != NGX_OK
+        || ngx_http_billing_cache_escape(cache->pool, &reply, &lookup->reply)
+           != NGX_OK)
+    {
         return;
     }
 
-    key.len = (u_char *) ngx_escape_json(p, key.data, key.len) - p;
-    key.data = p;
+    ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V", &key,
+                  lookup->error, reply.len ? ": " : "", &reply);
+}
 
-    ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V",
-                  &key, lookup->error, lookup->reply.len ? ": " : "",
-                  &lookup->reply);
+
+static ngx_int_t
+ngx_http_billing_cache_escape(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *src)
+{
+    dst->data = ngx_pnalloc(pool, src->len
+                            + ngx_escape_json(NULL, src->data, src->len) + 1);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst->len = (u_char *) ngx_escape_json(dst->data, src->data, src->len)
+               - dst->data;
+
+    return NGX_OK;
 }
 
 
@@ -648,6 +662,11 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
 
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2) {
         lookup->error = "is not answered by members and scores";
+        return NGX_ERROR;
+    }
+
+    if (reply->elements / 2 > lookup->max) {
+        lookup->error = "is answered by more members than were asked for";
         return NGX_ERROR;
     }
 

@@ -62,7 +62,8 @@ struct ngx_http_billing_lookup_s {
 
     ngx_http_billing_camera_t   camera;
 
-    /* out: of a login's cameras, ascending; int64_t */
+    /* of a login: in: how many at the most; out: int64_t, ascending */
+    ngx_uint_t                  max;
     ngx_array_t                 ids;
 };
 

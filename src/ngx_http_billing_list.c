@@ -178,7 +178,6 @@ ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_int_t                     rc;
     ngx_http_request_t           *r;
     ngx_http_billing_lookup_t    *rest;
     ngx_http_billing_loc_conf_t  *blcf;
@@ -194,13 +193,8 @@ ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    if (ctx->json.out) {
-        rc = ngx_http_billing_list_output(ctx);
-
-        if (rc != NGX_OK) {
-            ngx_http_finalize_request(r, rc);
-            return;
-        }
+    if (ctx->json.out && ngx_http_billing_list_output(ctx) != NGX_OK) {
+        return;
     }
 
     /* each batch has the whole time */
@@ -258,7 +252,7 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* NGX_OK: the list goes on; anything else is for finalizing the request */
+/* NGX_OK: the list goes on; NGX_DONE: the request was finalized */
 
 static ngx_int_t
 ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
@@ -273,17 +267,17 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
     last = ctx->json.buf;
 
     if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
-        return ctx->header_sent ? NGX_ERROR : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        ngx_http_finalize_request(r, ctx->header_sent
+                                     ? NGX_ERROR
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return NGX_DONE;
     }
 
     if (!ctx->header_sent) {
         rc = ngx_http_billing_send_header(ctx, NGX_HTTP_OK, -1);
 
-        if (rc == NGX_ERROR || rc > NGX_OK) {
-            return rc;
-        }
-
-        if (r->header_only) {
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            ngx_http_finalize_request(r, rc);
             return NGX_DONE;
         }
     }
@@ -293,7 +287,8 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
     last->flush = 1;
 
     if (ngx_http_output_filter(r, out) == NGX_ERROR) {
-        return NGX_ERROR;
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return NGX_DONE;
     }
 
     ngx_chain_update_chains(r->pool, &ctx->json.free, &ctx->busy, &out,

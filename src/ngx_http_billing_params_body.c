@@ -13,9 +13,9 @@
 /* where the text is within an escape in a string */
 
 typedef enum {
-    sw_text = 0,
-    sw_escape,
-    sw_hex
+    NGX_HTTP_BILLING_ESCAPE_NONE = 0,
+    NGX_HTTP_BILLING_ESCAPE_BEGUN,
+    NGX_HTTP_BILLING_ESCAPE_HEX
 } ngx_http_billing_escape_e;
 
 
@@ -304,9 +304,9 @@ ngx_http_billing_body_paired(ngx_http_billing_body_t *body, u_char *p,
 
         switch (body->escape) {
 
-        case sw_text:
+        case NGX_HTTP_BILLING_ESCAPE_NONE:
             if (ch == '\\') {
-                body->escape = sw_escape;
+                body->escape = NGX_HTTP_BILLING_ESCAPE_BEGUN;
 
             } else if (body->high) {
                 return i;
@@ -314,9 +314,9 @@ ngx_http_billing_body_paired(ngx_http_billing_body_t *body, u_char *p,
 
             break;
 
-        case sw_escape:
+        case NGX_HTTP_BILLING_ESCAPE_BEGUN:
             if (ch == 'u') {
-                body->escape = sw_hex;
+                body->escape = NGX_HTTP_BILLING_ESCAPE_HEX;
                 body->digits = 4;
                 body->code = 0;
 
@@ -324,16 +324,16 @@ ngx_http_billing_body_paired(ngx_http_billing_body_t *body, u_char *p,
                 return i;
 
             } else {
-                body->escape = sw_text;
+                body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
             }
 
             break;
 
-        case sw_hex:
+        case NGX_HTTP_BILLING_ESCAPE_HEX:
             n = ngx_hextoi(&ch, 1);
 
             if (n == NGX_ERROR) {
-                body->escape = sw_text;
+                body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
                 body->high = 0;
                 break;
             }
@@ -366,7 +366,7 @@ ngx_http_billing_body_unit(ngx_http_billing_body_t *body)
     }
 
     body->high = (body->code >= 0xd800 && body->code <= 0xdbff);
-    body->escape = sw_text;
+    body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
 
     return NGX_OK;
 }

@@ -157,6 +157,8 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
         ngx_queue_init(&redis->conns[i].inflight);
     }
 
+    redis->rc = NGX_DECLINED;
+
     ngx_queue_init(&redis->waiting);
     ngx_queue_init(&redis->failed);
 
@@ -214,6 +216,7 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pool_init(redis);
 
     pl->redis = redis;
+    pl->timeout = timeout;
     pl->slot = NULL;
     pl->tries = 0;
     pl->waiting = 0;
@@ -392,6 +395,10 @@ ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
 
     pl->rc = rc;
 
+    if (pl->timer.timer_set) {
+        ngx_del_timer(&pl->timer);
+    }
+
     ngx_queue_insert_tail(&redis->failed, &pl->queue);
 
     redis->posted.handler = ngx_http_billing_redis_failed_handler;
@@ -425,17 +432,17 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
         ngx_http_billing_redis_cancel(pl);
 
-        if (conn->event.reads == pl->reads) {
+        if (ngx_current_msec - conn->replied >= pl->timeout / 2) {
 
-            /* not one byte has come since then */
+            /* it is not just slow: there was no reply at all for a while */
 
-            redis->hung = 1;
+            conn->rc = NGX_AGAIN;
             ngx_http_billing_redis_conn_close(conn, "server does not answer",
                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         }
 
     } else {
-        rc = redis->hung ? NGX_AGAIN : NGX_DECLINED;
+        rc = redis->rc;
         ngx_http_billing_redis_cancel(pl);
     }
 

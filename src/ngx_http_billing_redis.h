@@ -89,7 +89,8 @@ typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
  *   NGX_DECLINED  there was no connection to be had within the timeout, or
  *                 too many pipelines waited for one already
  *   NGX_AGAIN     Redis did not answer within the timeout
- *   NGX_ERROR     connections broke off, or what came was no answer
+ *   NGX_ERROR     connections broke off, or what came was no answer, or no
+ *                 server accepted the credentials
  */
 typedef void (*ngx_http_billing_redis_done_pt)(void *data, ngx_int_t rc);
 
@@ -115,10 +116,8 @@ typedef struct {
     ngx_queue_t                        queue;
 
     ngx_event_t                        timer;
+    ngx_msec_t                         timeout;
     ngx_int_t                          rc;
-
-    /* how often something had been read when it was sent */
-    ngx_uint_t                         reads;
 
     unsigned                           tries:2;
     unsigned                           waiting:1;

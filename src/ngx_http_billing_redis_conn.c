@@ -13,13 +13,14 @@ static void ngx_http_billing_redis_conn_greet(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac,
     void *data, void *privdata);
+static void ngx_http_billing_redis_conn_redact(redisReply *reply);
 static ngx_int_t ngx_http_billing_redis_conn_append(
     ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_command_t *command, redisCallbackFn *handler,
     void *data);
 static void ngx_http_billing_redis_conn_reply(redisAsyncContext *ac,
     void *data, void *privdata);
-static ngx_uint_t ngx_http_billing_redis_conn_refused(redisReply *reply);
+static ngx_uint_t ngx_http_billing_redis_conn_unready(redisReply *reply);
 static void ngx_http_billing_redis_conn_fence(
     ngx_http_billing_redis_slot_t *slot, redisReply *reply);
 static void ngx_http_billing_redis_conn_closed(
@@ -82,6 +83,8 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_ALL;
+    conn->rc = NGX_DECLINED;
+    conn->salt = (uint32_t) ngx_random();
     conn->served = 0;
     conn->answered = 0;
 
@@ -147,7 +150,9 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
     for (i = 0; i <= n; i++) {
         if (ngx_http_billing_redis_conn_append(conn, &command[i],
                                            ngx_http_billing_redis_conn_greeted,
-                                           i == n ? conn : NULL)
+                                           (i == n) ? (void *) conn
+                                           : (i == 0 && password->len)
+                                           ? password : NULL)
             != NGX_OK)
         {
             /* there is no memory for it: the timer closes the connection */
@@ -177,6 +182,14 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
     if (reply->type != REDIS_REPLY_STATUS
         || ngx_http_billing_redis_event_unsolicited(event))
     {
+        if (!ngx_http_billing_redis_conn_unready(reply)) {
+            conn->rc = NGX_ERROR;
+        }
+
+        if (privdata == &conn->server->password) {
+            ngx_http_billing_redis_conn_redact(reply);
+        }
+
         ngx_http_billing_redis_conn_close(conn,
                                           reply->type == REDIS_REPLY_ERROR
                                           ? reply->str : "unexpected reply",
@@ -184,7 +197,7 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
         return;
     }
 
-    if (privdata == NULL) {
+    if (privdata != conn) {
         return;
     }
 
@@ -201,6 +214,30 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
     conn->state = NGX_HTTP_BILLING_REDIS_READY;
 
     ngx_http_billing_redis_conn_ready(conn);
+}
+
+
+/*
+ * Of the error that answers AUTH: Redis' own have no credentials in them, but
+ * for that of an unknown command, and who knows what a proxy says.
+ */
+
+static void
+ngx_http_billing_redis_conn_redact(redisReply *reply)
+{
+    char  *p;
+
+    if (reply->type != REDIS_REPLY_ERROR
+        || ngx_strncmp(reply->str, "WRONGPASS ", 10) == 0)
+    {
+        return;
+    }
+
+    p = ngx_strchr(reply->str, ' ');
+
+    if (p) {
+        *p = '\0';
+    }
 }
 
 
@@ -236,20 +273,19 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
     }
 
     if (conn->event.context->c.flags & REDIS_CONNECTED) {
-        conn->redis->hung = 1;
+        conn->rc = NGX_AGAIN;
         ngx_http_billing_redis_conn_close(conn, "server does not answer",
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
     }
 
-    conn->redis->hung = 0;
     ngx_http_billing_redis_conn_close(conn, "connection timed out",
                                       NGX_HTTP_BILLING_REDIS_BLAME_NONE);
 }
 
 
 /*
- * Each pipeline ends with an ECHO of a number that no other one has: its
+ * Each pipeline ends with an ECHO of what no other one has, nor any data: its
  * replies count only if the echo comes where it has to.  So a reply too many,
  * or too few, can never give a request the data of another.
  */
@@ -272,8 +308,13 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     slot->pipeline = pl;
     slot->ncommands = pl->commands.nelts;
     slot->nreplies = 0;
-    slot->fence_len = ngx_sprintf(slot->fence, "%ui", ++conn->fence)
+    slot->fence_len = ngx_sprintf(slot->fence, "%08xD.%ui", conn->salt,
+                                  ++conn->fence)
                       - slot->fence;
+
+    if (conn->ninflight == 0) {
+        conn->replied = ngx_current_msec;
+    }
 
     ngx_queue_insert_tail(&conn->inflight, &slot->queue);
     conn->ninflight++;
@@ -281,7 +322,6 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     conn->event.connection->idle = 0;
 
     pl->slot = slot;
-    pl->reads = conn->event.reads;
     pl->tries++;
 
     command = pl->commands.elts;
@@ -363,6 +403,7 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
     }
 
     conn = slot->conn;
+    conn->replied = ngx_current_msec;
 
     ngx_http_billing_redis_event_reply_end(&conn->event);
 
@@ -372,7 +413,7 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
         return;
     }
 
-    if (ngx_http_billing_redis_conn_refused(reply)) {
+    if (ngx_http_billing_redis_conn_unready(reply)) {
         ngx_http_billing_redis_conn_close(conn, reply->str,
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
@@ -393,15 +434,14 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
 }
 
 
-/* an answer that says that the server serves no data now */
+/* an answer that says that the server serves no data yet */
 
 static ngx_uint_t
-ngx_http_billing_redis_conn_refused(redisReply *reply)
+ngx_http_billing_redis_conn_unready(redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ERROR
            && (ngx_strncmp(reply->str, "LOADING", 7) == 0
-               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0
-               || ngx_strncmp(reply->str, "NOAUTH", 6) == 0);
+               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0);
 }
 
 
@@ -458,6 +498,8 @@ void
 ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame)
 {
+    char  *p;
+
     if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED
         || conn->state == NGX_HTTP_BILLING_REDIS_CLOSING)
     {
@@ -468,6 +510,12 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 
     ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
                 sizeof(conn->reason));
+
+    for (p = conn->reason; *p; p++) {
+        if ((u_char) *p < ' ') {
+            *p = ' ';
+        }
+    }
 
     conn->blame = blame;
 

@@ -48,6 +48,16 @@ typedef struct {
     ngx_uint_t                       failures;
     ngx_msec_t                       failing;
     ngx_msec_t                       retry;
+
+    /* since when it is used without a failure */
+    ngx_msec_t                       healthy;
+
+    /* connections lost since that was logged, and when it was */
+    ngx_uint_t                       lost;
+    ngx_msec_t                       logged;
+
+    /* of the failure that was logged last */
+    char                             reason[64];
 } ngx_http_billing_redis_server_t;
 
 
@@ -60,14 +70,21 @@ typedef struct {
     ngx_queue_t                       inflight;
     ngx_uint_t                        ninflight;
 
-    /* the number in the last echo */
+    /* of the echoes: what all of this connection have, and the last number */
+    uint32_t                          salt;
     ngx_uint_t                        fence;
+
+    /* when the last reply was complete */
+    ngx_msec_t                        replied;
 
     /* limits connecting, with the commands that begin a connection */
     ngx_event_t                       timer;
 
     ngx_http_billing_redis_state_e    state;
     ngx_http_billing_redis_blame_e    blame;
+
+    /* if the server fails, what that is for those who wait */
+    ngx_int_t                         rc;
 
     /* a pipeline was answered */
     unsigned                          served:1;
@@ -88,7 +105,7 @@ struct ngx_http_billing_redis_slot_s {
     ngx_http_billing_redis_pipeline_t  *pipeline;
     ngx_uint_t                          ncommands;
     ngx_uint_t                          nreplies;
-    u_char                              fence[NGX_INT_T_LEN];
+    u_char                              fence[9 + NGX_INT_T_LEN];
     size_t                              fence_len;
 };
 
@@ -122,8 +139,8 @@ struct ngx_http_billing_redis_s {
     ngx_ssl_t                       *ssl;
 #endif
 
-    /* the servers accept connections, but do not answer */
-    unsigned                         hung:1;
+    /* what it is for a pipeline that no server could be connected to */
+    ngx_int_t                        rc;
 };
 
 

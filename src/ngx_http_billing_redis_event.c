@@ -57,7 +57,6 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->context = ac;
     event->connection = c;
     event->reason = NULL;
-    event->reads = 0;
     event->writing = 0;
 
     ngx_http_billing_redis_event_bound(event, ac->c.reader);
@@ -187,8 +186,6 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
         ngx_http_billing_redis_event_read_idle(event);
         return;
     }
-
-    event->reads++;
 
     redisAsyncHandleRead(ac);
 

@@ -44,9 +44,6 @@ struct ngx_http_billing_redis_event_s {
     /* why we gave up the connection, if it was our decision, else NULL */
     const char                       *reason;
 
-    /* how often something was read */
-    ngx_uint_t                        reads;
-
     redisReplyObjectFunctions        *functions;
     redisReplyObjectFunctions         bounded;
     size_t                            size;

@@ -7,6 +7,18 @@
 #define NGX_HTTP_BILLING_REDIS_MIN_DELAY  20
 #define NGX_HTTP_BILLING_REDIS_MAX_DELAY  1000
 
+/* milliseconds without a failure that make a server healthy again */
+
+#define NGX_HTTP_BILLING_REDIS_HEALTHY    1000
+
+/* milliseconds between log lines on lost connections to a server */
+
+#define NGX_HTTP_BILLING_REDIS_LOST       1000
+
+/* pipelines in flight on a connection */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_INFLIGHT  1000
+
 /* milliseconds for which the last replies on a connection are waited for */
 
 #define NGX_HTTP_BILLING_REDIS_DRAIN      10000
@@ -26,6 +38,9 @@ static ngx_http_billing_redis_server_t *ngx_http_billing_redis_server_first(
     ngx_msec_t *wait);
 static void ngx_http_billing_redis_server_failed(
     ngx_http_billing_redis_server_t *server, const char *reason);
+static void ngx_http_billing_redis_server_lost(
+    ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
+    const char *reason);
 static void ngx_http_billing_redis_server_up(
     ngx_http_billing_redis_server_t *server);
 
@@ -73,6 +88,7 @@ ngx_http_billing_redis_pool_get(ngx_http_billing_redis_t *redis)
         conn = &redis->conns[i];
 
         if (conn->state == NGX_HTTP_BILLING_REDIS_READY
+            && conn->ninflight < NGX_HTTP_BILLING_REDIS_MAX_INFLIGHT
             && (best == NULL || conn->ninflight < best->ninflight))
         {
             best = conn;
@@ -248,6 +264,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
     reason = ngx_http_billing_redis_conn_open(conn);
 
     if (reason) {
+        redis->rc = NGX_DECLINED;
         ngx_http_billing_redis_server_failed(server, reason);
         ngx_http_billing_redis_pool_connect(redis);
         ngx_http_billing_redis_pool_probe(redis);
@@ -305,6 +322,14 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
 
     if (server->failures++ == 0) {
         server->failing = ngx_current_msec;
+        server->reason[0] = '\0';
+    }
+
+    server->healthy = 0;
+
+    if (ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0) {
+        ngx_cpystrn((u_char *) server->reason, (u_char *) reason,
+                    sizeof(server->reason));
 
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "redis server \"%V\" is down: %s",
@@ -324,9 +349,46 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
 
 
 static void
+ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
+    ngx_uint_t inflight, const char *reason)
+{
+    if (inflight == 0) {
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                      "idle connection to redis server \"%V\" is closed: %s",
+                      &server->peer->name, reason);
+        return;
+    }
+
+    server->lost++;
+
+    if (server->logged
+        && ngx_current_msec - server->logged < NGX_HTTP_BILLING_REDIS_LOST)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "connection to redis server \"%V\" is lost, %ui since the "
+                  "last such line: %s",
+                  &server->peer->name, server->lost, reason);
+
+    server->logged = ngx_current_msec;
+    server->lost = 0;
+}
+
+
+static void
 ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
 {
     if (server->failures == 0) {
+        return;
+    }
+
+    if (server->healthy == 0) {
+        server->healthy = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - server->healthy < NGX_HTTP_BILLING_REDIS_HEALTHY) {
         return;
     }
 
@@ -402,6 +464,8 @@ ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
 
     ngx_http_billing_redis_server_up(conn->server);
 
+    redis->rc = NGX_DECLINED;
+
     if (redis->late) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "redis server \"%V\" answers in time after %ui timeouts",
@@ -409,12 +473,14 @@ ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
         redis->late = 0;
     }
 
-    redis->hung = 0;
-
     if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING
         && conn->ninflight == 0)
     {
         ngx_http_billing_redis_pool_retire(conn);
+    }
+
+    if (redis->nwaiting) {
+        ngx_http_billing_redis_flush(redis);
     }
 }
 
@@ -423,7 +489,6 @@ void
 ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
     const char *reason)
 {
-    ngx_uint_t                       level;
     ngx_http_billing_redis_t        *redis;
     ngx_http_billing_redis_state_e   state;
 
@@ -439,15 +504,12 @@ ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
                || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE
                || (conn->ninflight && !conn->served))
     {
+        redis->rc = conn->rc;
         ngx_http_billing_redis_server_failed(conn->server, reason);
 
     } else {
-        level = conn->ninflight ? NGX_LOG_ERR : NGX_LOG_INFO;
-
-        ngx_log_error(level, ngx_cycle->log, 0,
-                      "connection to redis server \"%V\" is lost with %ui "
-                      "requests in flight: %s", &conn->server->peer->name,
-                      conn->ninflight, reason);
+        ngx_http_billing_redis_server_lost(conn->server, conn->ninflight,
+                                           reason);
     }
 
     ngx_http_billing_redis_settle(conn);

@@ -5,6 +5,7 @@
 #define NGX_HTTP_BILLING_REDIS_MAX_PASSWORD  4096
 
 
+static ngx_str_t ngx_http_billing_redis_shown_url(ngx_str_t *url);
 static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_path(
@@ -39,17 +40,7 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
     err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
 
     if (err != NULL) {
-        shown = *url;
-
-        /* a password in the URL is not for the log */
-
-        for (i = url->len; i > 0; i--) {
-            if (url->data[i - 1] == '@') {
-                shown.data = &url->data[i];
-                shown.len = url->len - i;
-                break;
-            }
-        }
+        shown = ngx_http_billing_redis_shown_url(url);
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid URL \"%V\" in \"billing_redis\" directive: "
@@ -77,6 +68,42 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
 }
 
 
+/* the part of an URL that holds no password, for the log */
+
+static ngx_str_t
+ngx_http_billing_redis_shown_url(ngx_str_t *url)
+{
+    u_char     *p, *last, *colon;
+    ngx_str_t   shown;
+
+    last = url->data + url->len;
+    shown = *url;
+    colon = NULL;
+
+    for (p = url->data; p < last; p++) {
+
+        if (*p == '@') {
+            shown.data = p + 1;
+            shown.len = last - shown.data;
+            colon = NULL;
+
+        } else if (*p == ':' && p + 1 < last && p[1] != '/') {
+            colon = p;
+        }
+    }
+
+    /* what is no port may be a password whose host was forgotten */
+
+    if (colon && ngx_strncmp(shown.data, "redis", 5) == 0
+        && (colon[1] < '0' || colon[1] > '9'))
+    {
+        shown.len = colon - shown.data;
+    }
+
+    return shown;
+}
+
+
 static char *
 ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
@@ -92,16 +119,16 @@ ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     p = url->data;
     last = p + url->len;
 
-    if (url->len > 5 && ngx_strncmp(p, "unix:", 5) == 0) {
+    if (url->len >= 5 && ngx_strncmp(p, "unix:", 5) == 0) {
         u->url = *url;
         err = ngx_http_billing_redis_parse_path(peer, u);
 
-    } else if (url->len > 8 && ngx_strncmp(p, "redis://", 8) == 0) {
+    } else if (url->len >= 8 && ngx_strncmp(p, "redis://", 8) == 0) {
         u->url.len = last - (p + 8);
         u->url.data = p + 8;
         err = ngx_http_billing_redis_parse_authority(cf, peer, u);
 
-    } else if (url->len > 9 && ngx_strncmp(p, "rediss://", 9) == 0) {
+    } else if (url->len >= 9 && ngx_strncmp(p, "rediss://", 9) == 0) {
         tls = 1;
         u->url.len = last - (p + 9);
         u->url.data = p + 9;
@@ -245,12 +272,18 @@ static char *
 ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
 {
-    u_char  *colon;
+    u_char  *colon, *q;
 
     colon = ngx_strlchr(p, last, ':');
 
     if (colon && colon + 1 == last) {
         return "the password is empty";
+    }
+
+    for (q = p; q < last; q++) {
+        if (*q == '%' && (last - q < 3 || ngx_hextoi(q + 1, 2) == NGX_ERROR)) {
+            return "a \"%\" in the user or the password is to be \"%25\"";
+        }
     }
 
     if (ngx_http_billing_redis_unescape(pool, &peer->user, p,

@@ -85,7 +85,9 @@ ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx, ngx_uint_t status)
         return;
     }
 
-    /* of a request that is answered before its body is read */
+    /* of a request that is answered before its body is read, and asked for */
+
+    r->expect_tested = 1;
 
     rc = ngx_http_discard_request_body(r);
 

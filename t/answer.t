@@ -1,0 +1,197 @@
+# The answer: its bytes, its headers, and what becomes of a camera's fields.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'answer';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the documentation's answer, byte by byte
+--- request eval
+"GET $Billing::URI\n" . '{"cameras_ids":[3,4],"cameras_uuid":[],"login":""}'
+--- more_headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/json"
+--- response_body eval
+'[{"id":3,"external_id":"3","start_at":null,"status":"active","name":"Camera 1","group_type":"public",'
+. '"streams":[{"type":"high","status":"active","camera_id":3},{"type":"low","status":"active","camera_id":3}],'
+. '"preview":"https://server1.domain.video:8443/live/a2aefb0f-d3f7-4fb7-9828-218badead1f4/preview.mp4?token=xUXC_FOaJBQkSaxyZMBG77zC9pgULKSjA-EShnSzQbM-h7ePl8h76Dd20CYwTVihT2QzHZSX9d1DCPs8ttooqfzdgJb1RltcR1l3DgCmfFz68UUX_xEkGKNWbt5UPakGQXr5h1yMP7WE-CZ8CGqU6g~~"},'
+. '{"id":4,"external_id":"4","start_at":null,"status":"active","name":"Camera 2","group_type":"private",'
+. '"streams":[{"type":"high","status":"active","camera_id":4},{"type":"low","status":"active","camera_id":4}],'
+. '"preview":"https://domain.com:8443/live/67aa0ee2-1f32-4e8e-b383-ca02c87e8390/preview.mp4?token=sometoken"}]'
+--- response_headers
+Content-Type: application/json
+Cache-Control: no-store
+Content-Length: 783
+!Transfer-Encoding
+!ETag
+!Last-Modified
+!Accept-Ranges
+
+
+
+=== TEST 2: none found
+--- request eval
+"GET $Billing::URI?login=nobody"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body chop
+null
+--- response_headers
+Content-Type: application/json
+Cache-Control: no-store
+Content-Length: 4
+
+
+
+=== TEST 3: a camera of which nothing but the hash is there
+--- redis
+HSET billing:camera:20 unknown x
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body chop
+[{"id":20,"external_id":null,"start_at":null,"status":null,"name":null,"group_type":null,"streams":[],"preview":null}]
+
+
+
+=== TEST 4: values are passed on, empty ones and odd ones too
+--- redis
+HSET billing:camera:20 external_id "" start_at "" status "on fire" name "" group_type "" streams "" preview ""
+HSET billing:camera:21 external_id 021 start_at 2023-01-24T10:36:08.000000Z status initial name null group_type true streams "" preview 5
+HSET billing:camera:22 id 99 camera_id 98 name Id streams x=y extra {"a":1}
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20&cameras_ids[]=21&cameras_ids[]=22"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+'[{"id":20,"external_id":"","start_at":"","status":"on fire","name":"","group_type":"","streams":[],"preview":""},'
+. '{"id":21,"external_id":"021","start_at":"2023-01-24T10:36:08.000000Z","status":"initial","name":"null","group_type":"true","streams":[],"preview":"5"},'
+. '{"id":22,"external_id":null,"start_at":null,"status":null,"name":"Id","group_type":null,"streams":[{"type":"x","status":"y","camera_id":22}],"preview":null}]'
+
+
+
+=== TEST 5: each status a camera is seen with
+--- redis
+HSET billing:camera:20 status active
+HSET billing:camera:21 status partial
+HSET billing:camera:22 status inactive
+HSET billing:camera:23 status empty
+HSET billing:camera:24 status initial
+HSET billing:camera:25 status blocked
+--- request eval
+"GET $Billing::URI?" . join '&', map { "cameras_ids[]=$_" } 20 .. 25
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+my @status = qw(active partial inactive empty initial blocked);
+'[' . join(',', map { Billing::Fixtures::camera(20 + $_, { status => $status[$_] }) } 0 .. 5) . ']'
+
+
+
+=== TEST 6: streams, in the order wanted, with and without a status
+--- redis
+HSET billing:camera:20 streams high=active,low=inactive
+HSET billing:camera:21 streams low=inactive,high=active
+HSET billing:camera:22 streams high=
+HSET billing:camera:23 streams high=,low=active,mid=
+HSET billing:camera:24 streams high=active,high=inactive
+--- request eval
+"GET $Billing::URI?" . join '&', map { "cameras_ids[]=$_" } 20 .. 24
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body_filters eval
+sub { join "\n", $_[0] =~ /"streams":(\[.*?\])/g }
+--- response_body chop
+[{"type":"high","status":"active","camera_id":20},{"type":"low","status":"inactive","camera_id":20}]
+[{"type":"low","status":"inactive","camera_id":21},{"type":"high","status":"active","camera_id":21}]
+[{"type":"high","status":null,"camera_id":22}]
+[{"type":"high","status":null,"camera_id":23},{"type":"low","status":"active","camera_id":23},{"type":"mid","status":null,"camera_id":23}]
+[{"type":"high","status":"active","camera_id":24},{"type":"high","status":"inactive","camera_id":24}]
+
+
+
+=== TEST 7: a hundred streams
+--- redis eval
+'HSET billing:camera:20 streams ' . join ',', map { "s$_=active" } 1 .. 100
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+'[' . Billing::Fixtures::camera(20, { streams => join ',', map { "s$_=active" } 1 .. 100 }) . ']'
+
+
+
+=== TEST 8: characters that JSON escapes, and those it does not
+--- redis
+HSET billing:camera:20 name "\"\\/\x08\x0c\x0a\x0d\x09" preview "\x00\x01\x1f\x7f" group_type "</script>&'"
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+'[{"id":20,"external_id":null,"start_at":null,"status":null,"name":"\"\\\\/\b\f\n\r\t","group_type":"</script>&'
+. "'" . '","streams":[],"preview":"\u0000\u0001\u001F' . "\x7f" . '"}]'
+
+
+
+=== TEST 9: text beyond ASCII goes out as it is
+--- redis
+HSET billing:camera:20 name "\xd0\x9a\xd0\xb0\xd0\xbc\xd0\xb5\xd1\x80\xd0\xb0" preview "\xf0\x9f\x8e\xa5\xf4\x8f\xbf\xbf" group_type "\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+'[{"id":20,"external_id":null,"start_at":null,"status":null,"name":"' . "\xd0\x9a\xd0\xb0\xd0\xbc\xd0\xb5\xd1\x80\xd0\xb0"
+. '","group_type":"' . "\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf" . '","streams":[],"preview":"'
+. "\xf0\x9f\x8e\xa5\xf4\x8f\xbf\xbf" . '"}]'
+
+
+
+=== TEST 10: a value far larger than any buffer
+--- redis eval
+'HSET billing:camera:20 name ' . 'n' x 300_000 . "\n"
+. 'HSET billing:camera:21 name ' . '\x01' x 20_000
+--- request eval
+"GET $Billing::URI?cameras_ids[]=20&cameras_ids[]=21"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval
+'[' . Billing::Fixtures::camera(20, { name => 'n' x 300_000 }) . ','
+. Billing::Fixtures::camera(21, { name => "\x01" x 20_000 }) . ']'
+--- response_headers
+Content-Type: application/json
+!Transfer-Encoding
+
+
+
+=== TEST 11: thirty large cameras in one answer
+--- redis eval
+join "\n", map { "HSET billing:camera:$_ name " . chr(64 + $_ % 26 + 1) x 20_000 } 101 .. 130
+--- request eval
+"GET $Billing::URI\n" . '{"cameras_ids":[' . join(',', reverse 101 .. 130) . ']}'
+--- more_headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/json"
+--- response_body eval
+'[' . join(',', map { Billing::Fixtures::camera($_, { name => chr(64 + $_ % 26 + 1) x 20_000 }) } 101 .. 130) . ']'
+--- response_headers
+!Transfer-Encoding
+
+
+
+=== TEST 12: what was not asked for changes nothing: conditional and range requests
+--- request eval
+"GET $Billing::URI?cameras_ids[]=3"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token\nIf-None-Match: *\nIf-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT\nRange: bytes=0-3\nAccept: text/html"
+--- response_body eval
+Billing::Fixtures::answer(3)
+--- response_headers
+Content-Type: application/json
+!Content-Range

@@ -1,0 +1,415 @@
+# The directives: what nginx -t accepts and refuses, contexts, inheritance.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'config';
+
+# A configuration of a location with the route, and nothing from the shared
+# preamble.
+
+our $REDIS = 'billing_redis unix:$TEST_NGINX_REDIS_SOCKET;';
+
+sub route { "location = /list {\n    billing_cameras_list;\n    @_\n}\n" }
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: everything at its default
+--- bare
+--- http_config eval: $::REDIS
+--- config eval: ::route()
+--- request
+GET /list
+--- error_code: 401
+
+
+
+=== TEST 2: all directives in http
+--- bare
+--- http_config eval
+<<'END'
+billing_redis unix:$TEST_NGINX_REDIS_SOCKET?db=0 redis://127.0.0.1:$TEST_NGINX_REDIS_PORT;
+billing_redis_timeout 2s;
+billing_redis_connect_timeout 200ms;
+billing_redis_prefix t_config:;
+billing_token off;
+billing_max_ids 1;
+billing_allow_post on;
+billing_batch 2;
+END
+--- config eval: ::route()
+--- run
+answers(ask('{"cameras_ids":[3,4]}', uri => '/list', method => 'POST'),
+        'cameras_ids: many 1', 'in the location');
+--- request
+GET /list?login=admin
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+
+
+
+=== TEST 3: all directives in the server, over those of http
+--- bare
+--- http_config
+billing_redis unix:/nonexistent.sock;
+billing_redis_timeout 7s;
+billing_redis_connect_timeout 7s;
+billing_redis_prefix nothing:;
+billing_token never;
+billing_max_ids 7;
+billing_allow_post on;
+billing_batch 7;
+--- config eval
+<<'END' . ::route()
+billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/0;
+billing_redis_timeout 1500;
+billing_redis_connect_timeout 1m;
+billing_redis_prefix t_config:;
+billing_token off;
+billing_max_ids 1000;
+billing_allow_post off;
+billing_batch 1000;
+END
+--- run
+answers(ask('{"cameras_ids":[1,2,3,4,5,6,7,8]}', uri => '/list'), '3 4 5 7',
+        'billing_max_ids');
+answers(ask('{"login":"admin"}', uri => '/list', method => 'POST'), '405',
+        'billing_allow_post');
+--- request
+GET /list?login=admin
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+
+
+
+=== TEST 4: all directives in the location, over those of the server
+--- bare
+--- config eval
+"billing_redis unix:/nonexistent.sock; billing_token never; billing_max_ids 7;\n"
+. ::route(<<'END');
+billing_redis unix:$TEST_NGINX_REDIS_SOCKET;
+billing_redis_timeout 1s;
+billing_redis_connect_timeout 1s;
+billing_redis_prefix t_config:;
+billing_token $arg_token;
+billing_max_ids 1;
+billing_allow_post on;
+billing_batch 1;
+END
+--- run
+answers(ask('{"cameras_ids":[3,4]}', uri => "/list?token=$Token", method => 'POST'),
+        'cameras_ids: many 1', 'all of them');
+--- request eval
+"GET /list?login=admin&token=$Billing::Token"
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+
+
+
+=== TEST 5: nested locations inherit the directives, but not the route
+--- bare
+--- http_config eval: $::REDIS . 'billing_redis_prefix t_config:; billing_token off;'
+--- config
+location /outer/ {
+    billing_cameras_list;
+    billing_max_ids 1;
+
+    location /outer/inner/ {
+        billing_cameras_list;
+    }
+    location /outer/plain/ {
+        return 200 "plain";
+    }
+}
+--- run
+answers(ask('{"cameras_ids":[3,4]}', uri => '/outer/inner/'), 'cameras_ids: many 1', 'inner');
+answers(ask('{"cameras_ids":[3,4]}', uri => '/outer/x'), 'cameras_ids: many 1', 'outer');
+answers(ask('{"cameras_ids":[3]}', uri => '/outer/inner/'), '3', 'inner, one');
+--- request
+GET /outer/plain/
+--- response_body chop
+plain
+
+
+
+=== TEST 6: two servers with two sets
+--- bare
+--- http_config eval
+$::REDIS . <<'END';
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    billing_token off;
+    billing_redis_prefix t_config:;
+    location = /list {
+        billing_cameras_list;
+    }
+}
+END
+--- config eval: 'billing_redis_prefix t_nothing:; billing_token off;' . ::route()
+--- run
+answers(ask(undef, uri => '/list?login=admin',
+            port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1}),
+        '3 4', 'the other server');
+--- request
+GET /list?login=admin
+--- error_code: 503
+--- errors_allowed
+
+
+
+=== TEST 7: values at their limits
+--- bare
+--- http_config eval: $::REDIS
+--- config eval
+::route('billing_max_ids 1; billing_batch 1; billing_redis_timeout 1ms;')
+. 'location = /other { billing_cameras_list; billing_max_ids 1000; billing_batch 1000;'
+. ' billing_redis_timeout 1h; billing_redis_connect_timeout 1ms; billing_redis_prefix x; }'
+--- request
+GET /list
+--- error_code: 401
+
+
+
+=== TEST 8: URLs that are right
+--- bare
+--- config eval
+join '', map { "location = /$_->[0] { billing_cameras_list; billing_token off;"
+               . " billing_redis_prefix t_config:; billing_redis $_->[1]; }\n" }
+    [ a => 'redis://127.0.0.1:$TEST_NGINX_REDIS_PORT' ],
+    [ b => 'redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/' ],
+    [ c => 'redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/0' ],
+    [ d => 'unix:$TEST_NGINX_REDIS_SOCKET' ],
+    [ e => 'unix:$TEST_NGINX_REDIS_SOCKET?db=0' ],
+    [ f => 'redis://127.0.0.1' ],
+    [ g => 'redis://[::1]:6379/3' ],
+    [ h => 'redis://user:pa$$word@127.0.0.1:6379/15' ]
+--- run
+answers(ask(undef, uri => "/$_?cameras_ids[]=3"), '3', "URL $_") for 'a' .. 'e';
+--- request
+GET /a?cameras_ids[]=4
+--- response_body eval: Billing::Fixtures::answer(4)
+
+
+
+=== TEST 9: the route without a Redis
+--- bare
+--- config eval: ::route()
+--- must_die
+--- error_log eval
+[ qr/\[emerg\].*billing_redis.*\/list|\[emerg\].*\/list.*billing_redis/ ]
+
+
+
+=== TEST 10: a Redis in another server is not in reach
+--- bare
+--- http_config eval
+'server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1; ' . $::REDIS . ' }'
+--- config eval: ::route()
+--- must_die
+--- error_log eval
+[ qr/\[emerg\].*billing_redis.*\/list|\[emerg\].*\/list.*billing_redis/ ]
+
+
+
+=== TEST 11: a nested location without a Redis
+--- bare
+--- config
+location /outer/ {
+    location /outer/inner/ {
+        billing_cameras_list;
+    }
+}
+--- must_die
+--- error_log eval
+[ qr/\[emerg\].*billing_redis.*\/outer\/inner\/|\[emerg\].*\/outer\/inner\/.*billing_redis/ ]
+
+
+
+=== TEST 12: a Redis of its own is enough
+--- bare
+--- config eval: ::route($::REDIS)
+--- request
+GET /list
+--- error_code: 401
+
+
+
+=== TEST 13: directives without the route are no mistake
+--- bare
+--- http_config
+billing_token off;
+billing_max_ids 3;
+--- config
+location = /list {
+    return 200 "plain";
+}
+--- request
+GET /list
+--- response_body chop
+plain
+
+
+
+=== TEST 14: billing_cameras_list in http
+--- http_config
+billing_cameras_list;
+--- must_die
+--- error_log eval
+[ qr/\[emerg\] .*"billing_cameras_list" directive is not allowed here/ ]
+
+
+
+=== TEST 15: billing_cameras_list in server
+--- config
+billing_cameras_list;
+--- must_die
+--- error_log eval
+[ qr/\[emerg\] .*"billing_cameras_list" directive is not allowed here/ ]
+
+
+
+=== TEST 16: billing_cameras_list in if
+--- config
+location = /list {
+    if ($arg_x) {
+        billing_cameras_list;
+    }
+}
+--- must_die
+--- error_log eval
+[ qr/\[emerg\] .*"billing_cameras_list" directive is not allowed here/ ]
+
+
+
+=== TEST 17: billing_cameras_list with an argument
+--- config
+location = /list {
+    billing_cameras_list on;
+}
+--- must_die
+--- error_log eval
+[ qr/\[emerg\] .*invalid number of arguments in "billing_cameras_list" directive/ ]
+
+
+
+=== TEST 18: a directive that is given twice
+--- refuses
+billing_cameras_list;                                           -> "billing_cameras_list" directive is duplicate
+billing_redis unix:/a.sock; billing_redis unix:/a.sock;         -> "billing_redis" directive is duplicate
+billing_redis_timeout 1s; billing_redis_timeout 1s;             -> "billing_redis_timeout" directive is duplicate
+billing_redis_connect_timeout 1s; billing_redis_connect_timeout 1s; -> "billing_redis_connect_timeout" directive is duplicate
+billing_redis_prefix x:; billing_redis_prefix x:;               -> "billing_redis_prefix" directive is duplicate
+billing_token off; billing_token off;                           -> "billing_token" directive is duplicate
+billing_max_ids 3; billing_max_ids 3;                           -> "billing_max_ids" directive is duplicate
+billing_allow_post on; billing_allow_post on;                   -> "billing_allow_post" directive is duplicate
+billing_batch 3; billing_batch 3;                               -> "billing_batch" directive is duplicate
+
+
+
+=== TEST 19: no value, or one too many
+--- refuses
+billing_redis;                                                  -> invalid number of arguments in "billing_redis" directive
+billing_redis_timeout;                                          -> invalid number of arguments in "billing_redis_timeout" directive
+billing_redis_connect_timeout;                                  -> invalid number of arguments in "billing_redis_connect_timeout" directive
+billing_redis_prefix;                                           -> invalid number of arguments in "billing_redis_prefix" directive
+billing_token;                                                  -> invalid number of arguments in "billing_token" directive
+billing_max_ids;                                                -> invalid number of arguments in "billing_max_ids" directive
+billing_allow_post;                                             -> invalid number of arguments in "billing_allow_post" directive
+billing_batch;                                                  -> invalid number of arguments in "billing_batch" directive
+billing_redis_timeout 1s 1s;                                    -> invalid number of arguments in "billing_redis_timeout" directive
+billing_redis_connect_timeout 1s 1s;                            -> invalid number of arguments in "billing_redis_connect_timeout" directive
+billing_redis_prefix x: x:;                                     -> invalid number of arguments in "billing_redis_prefix" directive
+billing_token off off;                                          -> invalid number of arguments in "billing_token" directive
+billing_max_ids 3 3;                                            -> invalid number of arguments in "billing_max_ids" directive
+billing_allow_post on on;                                       -> invalid number of arguments in "billing_allow_post" directive
+billing_batch 3 3;                                              -> invalid number of arguments in "billing_batch" directive
+
+
+
+=== TEST 20: billing_max_ids is a number from 1 to 1000
+--- refuses
+billing_max_ids 0;                                              ->
+billing_max_ids 1001;                                           ->
+billing_max_ids -1;                                             ->
+billing_max_ids abc;                                            ->
+billing_max_ids 3.5;                                            ->
+billing_max_ids 1k;                                             ->
+billing_max_ids 99999999999999999999;                           ->
+
+
+
+=== TEST 21: billing_batch is a number from 1 to 1000
+--- refuses
+billing_batch 0;                                                ->
+billing_batch 1001;                                             ->
+billing_batch -1;                                               ->
+billing_batch abc;                                              ->
+billing_batch 3.5;                                              ->
+billing_batch 1k;                                               ->
+billing_batch 99999999999999999999;                             ->
+
+
+
+=== TEST 22: timeouts are times, and not nothing
+--- refuses
+billing_redis_timeout abc;                                      ->
+billing_redis_timeout -1s;                                      ->
+billing_redis_timeout 1x;                                       ->
+billing_redis_timeout 1.5s;                                     ->
+billing_redis_timeout 99999999999999999999s;                    ->
+billing_redis_timeout 0;                                        ->
+billing_redis_timeout 0s;                                       ->
+billing_redis_connect_timeout abc;                              ->
+billing_redis_connect_timeout -1s;                              ->
+billing_redis_connect_timeout 1x;                               ->
+billing_redis_connect_timeout 1.5s;                             ->
+billing_redis_connect_timeout 99999999999999999999s;            ->
+billing_redis_connect_timeout 0;                                ->
+billing_redis_connect_timeout 0s;                               ->
+
+
+
+=== TEST 23: flags and variables
+--- refuses
+billing_allow_post maybe;                                       ->
+billing_allow_post 1;                                           ->
+billing_token $no_such_variable;                                -> unknown "no_such_variable" variable
+
+
+
+=== TEST 24: URLs that are none
+--- refuses
+billing_redis "";                                               ->
+billing_redis 127.0.0.1:6379;                                   ->
+billing_redis http://127.0.0.1;                                 ->
+billing_redis redis:127.0.0.1;                                  ->
+billing_redis redis://;                                         ->
+billing_redis redis://:6379;                                    ->
+billing_redis redis://127.0.0.1:;                               ->
+billing_redis redis://127.0.0.1:0;                              ->
+billing_redis redis://127.0.0.1:65536;                          ->
+billing_redis redis://127.0.0.1:port;                           ->
+billing_redis redis://127.0.0.1:6379x;                          ->
+billing_redis redis://127.0.0.1/x;                              ->
+billing_redis redis://127.0.0.1/-1;                             ->
+billing_redis redis://127.0.0.1/1/2;                            ->
+billing_redis redis://[::1;                                     ->
+billing_redis unix:;                                            ->
+billing_redis unix:?db=1;                                       ->
+billing_redis unix:/a.sock?db=;                                 ->
+billing_redis unix:/a.sock?db=x;                                ->
+billing_redis unix:/a.sock?db=-1;                               ->
+billing_redis unix:/a.sock?x=1;                                 ->
+
+
+
+=== TEST 25: one wrong URL among right ones, and a path too long for a socket
+--- refuses eval
+"billing_redis unix:/a.sock redis://127.0.0.1:99999; -> redis://127\\.0\\.0\\.1:99999.*billing_redis\n"
+. 'billing_redis unix:/' . 'a' x 120 . '; -> billing_redis'
+
+
+
+=== TEST 26: rediss:// needs a hiredis with TLS
+--- refuses
+billing_redis rediss://127.0.0.1; -> rediss://127\.0\.0\.1.*billing_redis.*TLS

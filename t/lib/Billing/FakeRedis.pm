@@ -1,0 +1,431 @@
+# A Redis that misbehaves on request. It knows the fixtures and the few
+# commands the module sends, and answers them as a Redis does, until a rule
+# says otherwise. Rules are lines of
+#
+#     [conn N] [once|N times] COMMAND [KEY] => ACTION [ARGUMENT]
+#
+# COMMAND may be "any", or "accept" for a connection that has just been made;
+# KEY is a glob. Actions:
+#
+#     error TEXT    answers -TEXT
+#     raw TEXT      answers the text (\r \n \xHH \\ are understood)
+#     extra TEXT    answers as it should, and sends the text after that
+#     drop          never answers this command
+#     close         closes the connection
+#     rst           closes it with a RST
+#     partial N     sends the first N bytes of the answer, then closes
+#     hangup S      answers as it should, and closes S seconds later
+#     silent        never answers anything on this connection again
+#     pause S       answers S seconds later; what follows has to wait for it
+#     delay S       answers this, and all that follows, S seconds later each
+#     bytes         sends this answer, and all that follow, byte by byte
+#
+# A line "listen S" makes it listen S seconds late (connections are refused
+# until then), and "listen never" makes it never listen.
+
+package Billing::FakeRedis;
+
+use strict;
+use warnings;
+
+use Errno qw(EAGAIN EINTR);
+use File::Temp ();
+use IO::Select ();
+use POSIX ();
+use Socket qw(PF_INET SOCK_STREAM INADDR_LOOPBACK IPPROTO_TCP TCP_NODELAY
+              SOL_SOCKET SO_LINGER SO_REUSEADDR pack_sockaddr_in
+              unpack_sockaddr_in);
+use Time::HiRes qw(sleep time);
+
+sub start {
+    my ($class, $script, @commands) = @_;
+
+    socket my $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
+    bind $listener, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!\n";
+    my ($port) = unpack_sockaddr_in(getsockname $listener);
+
+    my $self = bless {
+        listener => $listener, port => $port, conns => {}, accepted => 0,
+        late => 0, rules => [], store => {},
+        log => File::Temp->new(TEMPLATE => 'billing-fake-XXXXXX', TMPDIR => 1),
+    }, $class;
+
+    $self->parse($script);
+    $self->store(@commands);
+
+    if (defined $self->{late} && !$self->{late}) {
+        listen $listener, 64 or die "listen: $!\n";
+    }
+
+    my $parent = $$;
+    my $pid = fork;
+    die "fork: $!\n" if !defined $pid;
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        $SIG{PIPE} = 'IGNORE';
+        eval { $self->serve($parent) };
+        print STDERR "# fake redis: $@" if $@;
+        POSIX::_exit(0);
+    }
+
+    $self->{pid} = $pid;
+    close $listener;
+
+    return $self;
+}
+
+sub stop {
+    my ($self) = @_;
+
+    my $pid = delete $self->{pid} or return;
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+
+    local ($?, $!);
+    $self->stop;
+}
+
+# The commands it was sent, one a line: the connection's number, the words.
+
+sub log_text {
+    my ($self) = @_;
+
+    open my $in, '<', $self->{log}->filename or die "fake redis log: $!\n";
+    local $/;
+    return scalar <$in>;
+}
+
+sub parse {
+    my ($self, $script) = @_;
+
+    for my $line (split /\n/, $script) {
+        next if $line =~ /^\s*(?:#|$)/;
+
+        if ($line =~ /^\s*listen (never|[\d.]+)\s*$/) {
+            $self->{late} = $1 eq 'never' ? undef : $1;
+            next;
+        }
+
+        $line =~ /^\s* (?:conn\ (\d+)\ +)? (?:(once|\d+\ times)\ +)?
+                  (\w+) (?:\ +(\S+))? \ +=>\ + (\w+) (?:\ +(.*?))? \s*$/x
+            or die "fake redis: cannot parse \"$line\"\n";
+
+        my ($conn, $times, $command, $key, $action, $arg)
+            = ($1, $2, $3, $4, $5, $6);
+
+        $times =~ s/once/1/, $times =~ s/\D+// if defined $times;
+
+        if (defined $key) {
+            $key = quotemeta $key;
+            $key =~ s/\\\*/.*/g;
+            $key = qr/\A$key\z/s;
+        }
+
+        if (defined $arg) {
+            $arg =~ s{\\(?:x([0-9a-f]{2})|([rn\\]))}
+                     { defined $1 ? chr hex $1
+                       : { r => "\r", n => "\n", '\\' => '\\' }->{$2} }gexi;
+        }
+
+        push @{ $self->{rules} },
+             { conn => $conn, times => $times, command => lc $command,
+               key => $key, action => $action, arg => $arg };
+    }
+}
+
+sub rule {
+    my ($self, $c, $command, $key) = @_;
+
+    for my $rule (@{ $self->{rules} }) {
+        next if defined $rule->{conn} && $rule->{conn} != $c->{number};
+        next if $rule->{command} ne lc $command
+                && !($rule->{command} eq 'any' && $command ne 'accept');
+        next if $rule->{key} && ($key // '') !~ $rule->{key};
+
+        if (defined $rule->{times}) {
+            next if $rule->{times} == 0;
+            $rule->{times}--;
+        }
+
+        return $rule;
+    }
+
+    return undef;
+}
+
+sub store {
+    my ($self, @commands) = @_;
+
+    my $store = $self->{store};
+
+    for (@commands) {
+        my ($command, $key, @args) = @$_;
+
+        if ($command eq 'SET') {
+            $store->{$key} = $args[0];
+        } elsif ($command eq 'HSET') {
+            $store->{$key} = { %{ $store->{$key} // {} }, @args };
+        } elsif ($command eq 'ZADD') {
+            my %score = reverse @args;
+            push @{ $store->{$key} }, %score;
+        } elsif ($command eq 'DEL') {
+            delete $store->{$key};
+        } else {
+            die "fake redis: no such command: $command\n";
+        }
+    }
+}
+
+sub bulk {
+    my ($text) = @_;
+
+    return defined $text ? '$' . length($text) . "\r\n$text\r\n" : "\$-1\r\n";
+}
+
+sub array {
+    return '*' . @_ . "\r\n" . join '', map { bulk($_) } @_;
+}
+
+sub answer {
+    my ($self, $command, $key, @args) = @_;
+
+    $command = uc $command;
+
+    return "+PONG\r\n" if $command eq 'PING';
+    return "+OK\r\n" if $command =~ /\A(?:AUTH|SELECT|CLIENT|READONLY)\z/;
+    return bulk($key) if $command eq 'ECHO';
+
+    my $value = $self->{store}{$key // ''};
+
+    return bulk($value) if $command eq 'GET';
+    return defined $value ? ":1\r\n" : ":0\r\n" if $command eq 'EXISTS';
+    return array(map { ($_, $value->{$_}) } sort keys %{ $value // {} })
+        if $command eq 'HGETALL';
+
+    my %score = @{ $value // [] };
+
+    return bulk($score{$args[0]}) if $command eq 'ZSCORE';
+
+    if ($command eq 'ZRANGEBYSCORE') {
+        my ($min, $max) = splice @args, 0, 2;
+        my ($open, $from) = $min =~ /\A(\()?(.*)\z/;
+        my ($limit) = "@args" =~ /LIMIT 0 (\d+)/i;
+
+        my @members = sort { $score{$a} <=> $score{$b} } keys %score;
+        @members = grep { $from =~ /inf/
+                          || ($open ? $score{$_} > $from : $score{$_} >= $from)
+                        } @members;
+        splice @members, $limit if defined $limit && @members > $limit;
+
+        return array(map { ($_, $score{$_}) } @members);
+    }
+
+    return "-ERR unknown command '$command'\r\n";
+}
+
+sub serve {
+    my ($self, $parent) = @_;
+
+    my $listening = defined $self->{late} && !$self->{late};
+    my $open_at = defined $self->{late} ? time + $self->{late} : undef;
+
+    for ( ;; ) {
+        exit_if_orphan($parent);
+
+        if (!$listening && defined $open_at && time >= $open_at) {
+            listen $self->{listener}, 64 or die "listen: $!\n";
+            $listening = 1;
+        }
+
+        my $select = IO::Select->new(map { $_->{sock} }
+                                     values %{ $self->{conns} });
+        $select->add($self->{listener}) if $listening;
+
+        if (!$select->count) {
+            sleep 0.02;
+            next;
+        }
+
+        for my $sock ($select->can_read(0.02)) {
+            if ($sock == $self->{listener}) {
+                $self->accept;
+            } else {
+                $self->read($self->{conns}{ fileno $sock });
+            }
+        }
+
+        for my $c (values %{ $self->{conns} }) {
+            $self->flush($c);
+            $self->drop($c) if $c->{hangup} && $c->{hangup} <= time;
+        }
+    }
+}
+
+sub exit_if_orphan {
+    my ($parent) = @_;
+
+    POSIX::_exit(0) if getppid != $parent;
+}
+
+sub accept {
+    my ($self) = @_;
+
+    CORE::accept(my $sock, $self->{listener}) or return;
+    setsockopt $sock, IPPROTO_TCP, TCP_NODELAY, 1;
+
+    my $c = { sock => $sock, number => ++$self->{accepted}, in => '',
+              out => [], silent => 0, delay => 0, bytes => 0 };
+    $self->{conns}{ fileno $sock } = $c;
+
+    $self->note($c, 'accept');
+
+    my $rule = $self->rule($c, 'accept');
+    $self->act($c, $rule, '') if $rule;
+}
+
+sub note {
+    my ($self, $c, @words) = @_;
+
+    my $line = "$c->{number} " . join ' ', @words;
+    $line =~ s/([^\x20-\x7e])/sprintf '\x%02x', ord $1/ge;
+    syswrite $self->{log}, "$line\n";
+}
+
+sub read {
+    my ($self, $c) = @_;
+
+    return if !$c || !$c->{sock};
+
+    my $n = sysread $c->{sock}, $c->{in}, 65536, length $c->{in};
+
+    if (!$n) {
+        return if !defined $n && ($! == EAGAIN || $! == EINTR);
+        $self->note($c, 'closed');
+        $self->drop($c);
+        return;
+    }
+
+    while ($c->{sock} && (my @words = parse_command(\$c->{in}))) {
+        $self->note($c, @words);
+        next if $c->{silent};
+
+        my $rule = $self->rule($c, @words[0, 1]);
+
+        if ($rule) {
+            $self->act($c, $rule, $self->answer(@words));
+        } else {
+            $self->queue($c, $self->answer(@words));
+        }
+    }
+}
+
+sub parse_command {
+    my ($in) = @_;
+
+    return if $$in !~ /\A\*(\d+)\r\n/;
+
+    my ($count, $pos, @words) = ($1, $+[0]);
+
+    for (1 .. $count) {
+        pos($$in) = $pos;
+        return if $$in !~ /\G\$(\d+)\r\n/g;
+        $pos = pos($$in);
+        return if length $$in < $pos + $1 + 2;
+        push @words, substr $$in, $pos, $1;
+        $pos += $1 + 2;
+    }
+
+    substr($$in, 0, $pos) = '';
+    return @words;
+}
+
+sub act {
+    my ($self, $c, $rule, $answer) = @_;
+
+    my ($action, $arg) = @$rule{qw(action arg)};
+
+    if ($action eq 'error') {
+        $self->queue($c, "-$arg\r\n");
+    } elsif ($action eq 'raw') {
+        $self->queue($c, $arg);
+    } elsif ($action eq 'extra') {
+        $self->queue($c, $answer . $arg);
+    } elsif ($action eq 'drop') {
+        return;
+    } elsif ($action eq 'close') {
+        $self->queue($c, undef);
+    } elsif ($action eq 'partial') {
+        $self->queue($c, substr $answer, 0, $arg);
+        $self->queue($c, undef);
+    } elsif ($action eq 'hangup') {
+        $self->queue($c, $answer);
+        $c->{hangup} = time + $arg;
+    } elsif ($action eq 'rst') {
+        setsockopt $c->{sock}, SOL_SOCKET, SO_LINGER, pack 'll', 1, 0;
+        $self->drop($c);
+    } elsif ($action eq 'silent') {
+        $c->{silent} = 1;
+    } elsif ($action eq 'pause') {
+        push @{ $c->{out} }, [ time + $arg, $answer ];
+    } elsif ($action eq 'delay') {
+        $c->{delay} = $arg;
+        $self->queue($c, $answer);
+    } elsif ($action eq 'bytes') {
+        $c->{bytes} = 1;
+        $self->queue($c, $answer);
+    } else {
+        die "fake redis: no such action: $action\n";
+    }
+}
+
+# Answers leave in order; an undefined one closes the connection.
+
+sub queue {
+    my ($self, $c, $answer) = @_;
+
+    push @{ $c->{out} }, [ time + $c->{delay}, $answer ];
+}
+
+sub flush {
+    my ($self, $c) = @_;
+
+    while ($c->{sock} && @{ $c->{out} } && $c->{out}[0][0] <= time) {
+        my $answer = (shift @{ $c->{out} })->[1];
+
+        if (!defined $answer) {
+            $self->drop($c);
+            return;
+        }
+
+        my $step = $c->{bytes} ? 1 : 65536;
+
+        while (length $answer) {
+            my $n = syswrite $c->{sock}, $answer, $step;
+
+            if (!defined $n) {
+                next if $! == EINTR;
+                $self->drop($c);
+                return;
+            }
+
+            substr($answer, 0, $n) = '';
+            sleep 0.0002 if $c->{bytes};
+        }
+    }
+}
+
+sub drop {
+    my ($self, $c) = @_;
+
+    my $sock = delete $c->{sock} or return;
+    delete $self->{conns}{ fileno $sock };
+    close $sock;
+}
+
+1;

@@ -1,0 +1,380 @@
+# Lists by login alone: batches, streaming, and faults in the middle.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'login';
+
+# A login with cameras from..to, and the answer for them.
+
+sub many {
+    my ($login, $from, $to, $name) = @_;
+
+    $name //= 'Camera';
+
+    return join "\n", map {
+        ("HSET billing:camera:$_ external_id ext-$_ name $name-$_ streams high=active",
+         "ZADD billing:login:$login $_ $_")
+    } $from .. $to;
+}
+
+sub cameras {
+    my ($name, @ids) = @_;
+
+    return '[' . join(',', map {
+        Billing::Fixtures::camera($_, { external_id => "ext-$_", name => "$name-$_",
+                                        streams => 'high=active' })
+    } @ids) . ']';
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a list that fits one batch has a length
+--- redis eval: ::many('many', 101, 228)
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 228)
+--- response_headers eval
+"!Transfer-Encoding\nCache-Control: no-store\nContent-Type: application/json\nContent-Length: "
+. length ::cameras('Camera', 101 .. 228)
+
+
+
+=== TEST 2: one more than the default batch of 128 is chunked
+--- redis eval: ::many('many', 101, 229)
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 229)
+--- response_headers
+Transfer-Encoding: chunked
+!Content-Length
+Cache-Control: no-store
+Content-Type: application/json
+
+
+
+=== TEST 3: a thousand cameras, in order of id and not of text
+--- redis eval: ::many('many', 950, 1949)
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 950 .. 1949)
+--- response_headers
+Transfer-Encoding: chunked
+
+
+
+=== TEST 4: sizes around a batch
+--- redis eval
+join "\n", map { ::many("n$_", 101, 100 + $_) } 1, 4, 5, 6, 9, 10, 11, 15, 16
+--- route
+billing_batch 5;
+--- run
+for my $n (1, 4, 5, 6, 9, 10, 11, 15, 16) {
+    my $res = ask(undef, query => "?login=n$n");
+    my $answer = ::cameras('Camera', 101 .. 100 + $n);
+
+    ok($res->{complete}, "$n cameras: complete");
+    is($res->{body}, $answer, "$n cameras: body");
+
+    if ($n <= 5) {
+        like($res->{headers}, qr/^Content-Length: ${\length $answer}\r$/m,
+             "$n cameras: Content-Length");
+    } elsif ($n > 5) {
+        like($res->{headers}, qr/^Transfer-Encoding: chunked\r$/m,
+             "$n cameras: chunked");
+    }
+}
+
+
+
+=== TEST 5: batches of one
+--- redis eval: ::many('many', 101, 107)
+--- route
+billing_batch 1;
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 107)
+
+
+
+=== TEST 6: a batch of a thousand
+--- redis eval: ::many('many', 101, 1100)
+--- route
+billing_batch 1000;
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 1100)
+--- response_headers
+!Transfer-Encoding
+
+
+
+=== TEST 7: it is asked for in batches, each from the last id on
+--- redis eval: ::many('many', 101, 107)
+--- route
+billing_batch 3;
+--- fake
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 107)
+--- fake_log
+^1 ZRANGEBYSCORE t_login:login:many \S+ \+inf WITHSCORES LIMIT 0 \d+$
+^1 ZRANGEBYSCORE t_login:login:many \(103 \+inf WITHSCORES LIMIT 0 \d+$
+^1 ZRANGEBYSCORE t_login:login:many \(106 \+inf WITHSCORES LIMIT 0 \d+$
+--- no_fake_log
+ZRANGEBYSCORE .* LIMIT 0 (?:[5-9]|\d\d)
+
+
+
+=== TEST 8: batches full of cameras that are gone
+--- redis eval
+::many('many', 101, 130) . "\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 112, 115 .. 130
+--- route
+billing_batch 4;
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 113, 114)
+
+
+
+=== TEST 9: all of them gone, in many batches
+--- redis eval
+::many('many', 101, 130) . "\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 130
+--- route
+billing_batch 4;
+--- cases
+?login=many                                     -> null
+
+
+
+=== TEST 10: all of them gone, and the cache never loaded
+--- redis eval
+::many('many', 101, 130) . "\nDEL billing:synced_at\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 130
+--- route
+billing_batch 4;
+--- cases
+?login=many                                     -> 503
+--- logged
+\[error\] .*t_login:synced_at.*never been loaded
+
+
+
+=== TEST 11: ids at the upper end
+--- redis
+HSET billing:camera:9007199254740989 external_id ext-9007199254740989 name Top-9007199254740989 streams high=active
+HSET billing:camera:9007199254740990 external_id ext-9007199254740990 name Top-9007199254740990 streams high=active
+HSET billing:camera:9007199254740991 external_id ext-9007199254740991 name Top-9007199254740991 streams high=active
+ZADD billing:login:top 9007199254740991 9007199254740991 9007199254740990 9007199254740990 9007199254740989 9007199254740989
+--- route
+billing_batch 1;
+--- request eval
+"GET $Billing::URI?login=top"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Top', '9007199254740989', '9007199254740990', '9007199254740991')
+
+
+
+=== TEST 12: HTTP/1.0 gets the list whole, up to the end of the connection
+--- redis eval: ::many('many', 101, 400)
+--- run
+my $client = client();
+$client->send(text(undef, query => '?login=many', version => '1.0'));
+my $res = $client->response;
+
+is($res->{status}, 200, 'status');
+unlike($res->{headers}, qr/^Transfer-Encoding/mi, 'not chunked');
+is($res->{body}, ::cameras('Camera', 101 .. 400), 'body');
+
+
+
+=== TEST 13: a fault after the first byte breaks the connection off
+--- redis eval
+::many('many', 101, 400) . "\nSET billing:camera:390 text"
+--- route
+billing_batch 20;
+--- run
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 200, 'status');
+like($res->{headers}, qr/^Transfer-Encoding: chunked\r$/m, 'chunked');
+ok(!$res->{complete}, 'there is no last chunk');
+unlike($res->{body}, qr/\]\s*\z/, 'and no end of the array');
+--- logged
+\[error\] .*t_login:camera:390
+
+
+
+=== TEST 14: a fault in the first batch is an answer
+--- redis eval
+::many('many', 101, 400) . "\nSET billing:camera:105 text"
+--- route
+billing_batch 20;
+--- cases
+?login=many                                     -> 502
+--- logged
+\[error\] .*t_login:camera:105
+
+
+
+=== TEST 15: a bad member after the first byte
+--- redis eval
+::many('many', 101, 400) . "\nZADD billing:login:many 390.5 half"
+--- route
+billing_batch 20;
+--- run
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 200, 'status');
+ok(!$res->{complete}, 'there is no last chunk');
+--- logged
+\[error\] .*t_login:login:many
+
+
+
+=== TEST 16: a Redis that stops answering after the first byte
+--- redis eval: ::many('many', 101, 160)
+--- route
+billing_batch 10;
+billing_redis_timeout 1s;
+--- fake
+conn 1 HGETALL *:camera:155 => silent
+--- run
+my $start = time;
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 200, 'status');
+ok(!$res->{complete}, 'there is no last chunk');
+cmp_ok(time - $start, '<', 10, 'and that does not take long');
+recovers('{"login":"admin"}', '3 4', 'another connection serves again');
+--- logged
+\[error\] 
+
+
+
+=== TEST 17: a Redis that breaks off once in the middle is asked again
+--- redis eval: ::many('many', 101, 160)
+--- route
+billing_batch 10;
+--- fake
+conn 1 HGETALL *:camera:155 => close
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 160)
+--- fake_log
+^2 HGETALL t_login:camera:155$
+--- errors_allowed
+
+
+
+=== TEST 18: a slow reader stops the fetching, not the worker
+--- redis eval: ::many('many', 1001, 4000, 'x' x 400)
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    location / {
+        billing_cameras_list;
+        billing_batch 50;
+    }
+}
+END
+--- run
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->send(text(undef, query => '?login=many'));
+
+# longer than billing_redis_timeout, which is meant for Redis
+
+select undef, undef, undef, 2.5;
+
+my $start = time;
+answers(ask(undef, query => '?login=admin'), '3 4', 'another request meanwhile');
+cmp_ok(time - $start, '<', 5, 'another request meanwhile does not wait');
+
+my $res = $client->response;
+ok($res->{complete}, 'the slow reader gets all of it');
+is($res->{body}, ::cameras('x' x 400, 1001 .. 4000), 'unharmed');
+--- timeout: 60
+
+
+
+=== TEST 19: a slow reader is not read for: Redis is asked batch by batch
+--- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
+--- fake
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    location / {
+        billing_cameras_list;
+        billing_batch 10;
+    }
+}
+END
+--- run
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->send(text(undef, query => '?login=many'));
+select undef, undef, undef, 2;
+
+my $asked = () = $Billing::Fake->log_text =~ /HGETALL/g;
+cmp_ok($asked, '<', 500, "while it does not read, $asked of 1000 are fetched");
+
+my $res = $client->response;
+is($res->{body}, ::cameras('x' x 2000, 1001 .. 2000), 'and then the rest');
+--- timeout: 60
+
+
+
+=== TEST 20: a reader that goes away in the middle
+--- redis eval: ::many('many', 1001, 3000, 'x' x 400)
+--- route
+billing_batch 10;
+--- run
+for my $how (qw(close reset)) {
+    my $client = client();
+    $client->send(text(undef, query => '?login=many'));
+    $client->fill;
+    $client->$how;
+}
+
+select undef, undef, undef, 0.5;
+answers(ask(undef, query => '?login=admin'), '3 4', 'the worker is well');
+
+
+
+=== TEST 21: two long lists at once on one connection to Redis
+--- redis eval
+::many('one', 1001, 1600) . "\n" . ::many('two', 2001, 2600)
+--- route
+billing_batch 7;
+--- run
+my @clients = map { client() } 1 .. 6;
+
+$clients[$_]->send(text(undef, query => $_ % 2 ? '?login=one' : '?login=two'))
+    for 0 .. 5;
+
+for my $i (0 .. 5) {
+    my $res = $clients[$i]->response;
+    ok($res->{complete}, "list $i is complete");
+    is($res->{body}, ::cameras('Camera', $i % 2 ? 1001 .. 1600 : 2001 .. 2600),
+       "list $i is its own");
+}

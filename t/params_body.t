@@ -1,0 +1,407 @@
+# Parameters in a JSON body: how the body is read, what counts as sent, and
+# what is no parameter at all.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'params_body';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: each selector alone
+--- cases
+{"cameras_ids":[3]}                                     -> 3
+{"cameras_ids":[4,3]}                                   -> 3 4
+{"cameras_uuid":["cam-5"]}                              -> 5
+{"cameras_uuid":["cam-5","3"]}                          -> 3 5
+{"login":"admin"}                                       -> 3 4
+{"login":"mixed"}                                       -> 4 5 7 10 12 9007199254740991
+
+
+
+=== TEST 2: the example of the documentation, and its like
+--- cases
+{"cameras_ids":[],"cameras_uuid":[],"login":"admin"}    -> 3 4
+{"cameras_ids": [], "cameras_uuid": [], "login": "string"}  -> null
+{"cameras_ids":[3],"cameras_uuid":[],"login":""}        -> 3
+{"cameras_ids":null,"cameras_uuid":["4"],"login":null}  -> 4
+
+
+
+=== TEST 3: not sent is absent, null, an empty array, an empty or blank string
+--- cases
+{}                                                      -> required
+{"cameras_ids":null}                                    -> required
+{"cameras_ids":[]}                                      -> required
+{"cameras_ids":""}                                      -> required
+{"cameras_ids":"  "}                                    -> required
+{"cameras_uuid":null}                                   -> required
+{"cameras_uuid":[]}                                     -> required
+{"cameras_uuid":" \t"}                                  -> required
+{"login":null}                                          -> required
+{"login":""}                                            -> required
+{"login":" "}                                           -> required
+{"login":" \t\r\n "}                                    -> required
+{"login":"\u0020\u0009"}                                -> required
+{"login":[]}                                            -> required
+{"cameras_ids":[],"cameras_uuid":"","login":null}       -> required
+
+
+
+=== TEST 4: white space that is not ASCII is text
+--- cases
+{"login":"\u00a0"}                                      -> 12
+{"login":"\xc2\xa0"}                                    -> 12
+{"login":" admin"}                                      -> 10
+{"login":"admin "}                                      -> null
+
+
+
+=== TEST 5: a body that is empty or blank is no body
+--- cases
+                                                        -> required
+\x20                                                    -> required
+\x0d\x0a\x09\x20                                        -> required
+?login=admin                                            -> 3 4
+?login=admin \x20\x0a                                   -> 3 4
+
+
+
+=== TEST 6: JSON that is not an object holds no parameters
+--- cases
+[]                                                      -> required
+[ ]                                                     -> required
+[1]                                                     -> required
+[{"login":"admin"}]                                     -> required
+["login","admin"]                                       -> required
+3                                                       -> required
+-1.5e3                                                  -> required
+"login"                                                 -> required
+true                                                    -> required
+null                                                    -> required
+?login=admin []                                         -> 3 4
+?login=admin null                                       -> 3 4
+?cameras_ids[]=4 [{"cameras_ids":[3]}]                  -> 4
+
+
+
+=== TEST 7: of a key that is given twice, the last counts
+--- cases
+{"login":"mixed","login":"admin"}                       -> 3 4
+{"login":"admin","login":null}                          -> required
+{"login":5,"login":"admin"}                             -> 3 4
+{"login":"admin","login":5}                             -> login: string
+{"cameras_ids":[4,5],"cameras_ids":[3]}                 -> 3
+{"cameras_ids":["x"],"cameras_ids":[3]}                 -> 3
+{"cameras_ids":[3],"cameras_ids":["x"]}                 -> cameras_ids.0: integer
+{"cameras_ids":[3],"cameras_ids":[]}                    -> required
+{"cameras_ids":[3],"cameras_ids":{}}                    -> cameras_ids: array
+{"cameras_ids":{"0":3},"cameras_ids":[3]}               -> 3
+{"cameras_uuid":["3","4"],"cameras_uuid":["cam-5"]}     -> 5
+{"login":"admin","x":1,"\u006cogin":"mixed","cameras_ids":[5]} -> 5
+
+
+
+=== TEST 8: unknown parameters are ignored, however they look
+--- cases
+{"page":1,"login":"admin"}                              -> 3 4
+{"login":"admin","limit":{"a":[1,2,{"login":"mixed"}]}} -> 3 4
+{"x":[[],{},null,true,-0.5e-7,"\u0000"],"login":"admin"} -> 3 4
+{"":"","login":"admin"}                                 -> 3 4
+{"Login":"admin"}                                       -> required
+{"LOGIN":"admin"}                                       -> required
+{"login ":"admin"}                                      -> required
+{"logi":"admin"}                                        -> required
+{"logins":"admin"}                                      -> required
+{"login\u0000":"admin"}                                 -> required
+{"camera_ids":[3]}                                      -> required
+{"cameras_ids[]":[3]}                                   -> required
+{"a":{"login":"admin"}}                                 -> required
+{"a":[{"cameras_ids":[3]}],"b":{"cameras_uuid":["3"]}}  -> required
+{"x":1e999,"login":"admin"}                             -> 3 4
+{"x":123456789012345678901234567890,"login":"admin"}    -> 3 4
+
+
+
+=== TEST 9: keys and strings in any spelling JSON allows
+--- cases
+{"\u006c\u006F\u0067in":"\u0061dmin"}                   -> 3 4
+{"login":"\u0438\u0432\u0430\u043d"}                    -> 3 5
+{"login":"\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xbd"}            -> 3 5
+{"login":"\ud83d\udc64"}                                -> 7
+{"login":"\uD83D\uDC64"}                                -> 7
+{"login":"\xf0\x9f\x91\xa4"}                            -> 7
+{"login":"nul\u0000byte"}                               -> 4
+{"login":"line\r\nbreak"}                               -> 5
+{"cameras_uuid":["nul\u0000byte"]}                      -> 5
+{"cameras_uuid":["a\r\nb"]}                             -> 10
+{"cameras_uuid":["\ud83c\udfa5-7"]}                     -> 7
+{"cameras_ids":["\u0033"]}                              -> 3
+\x0a { "login" : "admin" } \x0d\x0a                     -> 3 4
+{\x09"cameras_ids"\x0a:\x0d[\x203\x20,\x0a4\x09]\x20}   -> 3 4
+
+
+
+=== TEST 10: JSON that does not parse says where
+--- cases
+{                                                       -> body
+}                                                       -> body
+[                                                       -> body
+{]                                                      -> body
+{"login"                                                -> body
+{"login":                                               -> body
+{"login":}                                              -> body
+{"login":"admin"                                        -> body
+{"login":"admin"]                                       -> body
+{"login":"admin",}                                      -> body
+{"login":"admin"}}                                      -> body
+{"login":"admin"} x                                     -> body
+{"login":"admin"}{"login":"mixed"}                      -> body
+{"login":"admin"} []                                    -> body
+{"login":"admin                                         -> body
+{"login":'admin'}                                       -> body
+{'login':"admin"}                                       -> body
+{login:"admin"}                                         -> body
+{"cameras_ids":[3,]}                                    -> body
+{"cameras_ids":[,3]}                                    -> body
+{"cameras_ids":[3 4]}                                   -> body
+{"cameras_ids":[03]}                                    -> body
+{"cameras_ids":[+3]}                                    -> body
+{"cameras_ids":[.5]}                                    -> body
+{"cameras_ids":[3.]}                                    -> body
+{"cameras_ids":[0x3]}                                   -> body
+{"cameras_ids":[1e]}                                    -> body
+{"cameras_ids":[-]}                                     -> body
+{"cameras_ids":[NaN]}                                   -> body
+{"cameras_ids":[Infinity]}                              -> body
+{"login":True}                                          -> body
+{"login":nul}                                           -> body
+{"login":"a\qb"}                                        -> body
+{"login":"a\u12g4"}                                     -> body
+{"login":"a\u12"}                                       -> body
+{"login":"tab\x09"}                                     -> body
+{"login":"nul\x00"}                                     -> body
+{"login":"line\x0a"}                                    -> body
+{"login":"admin"} // comment                            -> body
+/* comment */ {"login":"admin"}                         -> body
+\xef\xbb\xbf{"login":"admin"}                           -> body
+login=admin                                             -> body
+x                                                       -> body
+\x00                                                    -> body
+
+
+
+=== TEST 11: bad JSON is an error although the query string would do
+--- cases
+?login=admin {"x":                                      -> body
+?cameras_ids[]=3 {"login":"\xff"}                       -> body
+?login=admin x                                          -> body
+
+
+
+=== TEST 12: text that is not UTF-8
+--- cases
+{"login":"\xff"}                                        -> body
+{"login":"\xfe\xbf"}                                    -> body
+{"login":"a\x80"}                                       -> body
+{"login":"\xc3"}                                        -> body
+{"login":"\xc3("}                                       -> body
+{"login":"\xe2\x82"}                                    -> body
+{"login":"\xe2\x82x"}                                   -> body
+{"login":"\xf0\x9f\x91"}                                -> body
+{"login":"caf\xe9"}                                     -> body
+{"x":"\xff","login":"admin"}                            -> body
+{"\xff":1,"login":"admin"}                              -> body
+{"x":["\xff"],"login":"admin"}                          -> body
+{"x":{"y":"\xff"},"login":"admin"}                      -> body
+{"cameras_uuid":["\xff"]}                               -> body
+{"cameras_ids":["\xff"]}                                -> body
+
+
+
+=== TEST 13: overlong forms, surrogates and code points beyond U+10FFFF
+--- cases
+{"login":"\xc0\x80"}                                    -> body
+{"login":"\xc0\xaf"}                                    -> body
+{"login":"\xc1\xbf"}                                    -> body
+{"login":"\xe0\x80\xaf"}                                -> body
+{"login":"\xe0\x9f\xbf"}                                -> body
+{"login":"\xf0\x80\x80\xaf"}                            -> body
+{"login":"\xf0\x8f\xbf\xbf"}                            -> body
+{"login":"\xed\xa0\x80"}                                -> body
+{"login":"\xed\xbf\xbf"}                                -> body
+{"login":"\xed\xa0\xbd\xed\xb1\xa4"}                    -> body
+{"login":"\xf4\x90\x80\x80"}                            -> body
+{"login":"\xf5\x80\x80\x80"}                            -> body
+{"login":"\xf8\x88\x80\x80\x80"}                        -> body
+{"login":"\ud800"}                                      -> body
+{"login":"\udc00"}                                      -> body
+{"login":"\ud800x"}                                     -> body
+{"login":"\ud83d\u0041"}                                -> body
+{"login":"\ud83d\ud83d"}                                -> body
+{"login":"\udc64\ud83d"}                                -> body
+{"login":"\ud83d\\udc64"}                               -> body
+{"x":"\ud800","login":"admin"}                          -> body
+{"\udfff":1,"login":"admin"}                            -> body
+{"login":"\xed\x9f\xbf"}                                -> null
+{"login":"\xee\x80\x80"}                                -> null
+{"login":"\xef\xbf\xbf"}                                -> null
+{"login":"\xf4\x8f\xbf\xbf"}                            -> null
+{"login":"\uffff"}                                      -> null
+{"login":"\udbff\udfff"}                                -> null
+{"login":"\\ud800"}                                     -> null
+
+
+
+=== TEST 14: nesting up to 512
+--- cases eval
+my $case = sub {
+    my ($depth, $open, $close, $expected) = @_;
+    # the body's own object is the first level
+    my $n = $depth - 1;
+    return '{"login":"admin","x":' . $open x $n . '1' . $close x $n
+           . "} -> $expected\n";
+};
+$case->(512, '[', ']', '3 4') . $case->(513, '[', ']', 'body')
+    . $case->(512, '{"a":', '}', '3 4') . $case->(513, '{"a":', '}', 'body')
+    . '{"x":' . '[' x 5000 . " -> body\n"
+
+
+
+=== TEST 15: nesting without end costs neither time nor the worker
+--- cases eval
+'{"x":' . '[' x 900_000 . " -> body\n" . '[' x 900_000 . " -> body\n"
+
+
+
+=== TEST 16: which Content-Type is JSON
+--- cases
+{"login":"admin"}                                       -> 3 4
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/json; charset=utf-8"
+
+
+
+=== TEST 17: upper case
+--- cases
+{"login":"admin"}                                       -> 3 4
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: APPLICATION/JSON"
+
+
+
+=== TEST 18: +json
+--- cases
+{"login":"admin"}                                       -> 3 4
+{"login":                                               -> body
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/vnd.api+Json"
+
+
+
+=== TEST 19: text/json
+--- cases
+{"login":"admin"}                                       -> 3 4
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: text/json"
+
+
+
+=== TEST 20: no Content-Type: the body is ignored, and the answer says so
+--- cases
+{"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
+{"login":                                               -> body [^"]*Content-Type[^"]*
+?login=admin {"login":"mixed"}                          -> 3 4
+?cameras_ids[]=3 not JSON at all                        -> 3
+?cameras_ids[]=x {"cameras_ids":[3]}                    -> cameras_ids.0: integer
+--- headers eval
+"Authorization: Bearer $Billing::Token"
+
+
+
+=== TEST 21: a form's Content-Type
+--- cases
+login=admin                                             -> body [^"]*Content-Type[^"]*
+?login=admin login=mixed                                -> 3 4
+                                                        -> required
+?login=                                                 -> required
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/x-www-form-urlencoded"
+
+
+
+=== TEST 22: json without a slash or a plus before it
+--- cases
+{"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: json"
+
+
+
+=== TEST 23: text/plain
+--- cases
+{"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
+?page=1 {"login":"admin"}                               -> body [^"]*Content-Type[^"]*
+?login= {"login":"admin"}                               -> body [^"]*Content-Type[^"]*
+--- headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: text/plain"
+
+
+
+=== TEST 24: the body's parameters win over the query string's, one by one
+--- cases
+?login=mixed {"login":"admin"}                          -> 3 4
+?login=admin {"login":"nobody"}                         -> null
+?cameras_ids[]=4 {"cameras_ids":[3]}                    -> 3
+?cameras_ids[]=x {"cameras_ids":[3]}                    -> 3
+?cameras_ids[]=3 {"cameras_ids":["x"]}                  -> cameras_ids.0: integer
+?cameras_ids[]=3 {"cameras_ids":false}                  -> cameras_ids: array
+?cameras_uuid[]=4 {"cameras_uuid":["3"]}                -> 3
+?login[]=x {"login":"admin"}                            -> 3 4
+?login=admin {"cameras_ids":[4,5]}                      -> 4
+?cameras_uuid[]=cam-5 {"login":"mixed"}                 -> 5
+?cameras_ids[]=3&cameras_uuid[]=3 {"login":"admin"}     -> 3
+
+
+
+=== TEST 25: what is not sent in the body comes from the query string
+--- cases
+?cameras_ids[]=3 {"cameras_ids":[]}                     -> 3
+?cameras_ids[]=3 {"cameras_ids":null}                   -> 3
+?cameras_ids[]=3 {"cameras_ids":""}                     -> 3
+?cameras_uuid[]=4 {"cameras_uuid":[]}                   -> 4
+?login=admin {"login":""}                               -> 3 4
+?login=admin {"login":" "}                              -> 3 4
+?login=admin {"cameras_ids":[],"cameras_uuid":[],"login":null} -> 3 4
+?login=admin {}                                         -> 3 4
+?login= {"login":""}                                    -> required
+?cameras_ids[]=x {"cameras_ids":[]}                     -> cameras_ids.0: integer
+
+
+
+=== TEST 26: a large body of what nobody asked for
+--- cases eval
+'{"x":"' . 'y' x 300_000 . '","login":"admin"} -> 3 4' . "\n"
+. '{"x":[' . join(',', ('{"login":"mixed"}') x 20_000) . '],"login":"admin"} -> 3 4'
+. "\n" . ' ' . '\x20' x 70_000 . '{"login":"admin"}' . '\x20' x 70_000 . " -> 3 4\n"
+
+
+
+=== TEST 27: the byte at which JSON ends to parse is the one of the fault, or close by
+--- run
+for my $case ([ '{"login":"admin"} x', 18 ], [ '{"cameras_ids":[3,]}', 18 ],
+              [ '{"login":True}', 9 ], [ '{"login":"tab' . "\t" . '"}', 13 ],
+              [ '{"login":"' . "\xff" . '"}', 10 ], [ '{"login":"a\qb"}', 11 ],
+              [ ' ' x 5000 . '{]', 5001 ], [ '{"x":"' . 'y' x 5000 . '"', 5007 ],
+              [ '{"login":"\ud800"}', 10 ], [ '{"x":' . '[' x 600, 516 ])
+{
+    my ($body, $offset) = @$case;
+    my ($byte) = ask($body)->{body} =~ / at byte (\d+)/;
+    my $text = length $body > 40 ? substr($body, 0, 20) . '...' : $body;
+
+    ok(defined $byte && $byte >= $offset && $byte <= $offset + 8,
+       "$text: byte $offset, and it says " . ($byte // 'nothing'));
+}

@@ -1,0 +1,233 @@
+# Parameters in the query string, written as PHP writes them.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'params_query';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: each selector alone
+--- cases
+?cameras_ids[]=3                                -> 3
+?cameras_ids[]=4&cameras_ids[]=3                -> 3 4
+?cameras_ids[0]=3                               -> 3
+?cameras_ids[0]=3&cameras_ids[1]=4              -> 3 4
+?cameras_ids[7]=3&cameras_ids[2]=4              -> 3 4
+?cameras_ids[a]=3&cameras_ids[b]=4              -> 3 4
+?cameras_uuid[]=cam-5                           -> 5
+?cameras_uuid[]=3&cameras_uuid[1]=cam-5         -> 3 5
+?login=admin                                    -> 3 4
+?login=mixed                                    -> 4 5 7 10 12 9007199254740991
+
+
+
+=== TEST 2: percent-encoding, of names too
+--- cases
+?cameras_ids%5B%5D=3                            -> 3
+?cameras_ids%5b%5d=3&cameras_ids%5b%5d=4        -> 3 4
+?cameras_ids%5B0%5D=%33                         -> 3
+?cameras_ids[%30]=3&cameras_ids[0]=4            -> 4
+?%6Cogin=admin                                  -> 3 4
+?login=%61%64min                                -> 3 4
+?login=%D0%B8%d0%b2%d0%B0%d0%bd                 -> 3 5
+?login=%f0%9f%91%a4                             -> 7
+?cameras_uuid[]=%F0%9F%8E%A5-7                  -> 7
+?login=nul%00byte                               -> 4
+?login=line%0d%0Abreak                          -> 5
+?cameras_uuid[]=a%0D%0Ab                        -> 10
+?login=%zz                                      -> 12
+?login=%25zz                                    -> 12
+
+
+
+=== TEST 3: a plus is a space, unless it is percent-encoded
+--- cases
+?login=a+b                                      -> 5
+?login=a%20b                                    -> 5
+?login=a%2Bb                                    -> 7
+?login=+admin                                   -> 10
+?cameras_uuid[]=ext+12%2b%26                    -> 12
+
+
+
+=== TEST 4: not sent
+--- cases
+                                                -> required
+?                                               -> required
+?&&                                             -> required
+?login=                                         -> required
+?login                                          -> required
+?login=+                                        -> required
+?login=%20%09%0d%0a                             -> required
+?cameras_ids=                                   -> required
+?cameras_ids                                    -> required
+?cameras_ids=+                                  -> required
+?cameras_uuid=                                  -> required
+?login=&cameras_ids=&cameras_uuid=              -> required
+?login=%C2%A0                                   -> 12
+
+
+
+=== TEST 5: unknown parameters
+--- cases
+?page=2&login=admin&x[]=1&x[a][b]=2             -> 3 4
+?Login=admin                                    -> required
+?logi=admin                                     -> required
+?xlogin=admin                                   -> required
+?loginx=admin                                   -> required
+?camera_ids[]=3                                 -> required
+?cameras_id[]=3                                 -> required
+?cameras_idss[]=3                               -> required
+?=admin                                         -> required
+?[]=3                                           -> required
+?=&&=x&login=admin&                             -> 3 4
+?login=admin;cameras_ids[]=3                    -> null
+
+
+
+=== TEST 6: arrays and scalars
+--- cases
+?cameras_ids=3                                  -> cameras_ids: array
+?cameras_uuid=3                                 -> cameras_uuid: array
+?login[]=admin                                  -> login: string
+?login[a]=admin                                 -> login: string
+?login[]=                                       -> login: string
+?cameras_ids=3&cameras_uuid=3&login[]=x         -> cameras_ids: array, cameras_uuid: array, login: string
+
+
+
+=== TEST 7: members
+--- cases
+?cameras_ids[]=                                 -> cameras_ids.0: integer
+?cameras_ids[]                                  -> cameras_ids.0: integer
+?cameras_ids[]=x                                -> cameras_ids.0: integer
+?cameras_ids[]=3&cameras_ids[]=x                -> cameras_ids.1: integer
+?cameras_ids[7]=x                               -> cameras_ids.7: integer
+?cameras_ids[7]=x&cameras_ids[]=y               -> cameras_ids.7: integer, cameras_ids.8: integer
+?cameras_ids[a]=x&cameras_ids[]=y               -> cameras_ids.a: integer, cameras_ids.0: integer
+?cameras_ids[b]=x&cameras_ids[a]=y              -> cameras_ids.b: integer, cameras_ids.a: integer
+?cameras_ids[01]=x                              -> cameras_ids.01: integer
+?cameras_ids[]=+3                               -> cameras_ids.0: integer
+?cameras_ids[]=%2B3                             -> cameras_ids.0: integer
+?cameras_ids[]=03                               -> cameras_ids.0: integer
+?cameras_ids[]=3.0                              -> cameras_ids.0: integer
+?cameras_ids[]=1e2                              -> cameras_ids.0: integer
+?cameras_ids[]=0x3                              -> cameras_ids.0: integer
+?cameras_ids[]=3%00                             -> cameras_ids.0: integer
+?cameras_ids[]=9223372036854775808              -> cameras_ids.0: integer
+?cameras_ids[]=9223372036854775807              -> 9223372036854775807
+?cameras_ids[]=-1&cameras_ids[]=0               -> null
+?cameras_ids[]=-9223372036854775808             -> null
+?cameras_ids[]=-9223372036854775809             -> cameras_ids.0: integer
+?cameras_uuid[]=                                -> 12
+?cameras_uuid[]                                 -> 12
+?cameras_uuid[]=4                               -> 4
+
+
+
+=== TEST 8: nested arrays are no members
+--- cases
+?cameras_ids[0][1]=3                            -> cameras_ids.0: integer
+?cameras_ids[][]=3                              -> cameras_ids.0: integer
+?cameras_ids[]=3&cameras_ids[][]=4              -> cameras_ids.1: integer
+?cameras_ids[0][]=3&cameras_ids[0][]=4          -> cameras_ids.0: integer
+?cameras_uuid[a][b]=3                           -> cameras_uuid.a: string
+?login[a][b]=admin                              -> login: string
+
+
+
+=== TEST 9: of a name or a key that is given twice, the last counts
+--- cases
+?login=mixed&login=admin                        -> 3 4
+?login=admin&login=                             -> required
+?login[]=x&login=admin                          -> 3 4
+?login=admin&login[]=x                          -> login: string
+?cameras_ids=3&cameras_ids[]=4                  -> 4
+?cameras_ids[]=4&cameras_ids=3                  -> cameras_ids: array
+?cameras_ids[]=4&cameras_ids=                   -> required
+?cameras_ids[0]=x&cameras_ids[0]=4              -> 4
+?cameras_ids[0]=4&cameras_ids[0]=x              -> cameras_ids.0: integer
+?cameras_ids[]=3&cameras_ids[0]=4               -> 4
+?cameras_ids[a]=3&cameras_ids[b]=4&cameras_ids[a]=5  -> 4 5
+?cameras_ids[5]=3&cameras_ids[]=4&cameras_ids[6]=5   -> 3 5
+?cameras_ids[0][x]=3&cameras_ids[0]=4           -> 4
+
+
+
+=== TEST 10: text that is not UTF-8
+--- cases
+?login=%ff                                      -> login: string
+?login=caf%E9                                   -> login: string
+?login=%C0%AF                                   -> login: string
+?login=%ED%A0%80                                -> login: string
+?login=%F4%90%80%80                             -> login: string
+?login=%E2%82                                   -> login: string
+?cameras_uuid[]=%ff                             -> cameras_uuid.0: string
+?cameras_uuid[]=3&cameras_uuid[x]=%c3           -> cameras_uuid.x: string
+?cameras_ids[]=%ff                              -> cameras_ids.0: integer
+?x=%ff&%fe=1&login=admin                        -> 3 4
+
+
+
+=== TEST 11: keys that JSON has to escape
+--- cases
+?cameras_ids["]=x                               -> cameras_ids.": integer
+?cameras_ids[\]=x                               -> cameras_ids.\: integer
+?cameras_ids[%D0%B8]=x                          -> cameras_ids.и: integer
+?cameras_ids["]=3                               -> 3
+
+
+
+=== TEST 12: a key that is not UTF-8 is no key: an answer could not name it
+--- cases
+?cameras_ids[%ff]=3                             -> required
+?cameras_ids[%ff]=x                             -> required
+?cameras_ids[%ff]=x&cameras_ids[]=3             -> 3
+
+
+
+=== TEST 13: lengths are counted in characters
+--- cases eval
+'?login=' . 'x' x 255 . " -> 5\n"
+. '?login=' . 'x' x 256 . " -> login: long\n"
+. '?login=' . '%F0%9F%91%A4' x 255 . " -> 4\n"
+. '?login=' . '%F0%9F%91%A4' x 256 . " -> login: long\n"
+. '?cameras_uuid[]=' . '%F0%9F%8E%A5' x 255 . " -> 4\n"
+. '?cameras_uuid[]=3&cameras_uuid[]=' . 'y' x 256 . " -> cameras_uuid.1: long\n"
+. '?login=' . '+' x 300 . " -> required\n"
+
+
+
+=== TEST 14: the limit of 30
+--- cases eval
+my $ids = sub { join '&', map { "cameras_ids[]=$_" } @_ };
+my $uuids = sub { join '&', map { "cameras_uuid[]=$_" } @_ };
+'?' . $ids->((3) x 30) . " -> 3\n"
+. '?' . $ids->((3) x 31) . " -> cameras_ids: many\n"
+. '?' . $ids->(3 .. 33) . " -> cameras_ids: many\n"
+. '?' . $uuids->((3) x 30) . " -> 3\n"
+. '?' . $uuids->((3) x 31) . " -> cameras_uuid: many\n"
+. '?' . $ids->('x', (3) x 30) . " -> cameras_ids: many, cameras_ids.0: integer\n"
+. '?' . join('&', map { "cameras_ids[a]=$_" } 1 .. 40, 3) . " -> 3\n"
+
+
+
+=== TEST 15: a POST's query string counts too
+--- method: POST
+--- route
+billing_allow_post on;
+--- cases
+?login=admin                                    -> 3 4
+?login=mixed {"cameras_ids":[5]}                -> 5
+
+
+
+=== TEST 16: what a browser and what PHP's http_build_query send
+--- cases
+?cameras_ids%5B0%5D=3&cameras_ids%5B1%5D=4      -> 3 4
+?cameras_ids%5B0%5D=3&login=admin&_=1699999999  -> 3
+?cameras_uuid%5B0%5D=ext+12%2B%26               -> 12

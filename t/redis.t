@@ -1,0 +1,852 @@
+# Redis as operators know it: down, slow, loading, refusing, breaking off.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'redis';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: what a connection begins with, and what commands look like
+--- fake
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- fake_log
+\A1 accept\n1 PING\n
+^1 ECHO [0-9a-f]{8}\.\d+$
+^1 HGETALL t_redis:camera:3$
+--- no_fake_log
+AUTH
+SELECT
+^2 accept
+
+
+
+=== TEST 2: one connection for all requests of a worker
+--- fake
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"login":"admin"}                               -> 3 4
+{"cameras_uuid":["cam-5"]}                      -> 5
+{"login":"nobody"}                              -> null
+{"login":5}                                     -> login: string
+--- no_fake_log
+^2 accept
+
+
+
+=== TEST 3: a user, a password and a database
+--- http_config
+billing_redis redis://loader:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT/7;
+--- fake
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- fake_log
+\A1 accept\n1 AUTH loader s3cret\n1 SELECT 7\n1 PING\n
+--- no_error_log
+s3cret
+
+
+
+=== TEST 4: a password alone
+--- http_config
+billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
+--- fake
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- fake_log
+\A1 accept\n1 AUTH (?:default )?s3cret\n1 PING\n
+
+
+
+=== TEST 5: a real Redis over TCP
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT;
+--- cases
+{"login":"mixed"}                               -> 4 5 7 10 12 9007199254740991
+{"cameras_ids":[3]}                             -> 3
+
+
+
+=== TEST 6: another database over TCP and over the Unix socket
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/9;
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    billing_token off;
+}
+location = /unix {
+    billing_cameras_list;
+    billing_token off;
+    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET?db=9;
+}
+location = /first {
+    billing_cameras_list;
+    billing_token off;
+    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;
+}
+END
+--- run
+my $redis = redis();
+$redis->command('SELECT', 9);
+$redis->command('HSET', 't_redis:camera:3', 'name', 'In nine');
+
+my $nine = '[' . Billing::Fixtures::camera(3, { name => 'In nine' }) . ']';
+is(ask(undef, query => '?cameras_ids[]=3')->{body}, $nine, 'over TCP');
+is(ask(undef, uri => '/unix?cameras_ids[]=3')->{body}, $nine, 'over the socket');
+answers(ask(undef, uri => '/first?cameras_ids[]=3'), '3', 'the first database');
+--- request eval
+"GET $Billing::URI?cameras_ids[]=3"
+--- response_body_like: In nine
+
+
+
+=== TEST 7: a database that is not there
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/99999;
+--- cases
+{"cameras_ids":[3]}                             -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 8: a password that is refused
+--- http_config
+billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
+--- fake
+AUTH => error WRONGPASS invalid username-password pair or user is disabled.
+--- cases
+{"cameras_ids":[3]}                             -> 502
+--- logged
+\[error\] .*WRONGPASS
+--- no_error_log
+s3cret
+
+
+
+=== TEST 9: a password that is missing
+--- fake
+any => error NOAUTH Authentication required.
+--- cases
+{"cameras_ids":[3]}                             -> 502
+--- logged
+\[error\] .*NOAUTH
+
+
+
+=== TEST 10: connections refused until the timeout
+--- fake
+listen never
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 503
+{"login":"admin"}                               -> 503
+--- logged
+\[error\] 
+
+
+
+=== TEST 11: a Unix socket that is not there
+--- http_config
+billing_redis unix:$TEST_NGINX_SERVER_ROOT/html/none.sock;
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 503
+--- logged
+\[(?:error|crit)\] .*none\.sock
+--- errors_allowed
+--- crit_allowed
+
+
+
+=== TEST 12: wrong parameters are answered although Redis is down
+--- fake
+listen never
+--- route
+billing_token off;
+--- cases
+{"login":5}                                     -> login: string
+{}                                              -> required
+{"broken":                                      -> body
+
+
+
+=== TEST 13: but not before the token, which Redis has to judge
+--- fake
+listen never
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"login":5}                                     -> 503
+--- logged
+\[error\] 
+
+
+
+=== TEST 14: no token is answered although Redis is down
+--- fake
+listen never
+--- headers
+X-Nothing: here
+--- cases
+?login=admin                                    -> 401
+
+
+
+=== TEST 15: a Redis that comes up within the timeout costs nothing
+--- fake
+listen 2
+--- http_config
+billing_redis_timeout 10s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"login":"admin"}                               -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 16: a Redis that comes up later is found again
+--- fake
+listen 3
+--- http_config
+billing_redis_timeout 1s;
+--- run
+answers(ask('{"login":"admin"}'), '503', 'while it is down');
+
+my $res;
+
+for (1 .. 20) {
+    $res = ask('{"login":"admin"}');
+    last if $res->{status} == 200;
+    select undef, undef, undef, 0.2;
+}
+
+answers($res, '3 4', 'when it is up again');
+--- errors_allowed
+
+
+
+=== TEST 17: a Redis that accepts, and does not answer
+--- fake
+any => silent
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 504
+--- logged
+\[error\] 
+
+
+
+=== TEST 18: a Redis that stops answering later
+--- fake
+HGETALL => silent
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 504
+--- logged
+\[error\] 
+
+
+
+=== TEST 19: one key without an answer
+--- fake
+once HGETALL *:camera:4 => drop
+--- http_config
+billing_redis_timeout 1s;
+--- run
+my $res = ask('{"cameras_ids":[3,4,5]}');
+like($res->{status}, qr/\A(?:200|502|504)\z/, 'status');
+is($res->{body}, Billing::Fixtures::answer(3, 4, 5), 'no camera takes another\'s place')
+    if $res->{status} == 200;
+answers(ask('{"cameras_ids":[3,4,5]}'), '3 4 5', 'the same again');
+answers(ask('{"cameras_ids":[5]}'), '5', 'another');
+--- errors_allowed
+
+
+
+=== TEST 20: the timeout is the request's, all its commands together
+--- fake
+GET => delay 0.9
+--- http_config
+billing_redis_timeout 2s;
+--- run
+my $start = time;
+answers(ask('{"cameras_uuid":["3"],"login":"admin"}'), '504', 'slow all the way');
+cmp_ok(time - $start, '<=', 4, 'and not more than the timeout in all');
+--- request eval
+"GET $Billing::URI\n{}"
+--- more_headers
+Content-Type: application/json
+--- error_code: 401
+--- logged
+\[error\] 
+
+
+
+=== TEST 21: a slow Redis within the timeout
+--- fake
+any => delay 0.3
+--- http_config
+billing_redis_timeout 15s;
+--- cases
+{"cameras_ids":[3],"cameras_uuid":["3"],"login":"admin"} -> 3
+{"login":"admin"}                               -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 22: an answer that comes after its request has gone
+--- fake
+once HGETALL *:camera:3 => pause 2
+--- http_config
+billing_redis_timeout 1s;
+--- run
+answers(ask('{"cameras_ids":[3]}'), '504', 'too late');
+
+for my $id (4, 5, 7) {
+    answers(ask("{\"cameras_ids\":[$id]}"), $id, "camera $id right after that");
+}
+
+select undef, undef, undef, 2;
+answers(ask('{"cameras_ids":[10]}'), '10', 'when the late answer has come');
+--- errors_allowed
+
+
+
+=== TEST 23: a caller who goes away while Redis is thinking
+--- fake
+once HGETALL *:camera:3 => pause 1
+--- http_config
+billing_redis_timeout 5s;
+--- run
+for my $how (qw(close reset)) {
+    my $client = client();
+    $client->send(text('{"cameras_ids":[3]}'));
+    select undef, undef, undef, 0.3;
+    $client->$how;
+}
+
+for my $id (4, 5, 3) {
+    answers(ask("{\"cameras_ids\":[$id]}"), $id, "camera $id for those who wait");
+}
+
+
+
+=== TEST 24: many callers who go away at once
+--- fake
+once HGETALL => pause 1
+--- http_config
+billing_redis_timeout 5s;
+--- run
+my @clients = map { client() } 1 .. 30;
+$_->send(text('{"login":"mixed"}')) for @clients;
+select undef, undef, undef, 0.3;
+$_ % 2 ? $clients[$_]->close : $clients[$_]->reset for 0 .. 28;
+answers($clients[29]->response, '4 5 7 10 12 9007199254740991', 'the one that stayed');
+answers(ask('{"login":"admin"}'), '3 4', 'and the next');
+
+
+
+=== TEST 25: a connection that breaks in the middle is no error
+--- fake
+conn 1 HGETALL => close
+--- cases
+{"cameras_ids":[3,4]}                           -> 3 4
+{"login":"admin"}                               -> 3 4
+--- fake_log
+^2 HGETALL t_redis:camera:3$
+--- errors_allowed
+
+
+
+=== TEST 26: nor is one that breaks at the token
+--- fake
+conn 1 any *token* => close
+--- cases
+{"cameras_ids":[3,4]}                           -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 27: a RST in the middle
+--- fake
+conn 1 HGETALL => rst
+--- cases
+{"cameras_ids":[3,4]}                           -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 28: a break in the middle of an answer
+--- fake
+conn 1 HGETALL => partial 40
+--- cases
+{"cameras_ids":[3,4]}                           -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 29: a connection that breaks at once, and then stands
+--- fake
+conn 1 accept => close
+--- cases
+{"cameras_ids":[3,4]}                           -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 30: broken twice is an error, and the third request is served
+--- fake
+2 times HGETALL => close
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] 
+
+
+
+=== TEST 31: a RST, twice
+--- fake
+2 times HGETALL => rst
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] 
+
+
+
+=== TEST 32: an answer cut short, twice
+--- fake
+2 times HGETALL => partial 60
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] 
+
+
+
+=== TEST 33: an idle connection that Redis closed
+--- fake
+conn 1 HGETALL => hangup 0.3
+--- run
+answers(ask('{"cameras_ids":[5]}'), '5', 'before');
+select undef, undef, undef, 1;
+answers(ask('{"cameras_ids":[3]}'), '3', 'after');
+--- fake_log
+^2 HGETALL t_redis:camera:3$
+--- errors_allowed
+
+
+
+=== TEST 34: a byte that belongs to nothing
+--- fake
+conn 1 HGETALL *:camera:5 => extra \x00
+--- cases
+{"cameras_ids":[5]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- fake_log
+^2 HGETALL t_redis:camera:3$
+--- logged
+\[error\] 
+
+
+
+=== TEST 35: an answer nobody asked for cannot become another's
+--- fake
+conn 1 HGETALL *:camera:3 => extra *2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[4]}                             -> 4
+{"cameras_ids":[5]}                             -> 5
+--- fake_log
+^2 accept
+--- errors_allowed
+
+
+
+=== TEST 36: nor one that comes while nothing is asked
+--- fake
+conn 1 ECHO => extra $6\r\nforged\r\n
+--- run
+for my $id (3, 4, 5, 7) {
+    answers(ask("{\"cameras_ids\":[$id]}"), $id, "camera $id");
+    select undef, undef, undef, 0.1;
+}
+--- errors_allowed
+
+
+
+=== TEST 37: an ECHO with another number
+--- fake
+conn 1 ECHO => raw $3\r\n999\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[4]}                             -> 4
+--- fake_log
+^2 accept
+--- errors_allowed
+
+
+
+=== TEST 38: an ECHO with another number, always
+--- fake
+ECHO => raw $3\r\n999\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 39: garbage is an answer, if a bad one, and is not asked for twice
+--- fake
+conn 1 HGETALL => raw HTTP/1.1 400 Bad Request\r\n\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[4]}                             -> 4
+--- fake_log
+^2 HGETALL t_redis:camera:4$
+--- no_fake_log
+^2 HGETALL t_redis:camera:3$
+--- logged
+\[error\] 
+
+
+
+=== TEST 40: garbage instead of an answer, always
+--- fake
+HGETALL => raw HTTP/1.1 400 Bad Request\r\n\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_uuid":["3"]}                          -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 41: something that is no Redis at all
+--- fake
+accept => raw SSH-2.0-OpenSSH_9.2p1\r\n
+any => raw Protocol mismatch.\r\n
+--- http_config
+billing_redis_timeout 1s;
+--- run
+my $res = ask('{"cameras_ids":[3]}');
+like($res->{status}, qr/\A50[234]\z/, 'status');
+like($res->{body}, qr/\A\{"message":"[^"]+"\}\z/, 'body');
+--- request eval
+"GET $Billing::URI\n{}"
+--- more_headers
+Content-Type: application/json
+--- error_code: 401
+--- logged
+\[error\] 
+
+
+
+=== TEST 42: answers of the wrong type
+--- fake
+HGETALL *:camera:3 => raw :3\r\n
+HGETALL *:camera:4 => raw $3\r\nabc\r\n
+HGETALL *:camera:5 => raw +OK\r\n
+HGETALL *:camera:10 => raw *1\r\n$4\r\nname\r\n
+HGETALL *:camera:12 => raw *2\r\n$4\r\nname\r\n*0\r\n
+GET *:external:3 => raw *0\r\n
+GET *:external:4 => raw :4\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[5]}                             -> 502
+{"cameras_ids":[10]}                            -> 502
+{"cameras_ids":[12]}                            -> 502
+{"cameras_uuid":["3"]}                          -> 502
+{"cameras_uuid":["4"]}                          -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 43: sorted sets of the wrong shape
+--- fake
+ZRANGEBYSCORE *:admin => raw :3\r\n
+ZRANGEBYSCORE *:mixed => raw *1\r\n$1\r\n3\r\n
+ZRANGEBYSCORE *:gone => raw *2\r\n$1\r\n3\r\n*0\r\n
+ZRANGEBYSCORE *:42 => raw *4\r\n$1\r\n4\r\n$1\r\n4\r\n$1\r\n3\r\n$1\r\n3\r\n
+ZSCORE *:admin => raw *0\r\n
+--- cases
+{"login":"admin"}                               -> 502
+{"login":"mixed"}                               -> 502
+{"login":"gone"}                                -> 502
+{"login":"42"}                                  -> 502
+{"login":"admin","cameras_ids":[3]}             -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 44: NOPERM and other refusals
+--- fake
+HGETALL *:camera:3 => error NOPERM this user has no permissions to run the 'hgetall' command
+HGETALL *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
+HGETALL *:camera:5 => error ERR unknown command 'HGETALL'
+HGETALL *:camera:7 => error MOVED 3999 127.0.0.1:6381
+GET *:external:3 => error NOPERM No permissions to access a key
+ZRANGEBYSCORE => error NOPERM this user has no permissions to run the 'zrangebyscore' command
+ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
+--- cases
+{"cameras_ids":[3]}                             -> 502
+{"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[5]}                             -> 502
+{"cameras_ids":[7]}                             -> 502
+{"cameras_uuid":["3"]}                          -> 502
+{"login":"admin"}                               -> 502
+{"login":"admin","cameras_ids":[10]}            -> 502
+{"cameras_ids":[10]}                            -> 10
+--- logged
+\[error\] .*NOPERM
+
+
+
+=== TEST 45: a refusal in the middle of a pipeline is an answer, and no break
+--- fake
+HGETALL *:camera:4 => error NOPERM no
+--- cases
+{"cameras_ids":[3,4,5]}                         -> 502
+{"cameras_ids":[3,5]}                           -> 3 5
+{"cameras_ids":[5]}                             -> 5
+--- no_fake_log
+^2 accept
+--- logged
+\[error\] .*NOPERM
+
+
+
+=== TEST 46: a Redis that is loading, for a moment
+--- fake
+5 times any => error LOADING Redis is loading the dataset in memory
+--- http_config
+billing_redis_timeout 15s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"login":"admin"}                               -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 47: a Redis that is loading all the time
+--- fake
+any => error LOADING Redis is loading the dataset in memory
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 503
+--- logged
+\[error\] 
+
+
+
+=== TEST 48: a replica that lost its master in the middle, for a moment
+--- fake
+2 times HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+--- http_config
+billing_redis_timeout 15s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- errors_allowed
+
+
+
+=== TEST 49: a replica that lost its master for good
+--- fake
+HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+--- http_config
+billing_redis_timeout 1s;
+--- cases
+{"cameras_ids":[3]}                             -> 503
+--- logged
+\[error\] 
+
+
+
+=== TEST 50: answers in single bytes
+--- fake
+any => bytes
+--- http_config
+billing_redis_timeout 15s;
+--- cases
+{"cameras_ids":[3,4,5]}                         -> 3 4 5
+{"login":"mixed"}                               -> 4 5 7 10 12 9007199254740991
+{"login":"nobody"}                              -> null
+
+
+
+=== TEST 51: the next server while the first is down
+--- fake
+listen never
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_REDIS_SOCKET;
+billing_redis_timeout 10s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"login":"admin"}                               -> 3 4
+--- errors_allowed
+
+
+
+=== TEST 52: the next server while the first is loading
+--- fake
+any => error LOADING Redis is loading the dataset in memory
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT redis://127.0.0.1:$TEST_NGINX_REDIS_PORT;
+billing_redis_timeout 10s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- errors_allowed
+
+
+
+=== TEST 53: the next server while the first is cut off from its master
+--- fake
+HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_REDIS_SOCKET;
+billing_redis_timeout 10s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- errors_allowed
+
+
+
+=== TEST 54: the first server is used, not the next
+--- fake
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_ROOT/html/none.sock;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- fake_log
+^1 HGETALL
+
+
+
+=== TEST 55: two locations with two Redis
+--- fake
+HGETALL *:camera:3 => raw *2\r\n$4\r\nname\r\n$4\r\nfake\r\n
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /real {
+    billing_cameras_list;
+    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;
+}
+END
+--- run
+is(ask(undef, query => '?cameras_ids[]=3')->{body},
+   '[' . Billing::Fixtures::camera(3, { name => 'fake' }) . ']', 'the fake one');
+answers(ask(undef, uri => '/real?cameras_ids[]=3'), '3', 'the real one');
+--- request eval
+"GET $Billing::URI?cameras_ids[]=3"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body_like: fake
+
+
+
+=== TEST 56: many requests at once share the pipeline, each gets its own
+--- fake
+--- http_config
+billing_redis_timeout 15s;
+--- run
+my @ids = (3, 4, 5, 7, 10, 12);
+my @clients = map { client() } 1 .. 40;
+
+$clients[$_]->send(text("{\"cameras_ids\":[$ids[$_ % 6]]}")) for 0 .. 39;
+answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 39;
+--- no_fake_log
+^2 accept
+
+
+
+=== TEST 57: a break with many requests in flight
+--- fake
+conn 1 HGETALL *:camera:12 => close
+--- http_config
+billing_redis_timeout 15s;
+--- run
+my @ids = (3, 4, 5, 7, 10, 12);
+my @clients = map { client() } 1 .. 30;
+
+$clients[$_]->send(text("{\"cameras_ids\":[$ids[$_ % 6]]}")) for 0 .. 29;
+answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 29;
+--- errors_allowed
+
+
+
+=== TEST 58: with a master process: workers, and a shutdown with an idle connection
+--- master: 2
+--- run
+my @clients = map { client() } 1 .. 20;
+$_->send(text('{"login":"admin"}')) for @clients;
+answers($_->response, '3 4', 'a worker') for @clients;
+
+
+
+=== TEST 59: a reload in the middle of a request
+--- master: 2
+--- fake
+once HGETALL *:camera:3 => pause 1
+--- http_config
+billing_redis_timeout 10s;
+--- run
+answers(ask('{"cameras_ids":[4]}'), '4', 'before');
+
+my $client = client();
+$client->send(text('{"cameras_ids":[3]}'));
+select undef, undef, undef, 0.3;
+
+my $pid = Test::Nginx::Util::get_pid_from_pidfile('reload');
+kill 'HUP', $pid;
+
+answers($client->response, '3', 'the request in flight');
+answers(ask('{"cameras_ids":[5]}'), '5', 'after');
+--- no_error_log
+open socket
+
+
+
+=== TEST 60: old workers are gone after a reload, whatever their connections
+--- master: 1
+--- run
+answers(ask('{"cameras_ids":[4]}'), '4', 'before');
+
+my $pid = Test::Nginx::Util::get_pid_from_pidfile('reload');
+my $children = sub { join ' ', sort split /\s+/, `ps -o pid= --ppid $pid` };
+my $old = $children->();
+kill 'HUP', $pid;
+
+my $now = $old;
+
+for (1 .. 50) {
+    $now = $children->();
+    last if $now =~ /\A\s*\d+\s*\z/ && $now ne $old;
+    select undef, undef, undef, 0.1;
+}
+
+isnt($now, $old, 'there is another worker');
+like($now, qr/\A\s*\d+\s*\z/, 'and only one');
+answers(ask('{"cameras_ids":[4]}'), '4', 'after');
+--- no_error_log
+open socket

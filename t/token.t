@@ -1,0 +1,370 @@
+# The token: where it comes from, when it is valid, and that nobody gets to
+# see it.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'token';
+
+our $OK = '?cameras_ids[]=3 -> 3';
+
+sub bearer { "Authorization: $_[0]" }
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: no token
+--- headers
+X-Nothing: here
+--- cases
+?login=admin                                    -> 401 ^\{"message":"Unauthenticated\."\}$
+                                                -> 401
+--- also
+WWW-Authenticate: Bearer
+Content-Length: 30
+
+
+
+=== TEST 2: a token that is not known
+--- headers
+Authorization: Bearer nobody-knows-it
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer error="invalid_token"
+Content-Length: 30
+
+
+
+=== TEST 3: a good token
+--- cases
+?login=admin                                    -> 3 4
+--- also
+!WWW-Authenticate
+
+
+
+=== TEST 4: the scheme in lower case
+--- headers eval: ::bearer("bearer $Billing::Token")
+--- cases eval: $::OK
+
+
+
+=== TEST 5: the scheme in upper case
+--- headers eval: ::bearer("BEARER $Billing::Token")
+--- cases eval: $::OK
+
+
+
+=== TEST 6: the scheme in any case, and more than one space
+--- headers eval: ::bearer("bEaReR   $Billing::Token")
+--- cases eval: $::OK
+
+
+
+=== TEST 7: another scheme sends no token
+--- headers eval: ::bearer("Basic $Billing::Token")
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 8: the scheme alone
+--- headers
+Authorization: Bearer
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 9: a word that only begins like the scheme
+--- headers eval: ::bearer("Bearer$Billing::Token")
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 10: the token without a scheme
+--- headers eval: ::bearer($Billing::Token)
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 11: an empty Authorization
+--- headers
+Authorization:
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 12: a token is compared whole, and its case matters
+--- run
+for my $token (uc $Token, "${Token}x", substr($Token, 0, -1), "$Token $Token",
+               "x$Token", sha256($Token), '*')
+{
+    my $res = ask(undef, query => '?login=admin', token => $token);
+    answers($res, '401', "token \"$token\"");
+    like($res->{headers}, qr/^WWW-Authenticate: Bearer error="invalid_token"\r$/m,
+         "token \"$token\": invalid_token");
+}
+
+
+
+=== TEST 13: tokens of several KiB
+--- redis eval
+"SET billing:token:" . Billing::sha256('j' x 7000) . " large"
+--- run
+answers(ask(undef, query => '?login=admin', token => 'j' x 7000), '3 4',
+        'a good token of 7000 characters');
+answers(ask(undef, query => '?login=admin', token => 'j' x 7001), '401',
+        'a bad token of 7001 characters');
+
+
+
+=== TEST 14: lengths at which SHA-256 pads differently
+--- redis eval
+join "\n", map { "SET billing:token:" . Billing::sha256('t' x $_) . " client" }
+               1, 55, 56, 63, 64, 65, 119, 120, 128
+--- run
+for my $length (1, 55, 56, 63, 64, 65, 119, 120, 128) {
+    answers(ask(undef, query => '?login=admin', token => 't' x $length), '3 4',
+            "$length characters");
+}
+
+
+
+=== TEST 15: an empty client's name is a name
+--- redis eval
+"SET billing:token:" . Billing::sha256('anonymous') . ' ""'
+--- headers
+Authorization: Bearer anonymous
+--- cases eval: $::OK
+
+
+
+=== TEST 16: a token that expires, and one that is revoked
+--- run
+my $redis = redis();
+my $key = 't_token:token:' . sha256('short-lived');
+
+$redis->command('SET', $key, 'x', 'PX', 60_000);
+answers(ask(undef, query => '?login=admin', token => 'short-lived'), '3 4',
+        'before it expires');
+
+$redis->command('PEXPIRE', $key, 1);
+select undef, undef, undef, 0.1;
+answers(ask(undef, query => '?login=admin', token => 'short-lived'), '401',
+        'after it expired');
+
+$redis->command('SET', $key, 'x');
+answers(ask(undef, query => '?login=admin', token => 'short-lived'), '3 4',
+        'granted again');
+
+$redis->command('DEL', $key);
+answers(ask(undef, query => '?login=admin', token => 'short-lived'), '401',
+        'revoked');
+
+
+
+=== TEST 17: a token's key of the wrong type
+--- redis eval
+"HSET billing:token:" . Billing::sha256('broken') . ' a b'
+--- headers
+Authorization: Bearer broken
+--- cases
+?login=admin                                    -> 502
+--- logged
+\[error\] 
+
+
+
+=== TEST 18: the token is judged before the parameters
+--- headers
+Authorization: Bearer nobody-knows-it
+Content-Type: application/json
+--- cases
+{"cameras_ids":["x"]}                           -> 401
+{"broken":                                      -> 401
+?cameras_ids=x                                  -> 401
+{}                                              -> 401
+
+
+
+=== TEST 19: without a token too
+--- headers
+Content-Type: application/json
+--- cases
+{"cameras_ids":["x"]}                           -> 401
+{"broken":                                      -> 401
+
+
+
+=== TEST 20: billing_token takes the value from elsewhere
+--- route
+billing_token $http_x_api_key;
+--- headers eval
+"X-API-Key: $Billing::Token"
+--- cases eval: $::OK
+
+
+
+=== TEST 21: and then Authorization counts for nothing
+--- route
+billing_token $http_x_api_key;
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer
+
+
+
+=== TEST 22: a wrong value from elsewhere
+--- route
+billing_token $http_x_api_key;
+--- headers
+X-API-Key: nobody-knows-it
+--- cases
+?login=admin                                    -> 401
+--- also
+WWW-Authenticate: Bearer error="invalid_token"
+
+
+
+=== TEST 23: billing_token from an argument and from text
+--- route eval
+'billing_token token-$arg_key;'
+--- headers
+X-Nothing: here
+--- cases
+?cameras_ids[]=3&key=of-token                   -> 3
+?cameras_ids[]=3&key=of-tokens                  -> 401
+
+
+
+=== TEST 24: billing_token in the server, another one in the location
+--- http_config
+billing_token $http_x_none;
+--- config eval
+<<"END"
+billing_token \$http_x_server;
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /own {
+    billing_cameras_list;
+    billing_token \$http_x_own;
+}
+END
+--- run
+my @good = (headers => [ "X-Server: $Token", "X-Own: no" ], token => undef);
+my @own = (headers => [ "X-Server: no", "X-Own: $Token" ], token => undef);
+
+answers(ask(undef, query => '?login=admin', @good), '3 4', 'the server\'s');
+answers(ask(undef, query => '?login=admin', @own), '401', 'not the server\'s');
+answers(ask(undef, uri => '/own?login=admin', @own), '3 4', 'the location\'s');
+answers(ask(undef, uri => '/own?login=admin', @good), '401', 'not the location\'s');
+--- headers eval
+"X-Server: $Billing::Token\nContent-Type: application/json"
+
+
+
+=== TEST 25: billing_token off leaves it to nginx
+--- route
+billing_token off;
+--- headers
+X-Nothing: here
+--- cases eval: $::OK . "\n?login= -> required"
+
+
+
+=== TEST 26: and then a wrong token is nobody's business
+--- route
+billing_token off;
+--- fake
+--- headers
+Authorization: Bearer nobody-knows-it
+--- cases eval: $::OK
+--- no_fake_log
+(?:GET|EXISTS) t_token:token:
+
+
+
+=== TEST 27: billing_token off for one location of a server that has it on
+--- http_config
+billing_token $http_x_api_key;
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    billing_token off;
+}
+location = /checked {
+    billing_cameras_list;
+}
+END
+--- run
+answers(ask(undef, query => '?login=admin', token => undef), '3 4', 'off');
+answers(ask(undef, uri => '/checked?login=admin', token => undef), '401', 'on');
+
+
+
+=== TEST 28: the token is in no log line and in no command
+--- log_level: info
+--- fake
+--- run
+answers(ask(undef, query => '?login=admin', token => "very-secret-$_"), '401',
+        "secret $_") for 1 .. 3;
+answers(ask(undef, query => '?login=', token => $Token), 'required', 'known');
+--- no_fake_log
+very-secret
+token-of-token
+--- fake_log
+t_token:token:[0-9a-f]{64}$
+--- no_error_log
+very-secret
+token-of-token
+
+
+
+=== TEST 29: nor is it in a line about Redis' faults
+--- log_level: info
+--- fake
+GET *token* => error WRONGTYPE Operation against a key holding the wrong kind of value
+--- headers
+Authorization: Bearer very-secret
+--- cases
+?login=admin                                    -> 502
+--- logged
+\[error\] 
+--- no_error_log
+very-secret
+
+
+
+=== TEST 30: the key is the SHA-256 in lower-case hex
+--- fake
+--- cases eval: $::OK
+--- fake_log eval
+'^1 \S+ t_token:token:' . Billing::sha256($Billing::Token) . '$'
+
+
+
+=== TEST 31: two Authorization headers are nginx' business, and no way in
+--- raw_request eval
+"GET $Billing::URI?login=admin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+. "Authorization: Bearer nobody\r\nAuthorization: Bearer $Billing::Token\r\n\r\n"
+--- error_code_like: ^40[01]$

@@ -1,0 +1,353 @@
+# The rules of the parameters and the words of the 422, through the body.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'validation';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the words, written out
+--- request eval
+[
+"GET $Billing::URI\n{}",
+"GET $Billing::URI\n" . '{"cameras_ids":"3"}',
+"GET $Billing::URI\n" . '{"cameras_ids":["a","b","c"],"login":7}',
+"GET $Billing::URI\n" . '{"cameras_uuid":[true],"login":false}',
+]
+--- more_headers eval
+"Authorization: Bearer $Billing::Token\nContent-Type: application/json"
+--- error_code eval
+[ 422, 422, 422, 422 ]
+--- response_body eval
+[
+'{"message":"The cameras ids field is required when none of cameras uuid / login are present. (and 2 more errors)",'
+. '"errors":{"cameras_ids":["The cameras ids field is required when none of cameras uuid / login are present."],'
+. '"cameras_uuid":["The cameras uuid field is required when none of cameras ids / login are present."],'
+. '"login":["The login field is required when none of cameras ids / cameras uuid are present."]}}',
+
+'{"message":"The cameras ids field must be an array.","errors":{"cameras_ids":["The cameras ids field must be an array."]}}',
+
+'{"message":"The cameras_ids.0 field must be an integer. (and 3 more errors)",'
+. '"errors":{"cameras_ids.0":["The cameras_ids.0 field must be an integer."],'
+. '"cameras_ids.1":["The cameras_ids.1 field must be an integer."],'
+. '"cameras_ids.2":["The cameras_ids.2 field must be an integer."],'
+. '"login":["The login field must be a string."]}}',
+
+'{"message":"The cameras_uuid.0 field must be a string. (and 1 more error)",'
+. '"errors":{"cameras_uuid.0":["The cameras_uuid.0 field must be a string."],'
+. '"login":["The login field must be a string."]}}',
+]
+
+
+
+=== TEST 2: the arrays must be arrays
+--- cases
+{"cameras_ids":"3"}                                     -> cameras_ids: array
+{"cameras_ids":3}                                       -> cameras_ids: array
+{"cameras_ids":0}                                       -> cameras_ids: array
+{"cameras_ids":3.5}                                     -> cameras_ids: array
+{"cameras_ids":true}                                    -> cameras_ids: array
+{"cameras_ids":false}                                   -> cameras_ids: array
+{"cameras_ids":{}}                                      -> cameras_ids: array
+{"cameras_ids":{"0":3}}                                 -> cameras_ids: array
+{"cameras_ids":{"0":[3]}}                               -> cameras_ids: array
+{"cameras_ids":"[3]"}                                   -> cameras_ids: array
+{"cameras_uuid":"3"}                                    -> cameras_uuid: array
+{"cameras_uuid":5}                                      -> cameras_uuid: array
+{"cameras_uuid":false}                                  -> cameras_uuid: array
+{"cameras_uuid":{}}                                     -> cameras_uuid: array
+{"cameras_uuid":{"a":"3"}}                              -> cameras_uuid: array
+{"cameras_ids":{},"cameras_uuid":{}}                    -> cameras_ids: array, cameras_uuid: array
+
+
+
+=== TEST 3: the login must be a string
+--- cases
+{"login":5}                                             -> login: string
+{"login":0}                                             -> login: string
+{"login":42}                                            -> login: string
+{"login":"42"}                                          -> 4
+{"login":"0"}                                           -> 5
+{"login":1.5}                                           -> login: string
+{"login":true}                                          -> login: string
+{"login":false}                                         -> login: string
+{"login":["admin"]}                                     -> login: string
+{"login":[[]]}                                          -> login: string
+{"login":{}}                                            -> login: string
+{"login":{"login":"admin"}}                             -> login: string
+
+
+
+=== TEST 4: members of cameras_ids that are integers
+--- cases
+{"cameras_ids":[3]}                                     -> 3
+{"cameras_ids":["3"]}                                   -> 3
+{"cameras_ids":["3",4]}                                 -> 3 4
+{"cameras_ids":[0]}                                     -> null
+{"cameras_ids":["0"]}                                   -> null
+{"cameras_ids":[-0]}                                    -> null
+{"cameras_ids":[-1]}                                    -> null
+{"cameras_ids":["-1"]}                                  -> null
+{"cameras_ids":[-3]}                                    -> null
+{"cameras_ids":[0,-1,3]}                                -> 3
+{"cameras_ids":[999]}                                   -> null
+{"cameras_ids":[9007199254740991]}                      -> 9007199254740991
+{"cameras_ids":[9007199254740992]}                      -> null
+{"cameras_ids":[9007199254740993]}                      -> null
+{"cameras_ids":[9223372036854775807]}                   -> 9223372036854775807
+{"cameras_ids":["9223372036854775807"]}                 -> 9223372036854775807
+{"cameras_ids":[9223372036854775806]}                   -> null
+{"cameras_ids":[-9223372036854775808]}                  -> null
+{"cameras_ids":["-9223372036854775808"]}                -> null
+
+
+
+=== TEST 5: members of cameras_ids that are not
+--- cases
+{"cameras_ids":[9223372036854775808]}                   -> cameras_ids.0: integer
+{"cameras_ids":["9223372036854775808"]}                 -> cameras_ids.0: integer
+{"cameras_ids":[-9223372036854775809]}                  -> cameras_ids.0: integer
+{"cameras_ids":["-9223372036854775809"]}                -> cameras_ids.0: integer
+{"cameras_ids":[18446744073709551619]}                  -> cameras_ids.0: integer
+{"cameras_ids":["18446744073709551619"]}                -> cameras_ids.0: integer
+{"cameras_ids":[99999999999999999999999999]}            -> cameras_ids.0: integer
+{"cameras_ids":[3.0]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[3.5]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[1e2]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[1E+2]}                                  -> cameras_ids.0: integer
+{"cameras_ids":[3e0]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[1e999]}                                 -> cameras_ids.0: integer
+{"cameras_ids":[true]}                                  -> cameras_ids.0: integer
+{"cameras_ids":[false]}                                 -> cameras_ids.0: integer
+{"cameras_ids":[null]}                                  -> cameras_ids.0: integer
+{"cameras_ids":[[]]}                                    -> cameras_ids.0: integer
+{"cameras_ids":[[3]]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[{}]}                                    -> cameras_ids.0: integer
+{"cameras_ids":[{"id":3}]}                              -> cameras_ids.0: integer
+{"cameras_ids":[""]}                                    -> cameras_ids.0: integer
+{"cameras_ids":[" "]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[" 3"]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["3 "]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["3\n"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["+3"]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["--3"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["-"]}                                   -> cameras_ids.0: integer
+{"cameras_ids":["03"]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["00"]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["-03"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["3.0"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["1e2"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["0x3"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["3\u0000"]}                             -> cameras_ids.0: integer
+{"cameras_ids":["\u0000"]}                              -> cameras_ids.0: integer
+{"cameras_ids":["\u0663"]}                              -> cameras_ids.0: integer
+{"cameras_ids":["three"]}                               -> cameras_ids.0: integer
+
+
+
+=== TEST 6: a nested value is one member, whatever is in it
+--- cases
+{"cameras_ids":[[1,2,3],4]}                             -> cameras_ids.0: integer
+{"cameras_ids":[3,[1,[2,{"a":[3]}]],4,"x"]}             -> cameras_ids.1: integer, cameras_ids.3: integer
+{"cameras_ids":[{"cameras_ids":[3],"login":"admin"},3]} -> cameras_ids.0: integer
+{"cameras_uuid":["3",{"a":["x",["y"]]},[],"4"]}         -> cameras_uuid.1: string, cameras_uuid.2: string
+{"login":["a",["b"]],"cameras_ids":[3]}                 -> login: string
+
+
+
+=== TEST 7: members of cameras_uuid
+--- cases
+{"cameras_uuid":["3"]}                                  -> 3
+{"cameras_uuid":[3]}                                    -> 3
+{"cameras_uuid":[3,"4"]}                                -> 3 4
+{"cameras_uuid":["010"]}                                -> 10
+{"cameras_uuid":[10]}                                   -> null
+{"cameras_uuid":[-1]}                                   -> 7
+{"cameras_uuid":["-1"]}                                 -> 7
+{"cameras_uuid":[0]}                                    -> null
+{"cameras_uuid":[""]}                                   -> 12
+{"cameras_uuid":[" "]}                                  -> null
+{"cameras_uuid":["ext 12+&"]}                           -> 12
+{"cameras_uuid":["nobody"]}                             -> null
+{"cameras_uuid":["gone-6"]}                             -> null
+{"cameras_uuid":["gone-6","4"]}                         -> 4
+{"cameras_uuid":["alias-of-3","3"]}                     -> 3
+
+
+
+=== TEST 8: members of cameras_uuid that are neither strings nor integers
+--- cases
+{"cameras_uuid":[null]}                                 -> cameras_uuid.0: string
+{"cameras_uuid":[true]}                                 -> cameras_uuid.0: string
+{"cameras_uuid":[false]}                                -> cameras_uuid.0: string
+{"cameras_uuid":[3.5]}                                  -> cameras_uuid.0: string
+{"cameras_uuid":[3.0]}                                  -> cameras_uuid.0: string
+{"cameras_uuid":[1e2]}                                  -> cameras_uuid.0: string
+{"cameras_uuid":[[]]}                                   -> cameras_uuid.0: string
+{"cameras_uuid":[["3"]]}                                -> cameras_uuid.0: string
+{"cameras_uuid":[{}]}                                   -> cameras_uuid.0: string
+{"cameras_uuid":["3",null,"4",1.5]}                     -> cameras_uuid.1: string, cameras_uuid.3: string
+
+
+
+=== TEST 9: lengths are counted in characters
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $eye = '\xf0\x9f\x8e\xa5';
+my $man = '\ud83d\udc64';
+$case->('{"login":"' . 'x' x 255 . '"}', '5')
+. $case->('{"login":"' . 'x' x 256 . '"}', 'login: long')
+. $case->('{"login":"' . 'x' x 70_000 . '"}', 'login: long')
+. $case->('{"login":"' . $man x 255 . '"}', '4')
+. $case->('{"login":"' . $man x 256 . '"}', 'login: long')
+. $case->('{"login":"' . '\u0000' x 255 . '"}', 'null')
+. $case->('{"login":"' . '\u0000' x 256 . '"}', 'login: long')
+. $case->('{"login":"' . ' ' x 300 . '"}', 'required')
+. $case->('{"cameras_uuid":["' . $eye x 255 . '"]}', '4')
+. $case->('{"cameras_uuid":["' . $eye x 256 . '"]}', 'cameras_uuid.0: long')
+. $case->('{"cameras_uuid":["3","' . 'y' x 256 . '","' . 'y' x 255 . '","'
+          . 'z' x 1000 . '"]}',
+          'cameras_uuid.1: long, cameras_uuid.3: long')
+. $case->('{"cameras_ids":["' . '0' x 5000 . '3"]}', 'cameras_ids.0: integer')
+
+
+
+=== TEST 10: at most 30 items
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $list = sub { join ',', @_ };
+$case->('{"cameras_ids":[' . $list->(3 .. 5, 100 .. 126) . ']}', '3 4 5')
+. $case->('{"cameras_ids":[' . $list->(3 .. 33) . ']}', 'cameras_ids: many')
+. $case->('{"cameras_ids":[' . $list->((3) x 30) . ']}', '3')
+. $case->('{"cameras_ids":[' . $list->((3) x 31) . ']}', 'cameras_ids: many')
+. $case->('{"cameras_ids":[' . $list->(1 .. 20_000) . ']}', 'cameras_ids: many')
+. $case->('{"cameras_uuid":[' . $list->(map { "\"$_\"" } 3 .. 32) . ']}', '3 4')
+. $case->('{"cameras_uuid":[' . $list->(map { "\"$_\"" } 3 .. 33) . ']}',
+          'cameras_uuid: many')
+. $case->('{"cameras_ids":[' . $list->(3 .. 33) . '],"cameras_uuid":['
+          . $list->((3) x 31) . '],"login":"admin"}',
+          'cameras_ids: many, cameras_uuid: many')
+
+
+
+=== TEST 11: too many items, some of them wrong
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $list = sub { join ',', @_ };
+$case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
+        'cameras_ids: many, cameras_ids.0: integer, cameras_ids.29: integer')
+. $case->('{"cameras_ids":[' . $list->(('"x"') x 31) . ']}',
+          $list->('cameras_ids: many',
+                  map { " cameras_ids.$_: integer" } 0 .. 29))
+. $case->('{"cameras_ids":[' . $list->(1 .. 30) . ',"x"]}', 'cameras_ids: many')
+. $case->('{"cameras_uuid":[' . $list->(('true') x 40) . '],"login":3}',
+          $list->('cameras_uuid: many',
+                  (map { " cameras_uuid.$_: string" } 0 .. 29),
+                  ' login: string'))
+
+
+
+=== TEST 12: thirty wrong members, each with its error
+--- cases eval
+'{"cameras_ids":[' . join(',', ('null') x 30) . '],"cameras_uuid":['
+. join(',', ('null') x 30) . '],"login":null} -> '
+. join(', ', (map { "cameras_ids.$_: integer" } 0 .. 29),
+             (map { "cameras_uuid.$_: string" } 0 .. 29))
+
+
+
+=== TEST 13: the order of errors is that of the rules, not of the body
+--- cases
+{"login":5,"cameras_uuid":[null],"cameras_ids":["x"]}   -> cameras_ids.0: integer, cameras_uuid.0: string, login: string
+{"login":5,"cameras_uuid":3,"cameras_ids":3}            -> cameras_ids: array, cameras_uuid: array, login: string
+{"cameras_uuid":[null],"cameras_ids":[3]}               -> cameras_uuid.0: string
+{"login":"admin","cameras_ids":["x",3,"y"]}             -> cameras_ids.0: integer, cameras_ids.2: integer
+{"login":true,"cameras_ids":[]}                         -> login: string
+
+
+
+=== TEST 14: a selector that is sent but wrong counts as sent
+--- cases
+{"cameras_ids":"x"}                                     -> cameras_ids: array
+{"cameras_uuid":[null]}                                 -> cameras_uuid.0: string
+{"login":0}                                             -> login: string
+{"cameras_ids":false,"login":""}                        -> cameras_ids: array
+
+
+
+=== TEST 15: billing_max_ids
+--- route
+billing_max_ids 2;
+--- cases
+{"cameras_ids":[3,4]}                                   -> 3 4
+{"cameras_ids":[3,3,3]}                                 -> cameras_ids: many 2
+{"cameras_ids":["x",3,"y"]}                             -> cameras_ids: many 2, cameras_ids.0: integer
+{"cameras_uuid":["3","4"]}                              -> 3 4
+{"cameras_uuid":["3","4","cam-5"]}                      -> cameras_uuid: many 2
+?cameras_ids[]=3&cameras_ids[]=4&cameras_ids[]=5        -> cameras_ids: many 2
+
+
+
+=== TEST 16: billing_max_ids of 1, and of 1000
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    billing_max_ids 1;
+}
+location = /thousand {
+    billing_cameras_list;
+    billing_max_ids 1000;
+}
+END
+--- run
+my $ids = sub { '{"cameras_ids":[' . join(',', @_) . ']}' };
+
+answers(ask($ids->(3)), '3', 'one');
+answers(ask($ids->(3, 4)), 'cameras_ids: many 1', 'two');
+answers(ask($ids->(1 .. 1000), uri => '/thousand'), '3 4 5 7 10 12', 'thousand');
+answers(ask($ids->(1 .. 1001), uri => '/thousand'), 'cameras_ids: many 1000',
+        'thousand and one');
+answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
+            uri => '/thousand'), '3 4', 'thousand uuids');
+
+
+
+=== TEST 17: selectors narrow each other
+--- cases
+{"cameras_ids":[3,5],"login":"admin"}                   -> 3
+{"cameras_ids":[5],"login":"admin"}                     -> null
+{"cameras_ids":[4,3],"login":"admin"}                   -> 3 4
+{"cameras_ids":[3,4,5],"cameras_uuid":["4","cam-5"]}    -> 4 5
+{"cameras_ids":[3],"cameras_uuid":["4"]}                -> null
+{"cameras_uuid":["4","cam-5"],"login":"admin"}          -> 4
+{"cameras_uuid":["cam-5"],"login":"admin"}              -> null
+{"cameras_ids":[3,4,5],"cameras_uuid":["4","cam-5"],"login":"mixed"} -> 4 5
+{"cameras_ids":[3,4,5],"cameras_uuid":["3","4","cam-5"],"login":"admin"} -> 3 4
+{"cameras_ids":[3,4],"cameras_uuid":["4","cam-5"],"login":"admin"} -> 4
+{"cameras_ids":[3],"cameras_uuid":["4"],"login":"admin"} -> null
+{"cameras_ids":[3,4],"login":"nobody"}                  -> null
+{"cameras_ids":[3,4],"cameras_uuid":["nobody"]}         -> null
+{"cameras_ids":[6],"login":"mixed"}                     -> null
+{"cameras_ids":[6,7],"login":"mixed"}                   -> 7
+{"cameras_ids":[0,-1],"login":"admin"}                  -> null
+{"cameras_ids":[9007199254740991],"login":"mixed"}      -> 9007199254740991
+{"cameras_ids":[9223372036854775807],"login":"mixed"}   -> null
+{"cameras_ids":[4,5,7,10,12],"cameras_uuid":["010","ext 12+&","3"],"login":"mixed"} -> 10 12
+
+
+
+=== TEST 18: duplicates count once in the answer, in ascending order
+--- cases
+{"cameras_ids":[3,3,3]}                                 -> 3
+{"cameras_ids":[3,"3",3]}                               -> 3
+{"cameras_ids":[12,3,10,5,4,10]}                        -> 3 4 5 10 12
+{"cameras_ids":[9223372036854775807,9007199254740991,3]} -> 3 9007199254740991 9223372036854775807
+{"cameras_uuid":["3","3",3]}                            -> 3
+{"cameras_uuid":["alias-of-3","3","-1"]}                -> 3 7
+{"cameras_uuid":["cam-5","4","3"]}                      -> 3 4 5
+{"cameras_ids":[4,3,4],"cameras_uuid":["3","4","3"],"login":"admin"} -> 3 4
