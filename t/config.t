@@ -388,7 +388,8 @@ billing_redis redis://:6379;                                    ->
 billing_redis redis://127.0.0.1:;                               ->
 billing_redis redis://127.0.0.1:0;                              ->
 billing_redis redis://127.0.0.1:65536;                          ->
-billing_redis redis://127.0.0.1:port;                           ->
+billing_redis redis://127.0.0.1:port;                           -> "redis://127\.0\.0\.1" in "billing_redis" directive: invalid port
+billing_redis redis://bob:s3cret;                               -> "redis://bob" in "billing_redis" directive: invalid port
 billing_redis redis://127.0.0.1:6379x;                          ->
 billing_redis redis://127.0.0.1/x;                              ->
 billing_redis redis://127.0.0.1/-1;                             ->
