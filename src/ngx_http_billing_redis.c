@@ -430,21 +430,13 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
                           &conn->server->peer->name);
         }
 
-        ngx_http_billing_redis_cancel(pl);
-
-        if (ngx_current_msec - conn->replied >= pl->timeout / 2) {
-
-            /* it is not just slow: there was no reply at all for a while */
-
-            conn->rc = NGX_AGAIN;
-            ngx_http_billing_redis_conn_close(conn, "server does not answer",
-                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-        }
-
     } else {
         rc = redis->rc;
-        ngx_http_billing_redis_cancel(pl);
     }
+
+    ngx_http_billing_redis_cancel(pl);
+
+    ngx_http_billing_redis_pool_check(redis, pl->timeout / 2);
 
     pl->done(pl->data, rc);
 }

@@ -173,6 +173,13 @@ void ngx_http_billing_redis_pool_init(ngx_http_billing_redis_t *redis);
 ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
     ngx_http_billing_redis_t *redis);
 
+/*
+ * Closes connections on which commands wait, and no reply has come for so
+ * many milliseconds.
+ */
+void ngx_http_billing_redis_pool_check(ngx_http_billing_redis_t *redis,
+    ngx_msec_t silence);
+
 /* Connects, when it is time to, if there is need of one more connection. */
 void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis);
 

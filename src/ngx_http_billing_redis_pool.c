@@ -100,6 +100,27 @@ ngx_http_billing_redis_pool_get(ngx_http_billing_redis_t *redis)
 
 
 void
+ngx_http_billing_redis_pool_check(ngx_http_billing_redis_t *redis,
+    ngx_msec_t silence)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_conn_t  *conn;
+
+    for (i = 0; i < redis->nconns; i++) {
+        conn = &redis->conns[i];
+
+        if (conn->ninflight
+            && ngx_current_msec - conn->replied >= silence)
+        {
+            conn->rc = NGX_AGAIN;
+            ngx_http_billing_redis_conn_close(conn, "server does not answer",
+                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        }
+    }
+}
+
+
+void
 ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis)
 {
     ngx_msec_t  wait;
