@@ -273,7 +273,8 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
 
 void
 ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_log_t *log)
+    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_msec_t left,
+    ngx_log_t *log)
 {
     cache->log = log;
 
@@ -281,7 +282,7 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
     cache->pipeline.done = ngx_http_billing_cache_done;
     cache->pipeline.data = cache;
 
-    ngx_http_billing_redis_send(redis, &cache->pipeline, timeout);
+    ngx_http_billing_redis_send(redis, &cache->pipeline, timeout, left);
 }
 
 

@@ -105,11 +105,13 @@ ngx_int_t ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache,
 ngx_int_t ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache);
 
 /*
- * Asks Redis, and calls cache->done when all lookups were answered.  A reply
+ * Asks Redis, and calls cache->done when all lookups were answered, or when
+ * what is left of the timeout has passed, both in milliseconds.  A reply
  * that breaks the contract makes that NGX_ERROR, and is logged.
  */
 void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_log_t *log);
+    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_msec_t left,
+    ngx_log_t *log);
 
 /* Forgets what was asked, if anything: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);

@@ -507,7 +507,7 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     r->read_event_handler = ngx_http_test_reading;
 
-    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis,
+    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
                                ngx_max(ctx->left, 1), r->connection->log);
 }
 

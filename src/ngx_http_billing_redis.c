@@ -209,7 +209,7 @@ ngx_http_billing_redis_arg(ngx_http_billing_redis_command_t *command,
 
 void
 ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout)
+    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout, ngx_msec_t left)
 {
     ngx_http_billing_redis_conn_t  *conn;
 
@@ -235,7 +235,7 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
         return;
     }
 
-    ngx_add_timer(&pl->timer, timeout);
+    ngx_add_timer(&pl->timer, left);
 
     if (conn) {
         ngx_http_billing_redis_conn_send(conn, pl);

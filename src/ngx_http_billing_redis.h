@@ -157,9 +157,14 @@ void ngx_http_billing_redis_arg(ngx_http_billing_redis_command_t *command,
 ngx_int_t ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
     ngx_uint_t argc, ngx_str_t *argv);
 
-/* Sends the pipeline and waits for its replies, at most for timeout. */
+/*
+ * Sends the pipeline and waits for its replies, at most for left milliseconds.
+ * If that is not enough, connections are given up that have been silent for
+ * half of timeout, of which left is the rest.
+ */
 void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout);
+    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
+    ngx_msec_t left);
 
 /* Forgets the pipeline if it is active: none of its handlers is called. */
 void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
