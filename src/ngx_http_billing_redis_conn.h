@@ -211,7 +211,7 @@ ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
 const char *ngx_http_billing_redis_ssl_open(
     ngx_http_billing_redis_conn_t *conn, redisAsyncContext *ac);
 
-/* Why the peer's certificate was refused, or NULL. */
+/* What went wrong on a connection with TLS, or NULL. */
 const char *ngx_http_billing_redis_ssl_error(
     ngx_http_billing_redis_event_t *event);
 

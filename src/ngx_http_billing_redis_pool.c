@@ -137,7 +137,10 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis)
 }
 
 
-/* there is need, and no attempt to connect is under way */
+/*
+ * There is need, and no attempt to connect is under way.  The request that
+ * asks is in flight already.
+ */
 
 static ngx_uint_t
 ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_t *redis)
@@ -157,7 +160,7 @@ ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_t *redis)
 
         if (conn->state == NGX_HTTP_BILLING_REDIS_READY) {
             ready++;
-            idle += (conn->ninflight == 0);
+            idle += (conn->ninflight <= 1);
         }
     }
 

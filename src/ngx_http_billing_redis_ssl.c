@@ -12,6 +12,8 @@
 
 static ngx_int_t ngx_http_billing_redis_ssl_set_name(SSL *ssl,
     ngx_str_t *name);
+static const char *ngx_http_billing_redis_ssl_reason(SSL *ssl,
+    redisAsyncContext *ac);
 static int ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store);
 
 
@@ -54,6 +56,10 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
     /* it, too, is for nginx' own connections */
 
     SSL_CTX_set_info_callback(redis->ssl->ctx, NULL);
+
+    /* what OpenSSL has read ahead, no event announces */
+
+    SSL_CTX_set_read_ahead(redis->ssl->ctx, 0);
 
     cln = ngx_pool_cleanup_add(cf->pool, 0);
     if (cln == NULL) {
@@ -116,7 +122,10 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
                        ngx_http_billing_redis_ssl_verify);
 
         if (redisInitiateSSL(&ac->c, ssl) != REDIS_OK) {
-            reason = "the handshake of TLS cannot begin";
+            ngx_cpystrn((u_char *) conn->reason,
+                        (u_char *) ngx_http_billing_redis_ssl_reason(ssl, ac),
+                        sizeof(conn->reason));
+            reason = conn->reason;
         }
     }
 
@@ -175,15 +184,30 @@ ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store)
 const char *
 ngx_http_billing_redis_ssl_error(ngx_http_billing_redis_event_t *event)
 {
+    return event->ssl
+           ? ngx_http_billing_redis_ssl_reason(event->ssl, event->context)
+           : NULL;
+}
+
+
+static const char *
+ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
+{
     long  rc;
 
-    if (event->ssl == NULL) {
-        return NULL;
+    rc = SSL_get_verify_result(ssl);
+
+    if (rc != X509_V_OK) {
+        return X509_verify_cert_error_string(rc);
     }
 
-    rc = SSL_get_verify_result(event->ssl);
+    /* hiredis knows errors of the system only, and of this there was none */
 
-    return (rc == X509_V_OK) ? NULL : X509_verify_cert_error_string(rc);
+    if (ac->c.err == REDIS_ERR_IO && ngx_strcmp(ac->c.errstr, "Success") == 0) {
+        return "TLS failed";
+    }
+
+    return ac->c.err ? ac->c.errstr : NULL;
 }
 
 #endif

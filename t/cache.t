@@ -402,3 +402,26 @@ answers(ask('{"cameras_ids":[4]}', uri => '/other'), '503', 'never loaded');
 redis()->command('DEL', 't_cache_other:camera:3');
 --- logged
 \[error\] .*t_cache_other:synced_at.*never been loaded
+
+
+
+=== TEST 24: cameras that are not the login's, first, in the middle and last
+--- cases
+{"cameras_ids":[3,4,5],"login":"mixed"}         -> 4 5
+{"cameras_ids":[4,3,5],"login":"mixed"}         -> 4 5
+{"cameras_ids":[4,5,3],"login":"mixed"}         -> 4 5
+{"cameras_ids":[3,8,4],"login":"mixed"}         -> 4
+{"cameras_ids":[4,3,8],"login":"mixed"}         -> 4
+{"cameras_ids":[3,4,8],"login":"mixed"}         -> 4
+{"cameras_ids":[3],"login":"mixed"}             -> null
+{"cameras_ids":[3,8,9],"login":"mixed"}         -> null
+{"cameras_ids":[6,4,5],"login":"mixed"}         -> 4 5
+{"cameras_ids":[4,6,5],"login":"mixed"}         -> 4 5
+{"cameras_ids":[4,5,6],"login":"mixed"}         -> 4 5
+{"cameras_uuid":["3","4","cam-5"],"login":"mixed"} -> 4 5
+{"cameras_uuid":["4","3","cam-5"],"login":"mixed"} -> 4 5
+{"cameras_uuid":["4","cam-5","3"],"login":"mixed"} -> 4 5
+{"cameras_uuid":["none","4","cam-5"],"login":"mixed"} -> 4 5
+{"cameras_uuid":["4","cam-5","none"],"login":"mixed"} -> 4 5
+{"cameras_ids":[3,4,5],"cameras_uuid":["3","4","cam-5"],"login":"mixed"} -> 4 5
+{"cameras_ids":[3,4,5],"cameras_uuid":["4"],"login":"mixed"} -> 4

@@ -411,6 +411,6 @@ billing_redis unix:/a.sock?x=1;                                 ->
 
 
 
-=== TEST 26: rediss:// needs a hiredis with TLS
+=== TEST 26: rediss:// needs a hiredis with TLS, and then certificates to trust
 --- refuses
-billing_redis rediss://127.0.0.1; -> rediss://127\.0\.0\.1.*billing_redis.*TLS
+billing_redis rediss://127.0.0.1; -> (?:"rediss://127\.0\.0\.1" in "billing_redis" directive: TLS needs hiredis|no "billing_redis_ssl_trusted_certificate" for "billing_redis_ssl_verify")

@@ -932,3 +932,35 @@ is($client->slurp, '', 'and it is closed');
 === TEST 46: the access log sees status and bytes
 --- access_log eval
 qr/"GET [^"]+" 200 783 /
+
+
+
+=== TEST 47: no 100 Continue before an answer that does not need the body
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /down {
+    billing_cameras_list;
+    billing_redis unix:/nonexistent.sock;
+    billing_redis_timeout 300ms;
+}
+END
+--- run
+for ([ 401, 'no token', token => undef ], [ 401, 'a bad token', token => 'nobody' ],
+     [ 405, 'a wrong method', method => 'PUT' ], [ 503, 'no Redis', uri => '/down' ])
+{
+    my ($status, $name, @more) = @$_;
+
+    for my $body ([ 0, $EXAMPLE ], [ 1, undef, chunks => [ $EXAMPLE ] ]) {
+        my ($chunked, $text, @chunks) = @$body;
+        my ($head) = text($text, @chunks, @more, headers => [ 'Expect: 100-continue' ])
+                     =~ /\A(.*?\r\n\r\n)/s;
+        my $client = client();
+        $client->send($head);
+        is($client->response->{status}, $status, "$name, " . ($chunked ? 'chunked' : 'with a length'));
+    }
+}
+--- errors_allowed
+--- crit_allowed

@@ -378,3 +378,78 @@ for my $i (0 .. 5) {
     is($res->{body}, ::cameras('Camera', $i % 2 ? 1001 .. 1600 : 2001 .. 2600),
        "list $i is its own");
 }
+
+
+
+=== TEST 22: HEAD of a list of several batches, and the next request
+--- redis eval: ::many('many', 101, 160)
+--- route
+billing_batch 5;
+--- run
+my $client = client();
+
+for my $turn (1 .. 3) {
+    my $start = time;
+    $client->send(text(undef, query => '?login=many', method => 'HEAD'));
+    my $res = $client->response(head => 1);
+
+    is($res->{status}, 200, "HEAD, turn $turn");
+    like($res->{headers}, qr/^Content-Type: application\/json\r$/m,
+         "HEAD, turn $turn: Content-Type");
+    cmp_ok(time - $start, '<', 5, "HEAD, turn $turn: at once");
+
+    $client->send(text($EXAMPLE));
+    answers($client->response, '3 4', "GET after that, turn $turn");
+}
+
+
+
+=== TEST 23: auth_request to a list of several batches
+--- redis eval
+::many('many', 101, 160) . "\n" . ::many('few', 101, 103)
+--- config eval
+<<"END"
+location = /page.html {
+    auth_request /check;
+}
+location = /few.html {
+    auth_request /few;
+}
+location = /check {
+    internal;
+    set \$args "login=many";
+    billing_cameras_list;
+    billing_batch 5;
+}
+location = /few {
+    internal;
+    set \$args "login=few";
+    billing_cameras_list;
+    billing_batch 5;
+}
+location = $Billing::URI {
+    billing_cameras_list;
+}
+END
+--- user_files
+>>> page.html
+page
+>>> few.html
+few
+--- run
+my $client = client();
+
+for my $turn (1 .. 3) {
+    my $start = time;
+    $client->send(text(undef, uri => '/page.html'));
+    my $res = $client->response;
+
+    is($res->{status}, 200, "several batches, turn $turn");
+    is($res->{body}, "page\n", "several batches, turn $turn: body");
+    cmp_ok(time - $start, '<', 5, "several batches, turn $turn: at once");
+
+    $client->send(text(undef, uri => '/few.html'));
+    is($client->response->{body}, "few\n", "one batch, turn $turn");
+}
+
+is(ask(undef, uri => '/page.html', token => 'nobody')->{status}, 401, 'a bad token');

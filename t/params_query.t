@@ -231,3 +231,21 @@ billing_allow_post on;
 ?cameras_ids%5B0%5D=3&cameras_ids%5B1%5D=4      -> 3 4
 ?cameras_ids%5B0%5D=3&login=admin&_=1699999999  -> 3
 ?cameras_uuid%5B0%5D=ext+12%2B%26               -> 12
+
+
+
+=== TEST 17: a percent sign that escapes nothing is meant
+--- redis
+ZADD billing:login:abc% 4 4
+ZADD billing:login:%abc% 5 5
+ZADD billing:login:a%4 7 7
+SET billing:external:ext% 10
+--- cases
+?login=abc%                                     -> 4
+?login=abc%25                                   -> 4
+?login=%abc%                                    -> login: string
+?login=%25abc%                                  -> 5
+?login=a%4                                      -> 7
+?cameras_uuid[]=ext%                            -> 10
+?login=abc%&cameras_ids[]=4                     -> 4
+?login=abc%00                                   -> null

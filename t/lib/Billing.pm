@@ -27,6 +27,11 @@
 #                  $TEST_NGINX_FAKE_PORT.
 #   --- fake_log   regexes, one a line, that its log must match
 #   --- no_fake_log    and must not match
+#   --- fake2, --- fake3   further ones, with $TEST_NGINX_FAKE2_PORT, "fake2_log"
+#                  and "no_fake2_log", and so on
+#   --- server     Further arguments for a real Redis of the block's own, which
+#                  has the fixtures (see Billing::Server); its port is in the
+#                  configuration $TEST_NGINX_OWN_PORT.
 #   --- route      further directives for the route's location
 #   --- refuses    Directives that nginx -t has to refuse in the route's
 #                  location, one mistake a line:
@@ -39,6 +44,7 @@
 #   --- master     runs with a master process and that many workers
 #   --- also       headers that every case's answer must have besides
 #   --- logged     regexes, one a line, that the error log must match
+#   --- logged_times   lines of "N REGEX": so many lines of the log must match
 #   --- errors_allowed     lets the log have an [error] that is not in "logged"
 #   --- crit_allowed       and this a [crit]
 #   --- run        Perl that runs once nginx is up: tests that need a connection
@@ -58,16 +64,23 @@ use Digest::SHA ();
 use Test::More ();
 use Test::Nginx::Socket ();
 use Test::Nginx::Util ();
+use Time::HiRes ();
 
 use Billing::Client;
 use Billing::FakeRedis;
 use Billing::Fixtures;
+use Billing::Nginx;
 use Billing::Redis;
+use Billing::Server;
 
 our $URI = '/api/v1/billing/cameras/list';
 our $EXAMPLE = '{"cameras_ids":[],"cameras_uuid":[],"login":"admin"}';
 
-our ($Suite, $Prefix, $Token, $Fake);
+our ($Suite, $Prefix, $Token, $Fake, $Fake2, $Fake3, $Server);
+
+# the sections with the rules of fake ones, and where these are kept
+
+my %FAKES = (fake => \$Fake, fake2 => \$Fake2, fake3 => \$Fake3);
 
 sub import {
     my ($class, $suite) = @_;
@@ -76,7 +89,7 @@ sub import {
     $Prefix = "t_$suite:";
     $Token = "token-of-$suite";
 
-    $ENV{TEST_NGINX_FAKE_PORT} = 0;
+    $ENV{"TEST_NGINX_\U$_\E_PORT"} = 0 for keys %FAKES, 'own';
 
     $SIG{PIPE} = 'IGNORE';
 
@@ -295,9 +308,19 @@ sub prepare {
     $redis->wipe($Prefix);
     my @commands = (fixtures(), expand(parse_commands($block->redis // '')));
 
-    if (defined $block->fake) {
-        $Fake = Billing::FakeRedis->start($block->fake, @commands);
-        $ENV{TEST_NGINX_FAKE_PORT} = $Fake->{port};
+    for my $name (sort keys %FAKES) {
+        next if !defined $block->$name;
+
+        my $fake = Billing::FakeRedis->start($block->$name, @commands);
+        ${ $FAKES{$name} } = $fake;
+        $ENV{"TEST_NGINX_\U$name\E_PORT"} = $fake->{port};
+    }
+
+    if (defined $block->server) {
+        $Server = Billing::Server->new(split ' ', $block->server);
+        $Server->start;
+        $Server->command(@$_) for @commands;
+        $ENV{TEST_NGINX_OWN_PORT} = $Server->{port};
     }
 
     $redis->pipeline(@commands);
@@ -319,7 +342,8 @@ sub prepare {
 
     if (defined $block->run) {
         $block->set_value(init => "package Billing; use Test::More;\n"
-                                  . "our (\$Token, \$URI, \$EXAMPLE, \$Fake);\n"
+                                  . "our (\$Token, \$URI, \$EXAMPLE, \$Fake, \$Fake2,"
+                                  . " \$Fake3, \$Server);\n"
                                   . $block->run);
     }
 
@@ -411,31 +435,92 @@ sub finish {
 
     my $name = $block->name;
 
-    if (defined $block->logged) {
-        open my $in, '<', $Test::Nginx::Util::ErrLogFile
-            or die "cannot open the error log: $!\n";
-        my $lines = do { local $/; <$in> };
+    my $lines = error_log();
 
-        for my $pattern (grep { /\S/ } split /\n/, $block->logged) {
-            Test::More::like($lines, qr/$pattern/m, "$name - logged: $pattern");
-        }
+    for my $pattern (grep { /\S/ } split /\n/, $block->logged // '') {
+        Test::More::like($lines, qr/$pattern/m, "$name - logged: $pattern");
     }
 
-    return if !$Fake;
+    for my $line (grep { /\S/ } split /\n/, $block->logged_times // '') {
+        my ($times, $pattern) = split / /, $line, 2;
+        my $found = () = $lines =~ /$pattern/mg;
+        Test::More::is($found, $times, "$name - so often logged: $pattern");
+    }
 
-    my $log = $Fake->log_text;
-    $Fake->stop;
-    undef $Fake;
+    for my $fake (sort keys %FAKES) {
+        finish_fake($block, $name, $fake, ${ $FAKES{$fake} });
+        undef ${ $FAKES{$fake} };
+    }
 
-    for my $pattern (grep { /\S/ } split /\n/, $block->fake_log // '') {
+    $Server->stop if $Server;
+    undef $Server;
+}
+
+sub finish_fake {
+    my ($block, $name, $section, $fake) = @_;
+
+    return if !$fake;
+
+    my $log = $fake->log_text;
+    $fake->stop;
+
+    my ($like, $unlike) = ("${section}_log", "no_${section}_log");
+
+    for my $pattern (grep { /\S/ } split /\n/, $block->$like // '') {
         Test::More::like($log, qr/$pattern/m,
-                         "$name - what Redis was sent: $pattern");
+                         "$name - what $section was sent: $pattern");
     }
 
-    for my $pattern (grep { /\S/ } split /\n/, $block->no_fake_log // '') {
+    for my $pattern (grep { /\S/ } split /\n/, $block->$unlike // '') {
         Test::More::unlike($log, qr/$pattern/m,
-                           "$name - what Redis was not sent: $pattern");
+                           "$name - what $section was not sent: $pattern");
     }
+}
+
+sub error_log {
+    open my $in, '<', $Test::Nginx::Util::ErrLogFile
+        or die "cannot open the error log: $!\n";
+    local $/;
+    return scalar <$in>;
+}
+
+# For --- run: waits until something is so, at most for so many seconds.
+
+sub wait_for {
+    my ($seconds, $so) = @_;
+
+    my $end = Time::HiRes::time() + $seconds;
+
+    for ( ;; ) {
+        my $is = $so->();
+        return $is if $is || Time::HiRes::time() > $end;
+        Time::HiRes::sleep(0.05);
+    }
+}
+
+# Asks every tenth of a second until something is so, at most for so many
+# seconds: whether it came to be so, and how many answers were not as expected.
+
+sub keep_asking {
+    my ($seconds, $body, $expected, $so, %opt) = @_;
+
+    my (undef, $answer) = expected($expected, 'keep_asking');
+    my ($is, $failed, $asked) = (0, 0, 0);
+
+    $is = wait_for($seconds, sub {
+        my $res = ask($body, %opt);
+        my $good = ref $answer ? $res->{body} =~ $answer
+                               : $res->{body} eq $answer;
+
+        if (!$good && $failed++ == 0) {
+            Test::More::diag("answer $asked: $res->{status} $res->{body}");
+        }
+
+        $asked++;
+        return $so->();
+    });
+
+    return ($is, $failed);
 }
 
 # For --- run: the text of a request, and a client that asks one.

@@ -8,12 +8,16 @@
 # KEY is a glob. Actions:
 #
 #     error TEXT    answers -TEXT
-#     raw TEXT      answers the text (\r \n \xHH \\ are understood)
+#     raw TEXT      answers the text (\r \n \xHH \\ are understood, and
+#                   \{TEXT*N} is the text N times)
 #     extra TEXT    answers as it should, and sends the text after that
+#     before TEXT   sends the text, and then answers as it should
+#     fence N       answers an ECHO with its number changed by N
 #     drop          never answers this command
 #     close         closes the connection
 #     rst           closes it with a RST
 #     partial N     sends the first N bytes of the answer, then closes
+#     tear N        sends the first N bytes of the answer, then a RST
 #     hangup S      answers as it should, and closes S seconds later
 #     silent        never answers anything on this connection again
 #     pause S       answers S seconds later; what follows has to wait for it
@@ -21,7 +25,10 @@
 #     bytes         sends this answer, and all that follow, byte by byte
 #
 # A line "listen S" makes it listen S seconds late (connections are refused
-# until then), and "listen never" makes it never listen.
+# until then), "listen never" makes it never listen, and with "listen full" they
+# are neither refused nor accepted.
+#
+# A test can have the rules replaced while it runs, see change().
 
 package Billing::FakeRedis;
 
@@ -32,30 +39,27 @@ use Errno qw(EAGAIN EINTR);
 use File::Temp ();
 use IO::Select ();
 use POSIX ();
-use Socket qw(PF_INET SOCK_STREAM INADDR_LOOPBACK IPPROTO_TCP TCP_NODELAY
-              SOL_SOCKET SO_LINGER SO_REUSEADDR pack_sockaddr_in
-              unpack_sockaddr_in);
+use Socket qw(AF_UNIX PF_INET PF_UNSPEC SOCK_STREAM INADDR_LOOPBACK IPPROTO_TCP
+              SOCK_NONBLOCK TCP_NODELAY SOL_SOCKET SO_LINGER SO_REUSEADDR
+              pack_sockaddr_in unpack_sockaddr_in);
 use Time::HiRes qw(sleep time);
 
 sub start {
     my ($class, $script, @commands) = @_;
 
-    socket my $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
-    bind $listener, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!\n";
-    my ($port) = unpack_sockaddr_in(getsockname $listener);
-
     my $self = bless {
-        listener => $listener, port => $port, conns => {}, accepted => 0,
-        late => 0, rules => [], store => {},
+        port => 0, conns => {}, accepted => 0, late => 0, rules => [],
+        store => {}, fillers => [],
         log => File::Temp->new(TEMPLATE => 'billing-fake-XXXXXX', TMPDIR => 1),
     }, $class;
 
     $self->parse($script);
     $self->store(@commands);
+    $self->bind;
+    $self->listen if $self->{late} eq '0';
 
-    if (defined $self->{late} && !$self->{late}) {
-        listen $listener, 64 or die "listen: $!\n";
-    }
+    socketpair my $control, my $orders, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or die "socketpair: $!\n";
 
     my $parent = $$;
     my $pid = fork;
@@ -65,15 +69,110 @@ sub start {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>', '/dev/null';
         $SIG{PIPE} = 'IGNORE';
+        close $control;
+        $self->{orders} = $orders;
         eval { $self->serve($parent) };
         print STDERR "# fake redis: $@" if $@;
         POSIX::_exit(0);
     }
 
     $self->{pid} = $pid;
-    close $listener;
+    $self->{control} = $control;
+    close $orders;
+    close delete $self->{listener};
 
     return $self;
+}
+
+# Other rules from now on; it is so when this returns. A line "hangup" closes
+# the connections there are.
+
+sub change {
+    my ($self, $script) = @_;
+
+    syswrite $self->{control}, pack 'N/a*', $script;
+    sysread $self->{control}, my $done, 1 or die "fake redis is gone\n";
+}
+
+# As a server that is stopped; and as one that is started again.
+
+sub down { $_[0]->change("listen never\nhangup\n") }
+sub up   { $_[0]->change("listen 0\n" . ($_[1] // '')) }
+
+# How many lines of its log match.
+
+sub count {
+    my ($self, $pattern) = @_;
+
+    return scalar grep { /$pattern/ } split /\n/, $self->log_text;
+}
+
+sub bind {
+    my ($self) = @_;
+
+    close delete $self->{listener} if $self->{listener};
+    close $_ for splice @{ $self->{fillers} };
+
+    socket my $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!\n";
+    setsockopt $listener, SOL_SOCKET, SO_REUSEADDR, 1;
+    CORE::bind $listener, pack_sockaddr_in($self->{port}, INADDR_LOOPBACK)
+        or die "bind: $!\n";
+
+    ($self->{port}) = unpack_sockaddr_in(getsockname $listener);
+    $self->{listener} = $listener;
+    $self->{listening} = 0;
+}
+
+sub listen {
+    my ($self) = @_;
+
+    CORE::listen $self->{listener}, 64 or die "listen: $!\n";
+    $self->{listening} = 1;
+}
+
+# The queue of connections to accept has room for one.
+
+sub fill {
+    my ($self) = @_;
+
+    CORE::listen $self->{listener}, 0 or die "listen: $!\n";
+
+    for (1 .. 4) {
+        socket my $sock, PF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0
+            or die "socket: $!\n";
+        connect $sock, pack_sockaddr_in($self->{port}, INADDR_LOOPBACK);
+        push @{ $self->{fillers} }, $sock;
+    }
+}
+
+sub orders {
+    my ($self) = @_;
+
+    my ($text, $len) = ('', 4);
+
+    while (length $text < $len) {
+        sysread $self->{orders}, $text, $len - length $text, length $text
+            or POSIX::_exit(0);
+        $len = 4 + unpack 'N', $text if length $text == 4;
+    }
+
+    my $script = substr $text, 4;
+
+    $self->{rules} = [];
+    delete $self->{late};
+    $self->parse($script);
+
+    if ($script =~ /^\s*hangup\s*$/m) {
+        $self->drop($_) for values %{ $self->{conns} };
+    }
+
+    if (defined $self->{late}) {
+        $self->bind;
+        $self->listen if $self->{late} eq '0';
+        $self->open_late;
+    }
+
+    syswrite $self->{orders}, '.';
 }
 
 sub stop {
@@ -105,10 +204,10 @@ sub parse {
     my ($self, $script) = @_;
 
     for my $line (split /\n/, $script) {
-        next if $line =~ /^\s*(?:#|$)/;
+        next if $line =~ /^\s*(?:#|hangup\s*$|$)/;
 
-        if ($line =~ /^\s*listen (never|[\d.]+)\s*$/) {
-            $self->{late} = $1 eq 'never' ? undef : $1;
+        if ($line =~ /^\s*listen (never|full|[\d.]+)\s*$/) {
+            $self->{late} = $1;
             next;
         }
 
@@ -131,6 +230,7 @@ sub parse {
             $arg =~ s{\\(?:x([0-9a-f]{2})|([rn\\]))}
                      { defined $1 ? chr hex $1
                        : { r => "\r", n => "\n", '\\' => '\\' }->{$2} }gexi;
+            $arg =~ s{\\\{(.*?)\*(\d+)\}}{ $1 x $2 }ges;
         }
 
         push @{ $self->{rules} },
@@ -232,27 +332,26 @@ sub answer {
 sub serve {
     my ($self, $parent) = @_;
 
-    my $listening = defined $self->{late} && !$self->{late};
-    my $open_at = defined $self->{late} ? time + $self->{late} : undef;
+    $self->open_late;
 
     for ( ;; ) {
         exit_if_orphan($parent);
 
-        if (!$listening && defined $open_at && time >= $open_at) {
-            listen $self->{listener}, 64 or die "listen: $!\n";
-            $listening = 1;
+        if ($self->{open_at} && time >= $self->{open_at}) {
+            delete $self->{open_at};
+            $self->listen;
         }
 
-        my $select = IO::Select->new(map { $_->{sock} }
-                                     values %{ $self->{conns} });
-        $select->add($self->{listener}) if $listening;
-
-        if (!$select->count) {
-            sleep 0.02;
-            next;
-        }
+        my $select = IO::Select->new($self->{orders}, map { $_->{sock} }
+                                                      values %{ $self->{conns} });
+        $select->add($self->{listener}) if $self->{listening};
 
         for my $sock ($select->can_read(0.02)) {
+            if ($sock == $self->{orders}) {
+                $self->orders;
+                last;
+            }
+
             if ($sock == $self->{listener}) {
                 $self->accept;
             } else {
@@ -264,6 +363,19 @@ sub serve {
             $self->flush($c);
             $self->drop($c) if $c->{hangup} && $c->{hangup} <= time;
         }
+    }
+}
+
+sub open_late {
+    my ($self) = @_;
+
+    delete $self->{open_at};
+
+    if ($self->{late} eq 'full') {
+        $self->fill;
+
+    } elsif ($self->{late} ne 'never' && $self->{late} > 0) {
+        $self->{open_at} = time + $self->{late};
     }
 }
 
@@ -356,6 +468,12 @@ sub act {
         $self->queue($c, $arg);
     } elsif ($action eq 'extra') {
         $self->queue($c, $answer . $arg);
+    } elsif ($action eq 'before') {
+        $self->queue($c, $arg . $answer);
+    } elsif ($action eq 'fence') {
+        my ($fence) = $answer =~ /\r\n(.*)\r\n\z/s;
+        $fence =~ s/(\d+)\z/$1 + $arg/e;
+        $self->queue($c, bulk($fence));
     } elsif ($action eq 'drop') {
         return;
     } elsif ($action eq 'close') {
@@ -363,12 +481,14 @@ sub act {
     } elsif ($action eq 'partial') {
         $self->queue($c, substr $answer, 0, $arg);
         $self->queue($c, undef);
+    } elsif ($action eq 'tear') {
+        $self->queue($c, substr $answer, 0, $arg);
+        push @{ $c->{out} }, [ time + 0.2, undef, 1 ];
     } elsif ($action eq 'hangup') {
         $self->queue($c, $answer);
         $c->{hangup} = time + $arg;
     } elsif ($action eq 'rst') {
-        setsockopt $c->{sock}, SOL_SOCKET, SO_LINGER, pack 'll', 1, 0;
-        $self->drop($c);
+        $self->reset($c);
     } elsif ($action eq 'silent') {
         $c->{silent} = 1;
     } elsif ($action eq 'pause') {
@@ -396,10 +516,10 @@ sub flush {
     my ($self, $c) = @_;
 
     while ($c->{sock} && @{ $c->{out} } && $c->{out}[0][0] <= time) {
-        my $answer = (shift @{ $c->{out} })->[1];
+        my (undef, $answer, $reset) = @{ shift @{ $c->{out} } };
 
         if (!defined $answer) {
-            $self->drop($c);
+            $reset ? $self->reset($c) : $self->drop($c);
             return;
         }
 
@@ -418,6 +538,13 @@ sub flush {
             sleep 0.0002 if $c->{bytes};
         }
     }
+}
+
+sub reset {
+    my ($self, $c) = @_;
+
+    setsockopt $c->{sock}, SOL_SOCKET, SO_LINGER, pack 'll', 1, 0;
+    $self->drop($c);
 }
 
 sub drop {

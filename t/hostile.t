@@ -1,0 +1,503 @@
+# What a broken or hostile Redis may send: an error for the requests concerned,
+# never a crash, never the data of another request.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'hostile';
+
+# A hash that no camera has, as Redis would send it.
+
+our $FORGED = '*2\r\n$4\r\nname\r\n$6\r\nforged\r\n';
+
+# Many clients ask for different cameras at once, several times: each gets its
+# own camera, or an error. How many got their camera, of 120.
+
+sub mix {
+    my @ids = (3, 4, 5, 7, 10, 12);
+    my ($good, $wrong) = (0, 0);
+
+    for my $turn (1 .. 5) {
+        my @clients = map { Billing::client() } 0 .. 23;
+
+        for my $i (0 .. 23) {
+            $clients[$i]->send(Billing::text("{\"cameras_ids\":[$ids[$i % 6]]}"));
+        }
+
+        for my $i (0 .. 23) {
+            my $res = $clients[$i]->response;
+
+            if ($res->{body} eq Billing::Fixtures::answer($ids[$i % 6])) {
+                $good++;
+            } elsif ($res->{status} !~ /\A50[234]\z/
+                     || $res->{body} !~ /\A\{"message":"The camera cache [^"{]+"\}\z/)
+            {
+                $wrong++;
+                Test::More::diag("camera $ids[$i % 6]: $res->{status} $res->{body}");
+            }
+        }
+    }
+
+    Test::More::is($wrong, 0, "no answer is another's");
+    return $good;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: every reply byte by byte, for many at once
+--- http_config
+billing_redis_timeout 20s;
+--- fake
+any => bytes
+--- run
+is(::mix(), 120, 'each gets its camera');
+
+
+
+=== TEST 2: values around 16384 bytes, which is what hiredis reads at once
+--- redis eval
+join "\n", map { "HSET billing:camera:$_ name " . 'n' x $_ }
+           16340 .. 16390, 32768, 32769, 65536, 131072
+--- run
+for my $id (16340 .. 16390, 32768, 32769, 65536, 131072) {
+    my $res = ask("{\"cameras_ids\":[$id]}");
+    my $same = $res->{body} eq
+               '[' . Billing::Fixtures::camera($id, { name => 'n' x $id }) . ']';
+    ok($same, "$id bytes") or diag("$res->{status}, " . length $res->{body});
+}
+
+
+
+=== TEST 3: bulks of 16384 and 16385 bytes, one by one and together
+--- fake
+HGETALL *:camera:3 => raw *2\r\n$4\r\nname\r\n$16384\r\n\{x*16384}\r\n
+HGETALL *:camera:4 => raw *2\r\n$4\r\nname\r\n$16385\r\n\{y*16385}\r\n
+--- run
+for (1 .. 3) {
+    ok(ask('{"cameras_ids":[3]}')->{body} eq
+       '[' . Billing::Fixtures::camera(3, { name => 'x' x 16384 }) . ']', 'the shorter');
+    ok(ask('{"cameras_ids":[4]}')->{body} eq
+       '[' . Billing::Fixtures::camera(4, { name => 'y' x 16385 }) . ']', 'the longer');
+    ok(ask('{"cameras_ids":[3,4]}')->{body} eq
+       '[' . Billing::Fixtures::camera(3, { name => 'x' x 16384 }) . ','
+       . Billing::Fixtures::camera(4, { name => 'y' x 16385 }) . ']', 'both');
+}
+--- request eval
+"GET $Billing::URI"
+--- error_code: 401
+--- no_fake_log
+^2 accept
+
+
+
+=== TEST 4: a value of nearly a MiB, and a reply of 10 MB
+--- http_config
+billing_redis_timeout 10s;
+--- fake
+HGETALL *:camera:4 => raw *2\r\n$4\r\nname\r\n$1048000\r\n\{z*1048000}\r\n
+HGETALL *:camera:5 => raw $10485760\r\n\{x*10485760}\r\n
+HGETALL *:camera:7 => raw *2\r\n$4\r\nname\r\n$10485760\r\n\{x*10485760}\r\n
+HGETALL *:camera:10 => raw *20\r\n\{$524288\r\n\{y*524288}\r\n*20}
+HGETALL *:camera:12 => raw +\{x*10485760}\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[5]}                             -> 502
+{"cameras_ids":[7]}                             -> 502
+{"cameras_ids":[10]}                            -> 502
+{"cameras_ids":[12]}                            -> 502
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[4]}                             -> 200 "name":"z{30000}
+--- logged
+\[error\] .*reply is too large
+
+
+
+=== TEST 5: arrays nested 10,000 deep
+--- fake
+HGETALL *:camera:4 => raw \{*1\r\n*10000}
+HGETALL *:camera:5 => raw *2\r\n$4\r\nname\r\n\{*1\r\n*10000}$1\r\nx\r\n
+GET *:external:3 => raw \{*1\r\n*10000}:1\r\n
+ZRANGEBYSCORE => raw \{*2\r\n*10000}
+--- cases
+{"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[5]}                             -> 502
+{"cameras_uuid":["3"]}                          -> 502
+{"login":"mixed"}                               -> 502
+{"cameras_ids":[3]}                             -> 3
+--- run
+ok(1, 'the cases are all there is');
+--- logged
+\[error\] 
+
+
+
+=== TEST 6: lengths that are none
+--- http_config
+billing_redis_timeout 3s;
+--- fake
+HGETALL *:camera:1 => raw *2147483647\r\n
+HGETALL *:camera:2 => raw *2147483648\r\n
+HGETALL *:camera:6 => raw *4294967296\r\n
+HGETALL *:camera:8 => raw *9223372036854775807\r\n
+HGETALL *:camera:9 => raw *-2\r\n
+HGETALL *:camera:11 => raw *2\r\n$9223372036854775807\r\n
+HGETALL *:camera:13 => raw $9223372036854775807\r\n
+HGETALL *:camera:14 => raw $9223372036854775808\r\n
+HGETALL *:camera:15 => raw $-2\r\nx\r\n
+HGETALL *:camera:16 => raw *99999999999999999999999999\r\n
+HGETALL *:camera:17 => raw *\r\n
+HGETALL *:camera:18 => raw $\r\n
+HGETALL *:camera:19 => raw *two\r\n
+HGETALL *:camera:20 => raw :99999999999999999999999999\r\n
+HGETALL *:camera:21 => raw *4097\r\n\{$1\r\nx\r\n*4097}
+HGETALL *:camera:22 => raw *1000000\r\n\{$1\r\nx\r\n*1000000}
+HGETALL *:camera:23 => raw *4096\r\n\{*1\r\n$1\r\nx\r\n*4096}
+HGETALL *:camera:24 => raw *-1\r\n
+HGETALL *:camera:25 => raw $-1\r\n
+--- run
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 25) {
+
+    # hiredis waits for a string that it takes for possible
+
+    my $res = ask("{\"cameras_ids\":[$id]}");
+    like($res->{status}, qr/\A50[24]\z/, "camera $id");
+    recovers('{"cameras_ids":[3]}', '3', "after camera $id");
+}
+--- logged
+\[error\] 
+
+
+
+=== TEST 7: types of a newer protocol, which was not asked for
+--- http_config
+billing_redis_timeout 2s;
+--- fake
+HGETALL *:camera:1 => raw %1\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HGETALL *:camera:2 => raw ~2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HGETALL *:camera:6 => raw >2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HGETALL *:camera:8 => raw %2147483647\r\n
+HGETALL *:camera:9 => raw >2147483647\r\n
+HGETALL *:camera:11 => raw ,3.14\r\n
+HGETALL *:camera:13 => raw ,\{9*400}\r\n
+HGETALL *:camera:14 => raw (\{9*400}\r\n
+HGETALL *:camera:15 => raw #t\r\n
+HGETALL *:camera:16 => raw _\r\n
+HGETALL *:camera:17 => raw =10\r\ntxt:forged\r\n
+HGETALL *:camera:18 => raw =2\r\nxx\r\n
+HGETALL *:camera:19 => raw |1\r\n$4\r\nname\r\n$6\r\nforged\r\n*0\r\n
+HGETALL *:camera:20 => raw *?\r\n$4\r\nname\r\n.\r\n
+HGETALL *:camera:21 => raw $?\r\n;4\r\nname\r\n;0\r\n
+HGETALL *:camera:22 => raw *2\r\n$4\r\nname\r\n,1.5\r\n
+HGETALL *:camera:23 => raw *2\r\n+name\r\n#t\r\n
+--- run
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
+    my $res = ask("{\"cameras_ids\":[$id]}");
+    like($res->{status}, qr/\A50[24]\z/, "camera $id: status");
+    unlike($res->{body}, qr/forged/, "camera $id: body");
+    recovers('{"cameras_ids":[3]}', '3', "after camera $id");
+}
+--- errors_allowed
+
+
+
+=== TEST 8: half a reply, and then FIN or RST
+--- fake
+2 times HGETALL *:camera:3 => partial 100
+2 times HGETALL *:camera:4 => tear 100
+1 times HGETALL *:camera:5 => partial 1
+1 times HGETALL *:camera:7 => tear 1
+1 times GET *:external:3 => tear 3
+--- run
+answers(ask('{"cameras_ids":[3]}'), '502', 'FIN, twice');
+answers(ask('{"cameras_ids":[3]}'), '3', 'FIN, over');
+answers(ask('{"cameras_ids":[4]}'), '502', 'RST, twice');
+answers(ask('{"cameras_ids":[4]}'), '4', 'RST, over');
+answers(ask('{"cameras_ids":[5]}'), '5', 'FIN, once');
+answers(ask('{"cameras_ids":[7]}'), '7', 'RST, once');
+answers(ask('{"cameras_uuid":["3"]}'), '3', 'RST, once, in another reply');
+--- logged
+\[error\] .*is (?:lost|down)
+
+
+
+=== TEST 9: half a reply, and then FIN or RST, with many in flight
+--- http_config
+billing_redis_timeout 10s;
+--- fake
+conn 1 HGETALL *:camera:12 => partial 20
+conn 2 HGETALL *:camera:12 => tear 20
+--- run
+cmp_ok(::mix(), '>', 90, 'most get their camera');
+is(::mix(), 120, 'and then all of them');
+--- errors_allowed
+
+
+
+=== TEST 10: a reply too many in front of another, once
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"once HGETALL *:camera:5 => before $::FORGED"
+--- run
+is(::mix(), 120, 'each gets its camera');
+--- fake_log
+^2 accept
+--- errors_allowed
+
+
+
+=== TEST 11: a reply too many in front of another, always
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"HGETALL *:camera:5 => before $::FORGED"
+--- run
+::mix();
+answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
+answers(ask('{"cameras_ids":[4]}'), '4', 'another');
+--- errors_allowed
+
+
+
+=== TEST 12: a reply too many between others, once
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"once HGETALL *:camera:5 => extra $::FORGED\nonce HGETALL *:camera:7 => extra $::FORGED$::FORGED"
+--- run
+is(::mix(), 120, 'each gets its camera');
+--- errors_allowed
+
+
+
+=== TEST 13: a reply too many between others, always
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"HGETALL *:camera:5 => extra $::FORGED"
+--- run
+::mix();
+answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
+answers(ask('{"cameras_ids":[4]}'), '4', 'another');
+--- errors_allowed
+
+
+
+=== TEST 14: a reply too many behind all others, and after a while
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"ECHO => extra $::FORGED"
+--- run
+::mix();
+
+for my $id (3, 4, 5) {
+    my $res = ask("{\"cameras_ids\":[$id]}");
+    unlike($res->{body}, qr/forged/, "camera $id");
+}
+
+$Billing::Fake->change('');
+recovers('{"cameras_ids":[3]}', '3', 'when that is over');
+--- errors_allowed
+
+
+
+=== TEST 15: a reply too few
+--- http_config
+billing_redis_timeout 2s;
+--- fake
+once HGETALL *:camera:5 => drop
+once HGETALL *:camera:7 => drop
+--- run
+::mix();
+is(::mix(), 120, 'each gets its camera when that is over');
+--- errors_allowed
+
+
+
+=== TEST 16: a reply too few, and one too many: the count is right, the place is not
+--- http_config
+billing_redis_timeout 3s;
+--- fake eval
+"once HGETALL *:camera:5 => drop\nonce HGETALL *:camera:7 => before $::FORGED"
+--- run
+::mix();
+is(::mix(), 120, 'each gets its camera when that is over');
+--- errors_allowed
+
+
+
+=== TEST 17: a whole pipeline's replies too many, with the echo of another
+--- http_config
+billing_redis_timeout 10s;
+--- fake eval
+"HGETALL *:camera:5 => before $::FORGED" . '$10\r\n00000000.1\r\n'
+--- run
+::mix();
+answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
+--- errors_allowed
+
+
+
+=== TEST 18: an ECHO forged with a small number
+--- fake
+conn 1 ECHO => raw $1\r\n1\r\n
+conn 2 ECHO => raw :1\r\n
+conn 3 ECHO => raw $10\r\n00000000.1\r\n
+conn 4 ECHO => raw +00000000.1\r\n
+conn 5 ECHO => raw $0\r\n\r\n
+conn 6 ECHO => raw $-1\r\n
+conn 7 ECHO => raw *0\r\n
+--- http_config
+billing_redis_timeout 5s;
+--- run
+my @status = map { ask("{\"cameras_ids\":[3]}")->{status} } 1 .. 3;
+is("@status", '502 502 502', 'each of two tries was refused');
+recovers('{"cameras_ids":[3]}', '3', 'when that is over');
+--- fake_log
+^7 ECHO
+--- errors_allowed
+
+
+
+=== TEST 19: an ECHO with the number of its neighbour
+--- fake
+conn 1 ECHO => fence -1
+conn 2 ECHO => fence 1
+conn 3 ECHO => fence 1000
+conn 4 ECHO => fence 4294967296
+--- http_config
+billing_redis_timeout 5s;
+--- run
+my @status = map { ask("{\"cameras_ids\":[3]}")->{status} } 1 .. 2;
+is("@status", '502 502', 'each of two tries was refused');
+recovers('{"cameras_ids":[3]}', '3', 'when that is over');
+--- fake_log
+^4 ECHO
+--- errors_allowed
+
+
+
+=== TEST 20: a stream of errors instead of an answer, behind one, and on an idle connection
+--- fake
+HGETALL *:camera:4 => raw \{-ERR flood\r\n*20000}
+HGETALL *:camera:5 => extra \{-ERR flood\r\n*20000}
+GET *:external:3 => before \{-ERR flood\r\n*20000}
+2 times ECHO => extra \{-ERR flood\r\n*20000}
+--- run
+for (1 .. 3) {
+    my $res = ask('{"cameras_ids":[3]}');
+    like($res->{status}, qr/\A(?:200|502)\z/, 'behind an echo: status');
+    is($res->{body}, Billing::Fixtures::answer(3), 'behind an echo: body')
+        if $res->{status} == 200;
+}
+
+answers(ask('{"cameras_ids":[4]}'), '502', 'instead of an answer');
+answers(ask('{"cameras_ids":[5]}'), '502', 'behind an answer');
+answers(ask('{"cameras_uuid":["3"]}'), '502', 'in front of an answer');
+recovers('{"cameras_ids":[7]}', '7', 'another');
+$Fake->change('');
+--- errors_allowed
+
+
+
+=== TEST 21: a stream of errors before anything was asked
+--- fake
+conn 1 accept => raw \{-ERR flood\r\n*20000}
+conn 2 accept => raw +PONG\r\n+PONG\r\n+PONG\r\n
+conn 3 PING => extra +PONG\r\n
+conn 4 PING => raw $4\r\nPONG\r\n
+conn 5 PING => raw -\r\n
+--- http_config
+billing_redis_timeout 10s;
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[4]}                             -> 4
+--- errors_allowed
+
+
+
+=== TEST 22: a stream of errors with many in flight
+--- fake
+once HGETALL *:camera:5 => raw \{-ERR flood\r\n*20000}
+--- http_config
+billing_redis_timeout 10s;
+--- run
+cmp_ok(::mix(), '>', 60, 'most get their camera');
+is(::mix(), 120, 'and then all of them');
+--- errors_allowed
+
+
+
+=== TEST 23: bytes that are no text, in all places
+--- fake
+HGETALL *:camera:1 => raw \x00
+HGETALL *:camera:2 => raw \x00\{\xff*70000}
+HGETALL *:camera:6 => raw \r\n\r\n
+HGETALL *:camera:8 => raw *2\r\n$4\r\nname\r\n$3\r\nabcde\r\n
+HGETALL *:camera:9 => raw +\{\x00*5000}\r\n
+HGETALL *:camera:11 => raw -\x00\x1b\r\n
+HGETALL *:camera:13 => raw -\r\n
+HGETALL *:camera:14 => raw *0\n
+--- http_config
+billing_redis_timeout 2s;
+--- run
+for my $id (1, 2, 6, 8, 9, 11, 13, 14) {
+    my $res = ask("{\"cameras_ids\":[$id]}");
+    like($res->{status}, qr/\A50[24]\z/, "camera $id: status");
+    recovers('{"cameras_ids":[3]}', '3', "after camera $id");
+}
+--- errors_allowed
+--- no_error_log eval
+[ qr/\x1b/, qr/\x00/ ]
+
+
+
+=== TEST 24: a login whose reply has more members than were asked for
+--- route
+billing_batch 2;
+--- fake
+ZRANGEBYSCORE *:admin => raw *6\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n5\r\n
+--- cases
+{"login":"admin"}                               -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*t_hostile:login:admin
+
+
+
+=== TEST 25: and one whose later batch has
+--- route
+billing_batch 2;
+--- fake
+once ZRANGEBYSCORE *:admin => raw *4\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n
+ZRANGEBYSCORE *:admin => raw *6\r\n$1\r\n5\r\n$1\r\n5\r\n$1\r\n7\r\n$1\r\n7\r\n$2\r\n10\r\n$2\r\n10\r\n
+--- run
+my $res = ask($EXAMPLE);
+ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
+   "no whole list: $res->{status}");
+--- request eval
+"GET $Billing::URI"
+--- error_code: 401
+--- logged
+\[error\] .*t_hostile:login:admin
+
+
+
+=== TEST 26: a later batch that begins where the first did would never end
+--- route
+billing_batch 2;
+--- fake
+ZRANGEBYSCORE *:admin => raw *4\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n
+--- run
+my $res = ask($EXAMPLE);
+ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
+   "no whole list: $res->{status}");
+--- request eval
+"GET $Billing::URI"
+--- error_code: 401
+--- logged
+\[error\] .*t_hostile:login:admin

@@ -1,0 +1,156 @@
+# An nginx of a test's own, with a master process, beside the one that
+# Test::Nginx runs: to be reloaded, and to be ended.
+
+package Billing::Nginx;
+
+use strict;
+use warnings;
+
+use File::Temp ();
+use POSIX ();
+use Test::Nginx::Util ();
+use Time::HiRes qw(sleep time);
+
+use Billing::Server;
+
+# The text is that of the http block: %PORT% in it is a free port.
+
+sub start {
+    my ($class, $http, %opt) = @_;
+
+    my $dir = File::Temp->newdir('billing-nginx-XXXXXX', TMPDIR => 1);
+    chmod 0755, $dir;
+
+    my $self = bless { dir => $dir, port => Billing::Server::free_port() }, $class;
+    my $modules = join ' ', map { "load_module $_;" }
+                  split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+    my $user = $ENV{TEST_NGINX_WORKER_USER} // '';
+    my $workers = $opt{workers} // 1;
+
+    $user = "user $user;" if length $user;
+    $http =~ s/%PORT%/$self->{port}/g;
+    $http =~ s/\$(TEST_NGINX_\w+)/$ENV{$1}/g;
+
+    open my $conf, '>', "$dir/nginx.conf" or die "$dir/nginx.conf: $!\n";
+    print $conf <<"END";
+$modules
+$user
+daemon off;
+master_process on;
+worker_processes $workers;
+pid $dir/nginx.pid;
+error_log $dir/error.log debug;
+events { worker_connections 256; }
+http {
+    access_log off;
+    client_body_temp_path $dir/body;
+    proxy_temp_path $dir/proxy;
+    fastcgi_temp_path $dir/fastcgi;
+    uwsgi_temp_path $dir/uwsgi;
+    scgi_temp_path $dir/scgi;
+$http
+}
+END
+    close $conf;
+
+    my $pid = fork;
+    die "fork: $!\n" if !defined $pid;
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        open STDERR, '>', "$dir/stderr";
+        exec $Test::Nginx::Util::NginxBinary, '-p', "$dir/", '-c', "$dir/nginx.conf"
+            or POSIX::_exit(1);
+    }
+
+    $self->{pid} = $pid;
+    $self->{owner} = $$;
+
+    return $self if wait_until(10, sub { -s "$dir/nginx.pid" && $self->workers });
+
+    open my $err, '<', "$dir/stderr";
+    die "nginx did not start: ", $err ? <$err> : ();
+}
+
+sub wait_until {
+    my ($seconds, $so) = @_;
+
+    my $end = time + $seconds;
+
+    for ( ;; ) {
+        my $is = $so->();
+        return $is if $is || time > $end;
+        sleep 0.05;
+    }
+}
+
+# The pids of its processes, without the master.
+
+sub workers {
+    my ($self) = @_;
+
+    my @pids = grep { /\d/ } split /\s+/, `ps -o pid= --ppid $self->{pid}`;
+    return @pids;
+}
+
+sub signal {
+    my ($self, $signal) = @_;
+
+    kill $signal, $self->{pid};
+}
+
+# After a reload: are there workers, and none of these?
+
+sub replaced {
+    my ($self, $seconds, @old) = @_;
+
+    my %old = map { $_ => 1 } @old;
+
+    return wait_until($seconds, sub {
+        my @now = $self->workers;
+        return @now && !grep { $old{$_} } @now;
+    });
+}
+
+# Its exit status, if it ends within that time.
+
+sub ended {
+    my ($self, $seconds) = @_;
+
+    my $status = wait_until($seconds, sub {
+        return waitpid($self->{pid}, POSIX::WNOHANG()) > 0 ? "status $?" : undef;
+    });
+
+    delete $self->{pid} if $status;
+    return $status;
+}
+
+sub log_text {
+    my ($self) = @_;
+
+    open my $in, '<', "$self->{dir}/error.log" or return '';
+    local $/;
+    return scalar <$in>;
+}
+
+sub stop {
+    my ($self) = @_;
+
+    return if ($self->{owner} // 0) != $$ || !$self->{pid};
+
+    $self->signal('TERM');
+    return if $self->ended(10);
+
+    kill 'KILL', $self->workers, $self->{pid};
+    $self->ended(10);
+}
+
+sub DESTROY {
+    my ($self) = @_;
+
+    local ($?, $!);
+    $self->stop;
+}
+
+1;

@@ -1,0 +1,115 @@
+# A real Redis of a test's own, which can be stopped and started again: on a
+# port and a Unix socket, in a directory of its own.
+#
+#     my $server = Billing::Server->new('--databases', 3);
+#     $server->start;
+#
+# Where the arguments have a --tls-port, the port is for TLS alone; "--tls-port
+# auto" chooses one.
+
+package Billing::Server;
+
+use strict;
+use warnings;
+
+use File::Temp ();
+use IO::Socket::INET ();
+use POSIX ();
+use Time::HiRes qw(sleep);
+
+use Billing::Redis;
+
+sub new {
+    my ($class, @args) = @_;
+
+    my $dir = File::Temp->newdir('billing-server-XXXXXX', TMPDIR => 1);
+    chmod 0755, $dir;
+
+    my $self = bless { dir => $dir, args => \@args, socket => "$dir/r.sock" },
+                     $class;
+
+    $self->{port} = free_port();
+
+    return $self;
+}
+
+sub free_port {
+    return IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+}
+
+sub start {
+    my ($self) = @_;
+
+    my ($dir, @args) = ($self->{dir}, @{ $self->{args} });
+    my $tls = grep { $_ eq '--tls-port' } @args;
+
+    s/\Aauto\z/$self->{port}/ for @args;
+
+    my $pid = fork;
+    die "fork: $!\n" if !defined $pid;
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', "$dir/log";
+        open STDERR, '>&', \*STDOUT;
+        exec 'redis-server', '--bind', '127.0.0.1', '--port', $tls ? 0 : $self->{port},
+             '--unixsocket', $self->{socket}, '--unixsocketperm', '777',
+             '--save', '', '--dir', $dir, @args
+            or POSIX::_exit(1);
+    }
+
+    $self->{pid} = $pid;
+    $self->{owner} = $$;
+
+    for (1 .. 400) {
+        my $pong = eval { $self->command('PING') } // '';
+        return if $pong eq 'PONG' || $@ =~ /^test Redis: -?(?:LOADING|NOAUTH)/;
+        last if waitpid($pid, POSIX::WNOHANG()) > 0;
+        sleep 0.05;
+    }
+
+    open my $log, '<', "$dir/log";
+    die "Redis did not start:\n", $log ? <$log> : ();
+}
+
+sub command {
+    my ($self, @words) = @_;
+
+    return Billing::Redis->new($self->{socket})->command(@words);
+}
+
+# One line of INFO.
+
+sub info {
+    my ($self, $section, $name) = @_;
+
+    my ($value) = $self->command('INFO', $section) =~ /^\Q$name\E:([^\r\n]*)/m;
+    return $value;
+}
+
+sub signal {
+    my ($self, $signal) = @_;
+
+    kill $signal, $self->{pid};
+}
+
+# As a crash: at once, without a word to its clients.
+
+sub stop {
+    my ($self) = @_;
+
+    return if ($self->{owner} // 0) != $$;
+
+    my $pid = delete $self->{pid} or return;
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+
+    local ($?, $!);
+    $self->stop;
+}
+
+1;
