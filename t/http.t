@@ -397,8 +397,11 @@ is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::errors([ 'login', 'string' ])
 ($exit, $text) = curl('{"x":"' . 'y' x 200_000 . '"}', @h2, "$url/?login=admin");
 is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(3, 4), 'a large body');
 
-($exit, $text) = curl('{"login":5}', @h2, '-H', 'Authorization: Bearer nobody', "$url/");
-like($text, qr/\AHTTP\/2 401 /, '401 with a body');
+# without a body: the curl of Debian 12 drops an answer that comes before its
+# body is sent, nginx' own "return 401" as well
+
+($exit, $text) = curl(undef, @h2, '-H', 'Authorization: Bearer nobody', "$url/");
+like($text, qr/\AHTTP\/2 401 /, 'status 401');
 like($text, qr/^www-authenticate: Bearer error="invalid_token"$/m, 'invalid_token');
 
 ($exit, $text) = curl(undef, @h2, '-I', "$url/?login=admin");
