@@ -15,7 +15,6 @@ static void ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_answered(void *data, ngx_int_t rc);
-static void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_billing_sort_ids(ngx_array_t *ids);
 static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
     const void *two);
@@ -507,6 +506,10 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     r->read_event_handler = ngx_http_test_reading;
 
+    /* a batch of a list */
+
+    ctx->cache.pipeline.bulk = (ctx->pool != NULL);
+
     ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
                                ngx_max(ctx->left, 1), r->connection->log);
 }
@@ -538,7 +541,7 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 }
 
 
-static void
+void
 ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
 {
     ngx_http_request_t  *r;

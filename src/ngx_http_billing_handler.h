@@ -49,9 +49,15 @@ struct ngx_http_billing_ctx_s {
     /* a batch has come, but the one before is not sent yet */
     unsigned                       ready:1;
 
+    /* the cache was loaded when the list went on */
+    unsigned                       synced:1;
+
     unsigned                       header_sent:1;
 };
 
+
+/* Ends the request with the status for what failed, or breaks it off. */
+void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
 
 /*
  * Asks Redis for the lookups gathered in ctx->cache, and goes on with next,

@@ -8,6 +8,7 @@ static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
 static ngx_http_billing_lookup_t *ngx_http_billing_list_rest(
     ngx_http_billing_ctx_t *ctx);
+static ngx_uint_t ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx);
@@ -64,7 +65,7 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
     id = ids ? ids->elts : NULL;
     after = n ? id[n - 1] : 0;
 
-    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 1)
+    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 2)
         != NGX_OK)
     {
         goto failed;
@@ -80,6 +81,14 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
         && ngx_http_billing_cache_login(cache, &ctx->params.login, after,
                                         blcf->batch)
            != NGX_OK)
+    {
+        goto failed;
+    }
+
+    /* the last lookup of all batches but the first */
+
+    if (n && ctx->header_sent
+        && ngx_http_billing_cache_synced_at(cache) != NGX_OK)
     {
         goto failed;
     }
@@ -143,10 +152,24 @@ ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx)
 {
     ngx_http_billing_lookup_t  *lookup;
 
+    /* it is the last but for that of synced_at; those of cameras have no ids */
+
+    lookup = ctx->cache.lookups.elts;
+    lookup += ctx->cache.lookups.nelts - 1 - ctx->header_sent;
+
+    return lookup->ids.nelts ? lookup : NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
     lookup = ctx->cache.lookups.elts;
     lookup += ctx->cache.lookups.nelts - 1;
 
-    return lookup->ids.nelts ? lookup : NULL;
+    return lookup->found;
 }
 
 
@@ -178,15 +201,34 @@ ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
 {
+    ngx_uint_t                    sent;
     ngx_http_request_t           *r;
     ngx_http_billing_lookup_t    *rest;
     ngx_http_billing_loc_conf_t  *blcf;
 
     r = ctx->request;
+    sent = ctx->cameras;
+
+    rest = ngx_http_billing_list_rest(ctx);
 
     ngx_http_billing_list_json(ctx);
 
-    rest = ngx_http_billing_list_rest(ctx);
+    if (ctx->header_sent) {
+
+        if (ngx_http_billing_list_synced(ctx)) {
+            ctx->synced = 1;
+
+        } else if (ctx->synced || ctx->cameras == sent) {
+
+            /* a list that ends because Redis was flushed does not end here */
+
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "the cache was emptied while a list was read");
+
+            ngx_http_billing_failed(ctx, NGX_DECLINED);
+            return;
+        }
+    }
 
     if (rest == NULL) {
         ngx_http_billing_list_end(ctx);

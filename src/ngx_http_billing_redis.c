@@ -6,6 +6,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_TRIES  2
 
+/* so many bulk pipelines are in flight, to keep others from waiting for them */
+
+#define NGX_HTTP_BILLING_REDIS_BULK   2
+
 
 static ngx_uint_t ngx_http_billing_redis_same(
     ngx_http_billing_redis_conf_t *one, ngx_http_billing_redis_conf_t *two);
@@ -16,7 +20,7 @@ static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
 static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
     ngx_uint_t first);
 static void ngx_http_billing_redis_timeout(ngx_event_t *ev);
-static void ngx_http_billing_redis_failed_handler(ngx_event_t *ev);
+static void ngx_http_billing_redis_posted_handler(ngx_event_t *ev);
 
 
 ngx_http_billing_redis_t *
@@ -160,6 +164,7 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
     redis->rc = NGX_DECLINED;
 
     ngx_queue_init(&redis->waiting);
+    ngx_queue_init(&redis->bulk);
     ngx_queue_init(&redis->failed);
 
     return NGX_OK;
@@ -215,6 +220,10 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
 
     ngx_http_billing_redis_pool_init(redis);
 
+    redis->posted.handler = ngx_http_billing_redis_posted_handler;
+    redis->posted.data = redis;
+    redis->posted.log = ngx_cycle->log;
+
     pl->redis = redis;
     pl->timeout = timeout;
     pl->slot = NULL;
@@ -237,7 +246,10 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
 
     ngx_add_timer(&pl->timer, left);
 
-    if (conn) {
+    if (pl->bulk && redis->nbulk >= NGX_HTTP_BILLING_REDIS_BULK) {
+        ngx_queue_insert_tail(&redis->bulk, &pl->queue);
+
+    } else if (conn) {
         ngx_http_billing_redis_conn_send(conn, pl);
 
     } else {
@@ -280,7 +292,7 @@ ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis)
     for (i = 0; i < redis->nconns; i++) {
         ngx_http_billing_redis_conn_close(&redis->conns[i],
                                           "worker is exiting",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
     }
 }
 
@@ -306,6 +318,23 @@ ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis)
         ngx_queue_remove(q);
         pl->waiting = 0;
         redis->nwaiting--;
+
+        ngx_http_billing_redis_conn_send(conn, pl);
+    }
+
+    while (redis->nbulk < NGX_HTTP_BILLING_REDIS_BULK
+           && !ngx_queue_empty(&redis->bulk))
+    {
+        conn = ngx_http_billing_redis_pool_get(redis);
+
+        if (conn == NULL) {
+            return;
+        }
+
+        q = ngx_queue_head(&redis->bulk);
+        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
+
+        ngx_queue_remove(q);
 
         ngx_http_billing_redis_conn_send(conn, pl);
     }
@@ -353,6 +382,8 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
         first = ngx_queue_empty(&conn->inflight);
         pl = slot->pipeline;
 
+        conn->redis->nbulk -= slot->bulk;
+
         ngx_free(slot);
 
         if (pl == NULL) {
@@ -361,19 +392,12 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
 
         pl->slot = NULL;
 
-        if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_FIRST) {
-
-            if (first) {
-                ngx_http_billing_redis_fail(pl, NGX_ERROR);
-                continue;
-            }
-
+        if (!first || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE) {
             pl->tries--;
 
-        } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE) {
-            pl->tries--;
-
-        } else if (pl->tries == NGX_HTTP_BILLING_REDIS_TRIES) {
+        } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_FIRST
+                   || pl->tries == NGX_HTTP_BILLING_REDIS_TRIES)
+        {
             ngx_http_billing_redis_fail(pl, NGX_ERROR);
             continue;
         }
@@ -401,10 +425,6 @@ ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
 
     ngx_queue_insert_tail(&redis->failed, &pl->queue);
 
-    redis->posted.handler = ngx_http_billing_redis_failed_handler;
-    redis->posted.data = redis;
-    redis->posted.log = ngx_cycle->log;
-
     ngx_post_event(&redis->posted, &ngx_posted_events);
 }
 
@@ -414,24 +434,22 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 {
     ngx_int_t                           rc;
     ngx_http_billing_redis_t           *redis;
-    ngx_http_billing_redis_conn_t      *conn;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     pl = ev->data;
     redis = pl->redis;
 
-    if (pl->slot) {
-        conn = pl->slot->conn;
-        rc = NGX_AGAIN;
+    rc = pl->slot ? NGX_AGAIN : redis->rc;
 
-        if (redis->late++ == 0) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "redis server \"%V\" did not answer in time",
-                          &conn->server->peer->name);
-        }
+    if (rc == NGX_AGAIN) {
+        redis->late++;
+    }
 
-    } else {
-        rc = redis->rc;
+    if (pl->slot && !redis->logged) {
+        redis->logged = 1;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "redis server \"%V\" did not answer in time",
+                      &pl->slot->conn->server->peer->name);
     }
 
     ngx_http_billing_redis_cancel(pl);
@@ -443,7 +461,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
 
 static void
-ngx_http_billing_redis_failed_handler(ngx_event_t *ev)
+ngx_http_billing_redis_posted_handler(ngx_event_t *ev)
 {
     ngx_queue_t                        *q;
     ngx_http_billing_redis_t           *redis;
@@ -460,4 +478,7 @@ ngx_http_billing_redis_failed_handler(ngx_event_t *ev)
 
         pl->done(pl->data, pl->rc);
     }
+
+    ngx_http_billing_redis_flush(redis);
+    ngx_http_billing_redis_pool_connect(redis);
 }

@@ -119,6 +119,9 @@ typedef struct {
     ngx_msec_t                         timeout;
     ngx_int_t                          rc;
 
+    /* the caller's: large, and not to keep others waiting */
+    unsigned                           bulk:1;
+
     unsigned                           tries:2;
     unsigned                           waiting:1;
     unsigned                           active:1;

@@ -82,7 +82,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     }
 
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
-    conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_ALL;
+    conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
     conn->rc = NGX_DECLINED;
     conn->salt = (uint32_t) ngx_random();
     conn->served = 0;
@@ -251,7 +251,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING) {
         ngx_http_billing_redis_conn_close(conn, "not needed any more",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
@@ -306,6 +306,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 
     slot->conn = conn;
     slot->pipeline = pl;
+    slot->bulk = pl->bulk;
     slot->ncommands = pl->commands.nelts;
     slot->nreplies = 0;
     slot->fence_len = ngx_sprintf(slot->fence, "%08xD.%ui", conn->salt,
@@ -318,6 +319,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 
     ngx_queue_insert_tail(&conn->inflight, &slot->queue);
     conn->ninflight++;
+    conn->redis->nbulk += slot->bulk;
 
     conn->event.connection->idle = 0;
 
@@ -352,7 +354,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 failed:
 
     ngx_http_billing_redis_conn_close(conn, "no memory for a command",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                      NGX_HTTP_BILLING_REDIS_BLAME_CONN);
 }
 
 
@@ -409,7 +411,7 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
 
     if (ngx_http_billing_redis_event_unsolicited(&conn->event)) {
         ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
@@ -441,7 +443,8 @@ ngx_http_billing_redis_conn_unready(redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ERROR
            && (ngx_strncmp(reply->str, "LOADING", 7) == 0
-               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0);
+               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0
+               || ngx_strncmp(reply->str, "BUSY ", 5) == 0);
 }
 
 
@@ -465,7 +468,7 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
         || ngx_memcmp(reply->str, slot->fence, slot->fence_len) != 0)
     {
         ngx_http_billing_redis_conn_close(conn, "replies are out of step",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
@@ -473,6 +476,7 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
 
     ngx_queue_remove(&slot->queue);
     conn->ninflight--;
+    conn->redis->nbulk -= slot->bulk;
     ngx_free(slot);
 
     conn->event.connection->idle = (conn->ninflight == 0);
@@ -551,7 +555,9 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
         reason = ac->c.err ? ac->c.errstr : "connection closed";
     }
 
-    if (ac->c.err == REDIS_ERR_PROTOCOL || ac->c.err == REDIS_ERR_OOM) {
+    if (event->exceeded || ac->c.err == REDIS_ERR_PROTOCOL
+        || ac->c.err == REDIS_ERR_OOM)
+    {
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_FIRST;
     }
 

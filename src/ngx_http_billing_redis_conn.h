@@ -29,8 +29,11 @@ typedef enum {
 /* whose fault it is that a connection is closed */
 
 typedef enum {
-    /* the connection's: what was in flight has had one of its tries */
-    NGX_HTTP_BILLING_REDIS_BLAME_ALL = 0,
+    /*
+     * the connection's: the pipeline whose replies came has had one of its
+     * tries, those behind it have not
+     */
+    NGX_HTTP_BILLING_REDIS_BLAME_CONN = 0,
 
     /* the reply's that was being read: its pipeline fails, no other */
     NGX_HTTP_BILLING_REDIS_BLAME_FIRST,
@@ -103,6 +106,7 @@ struct ngx_http_billing_redis_slot_s {
     ngx_queue_t                         queue;
     ngx_http_billing_redis_conn_t      *conn;
     ngx_http_billing_redis_pipeline_t  *pipeline;
+    ngx_uint_t                          bulk;
     ngx_uint_t                          ncommands;
     ngx_uint_t                          nreplies;
     u_char                              fence[9 + NGX_INT_T_LEN];
@@ -128,12 +132,19 @@ struct ngx_http_billing_redis_s {
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
 
+    /* those in flight that are bulk, and those that wait for their turn */
+    ngx_uint_t                       nbulk;
+    ngx_queue_t                      bulk;
+
     /* pipelines that failed, to be told so when no other code is running */
     ngx_queue_t                      failed;
+
+    /* for those that failed, and those that are to be sent again */
     ngx_event_t                      posted;
 
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                       late;
+    ngx_uint_t                       logged;
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
     ngx_ssl_t                       *ssl;
@@ -195,7 +206,11 @@ void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
 /* Sends what waits. */
 void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);
 
-/* Of a connection that is lost: sends again, or fails, what was in flight. */
+/*
+ * Of a connection that is lost: fails what was in flight, or has it sent
+ * again, but not before all events of this round were seen: others may tell
+ * of more connections that are lost.
+ */
 void ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn);
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)

@@ -58,6 +58,7 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->connection = c;
     event->reason = NULL;
     event->writing = 0;
+    event->exceeded = 0;
 
     ngx_http_billing_redis_event_bound(event, ac->c.reader);
 
@@ -135,6 +136,7 @@ ngx_http_billing_redis_event_create_string(const redisReadTask *task, char *str,
 
     if (event->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
         event->reason = "reply is too large";
+        event->exceeded = 1;
         return NULL;
     }
 
@@ -152,6 +154,7 @@ ngx_http_billing_redis_event_create_array(const redisReadTask *task,
 
     if (event->elements > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS) {
         event->reason = "reply has too many elements";
+        event->exceeded = 1;
         return NULL;
     }
 
@@ -198,6 +201,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     /* this much of one string is there, and its end is not */
 
     if (ac->c.reader->len > 2 * NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
+        event->exceeded = 1;
         ngx_http_billing_redis_event_close(event, "reply is too large");
     }
 }

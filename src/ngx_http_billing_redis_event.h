@@ -55,6 +55,9 @@ struct ngx_http_billing_redis_event_s {
 #endif
 
     unsigned                          writing:1;
+
+    /* the reply that is being read exceeds the bounds */
+    unsigned                          exceeded:1;
 };
 
 

@@ -28,6 +28,8 @@ static ngx_uint_t ngx_http_billing_redis_pool_wanted(
     ngx_http_billing_redis_t *redis);
 static void ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev);
 static void ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_t *redis);
+static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_ready(
+    ngx_http_billing_redis_t *redis);
 static void ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev);
 static void ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe);
@@ -165,7 +167,7 @@ ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_t *redis)
     }
 
     if (ready == 0) {
-        return redis->nwaiting != 0;
+        return redis->nwaiting || !ngx_queue_empty(&redis->bulk);
     }
 
     return ready < redis->conf.connections && idle == 0;
@@ -219,7 +221,7 @@ ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_t *redis)
         }
     }
 
-    conn = ngx_http_billing_redis_pool_get(redis);
+    conn = ngx_http_billing_redis_pool_ready(redis);
 
     if (conn == NULL || conn->server == redis->servers) {
         return;
@@ -229,6 +231,23 @@ ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_t *redis)
 
     ngx_add_timer(&redis->probe,
                   ngx_max(wait, NGX_HTTP_BILLING_REDIS_MIN_DELAY));
+}
+
+
+/* any connection in use, however much is in flight on it */
+
+static ngx_http_billing_redis_conn_t *
+ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_t *redis)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < redis->nconns; i++) {
+        if (redis->conns[i].state == NGX_HTTP_BILLING_REDIS_READY) {
+            return &redis->conns[i];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -242,7 +261,7 @@ ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev)
 
     redis = ev->data;
 
-    conn = ngx_http_billing_redis_pool_get(redis);
+    conn = ngx_http_billing_redis_pool_ready(redis);
 
     if (conn == NULL) {
         return;
@@ -351,7 +370,9 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
 
     server->healthy = 0;
 
-    if (ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0) {
+    if (!ngx_exiting && !ngx_terminate
+        && ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0)
+    {
         ngx_cpystrn((u_char *) server->reason, (u_char *) reason,
                     sizeof(server->reason));
 
@@ -385,6 +406,10 @@ ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
 
     server->lost++;
 
+    if (ngx_exiting || ngx_terminate) {
+        return;
+    }
+
     if (server->logged
         && ngx_current_msec - server->logged < NGX_HTTP_BILLING_REDIS_LOST)
     {
@@ -410,6 +435,7 @@ ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
 
     if (server->healthy == 0) {
         server->healthy = ngx_current_msec;
+        server->failing = ngx_current_msec;
     }
 
     if (ngx_current_msec - server->healthy < NGX_HTTP_BILLING_REDIS_HEALTHY) {
@@ -475,7 +501,7 @@ ngx_http_billing_redis_pool_retire(ngx_http_billing_redis_conn_t *conn)
     }
 
     ngx_http_billing_redis_conn_close(conn, "not needed any more",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_ALL);
+                                      NGX_HTTP_BILLING_REDIS_BLAME_CONN);
 }
 
 
@@ -495,6 +521,7 @@ ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
                       "redis server \"%V\" answers in time after %ui timeouts",
                       &conn->server->peer->name, redis->late);
         redis->late = 0;
+        redis->logged = 0;
     }
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING
@@ -503,9 +530,7 @@ ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_pool_retire(conn);
     }
 
-    if (redis->nwaiting) {
-        ngx_http_billing_redis_flush(redis);
-    }
+    ngx_http_billing_redis_flush(redis);
 }
 
 
@@ -521,14 +546,15 @@ ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
 
     conn->state = NGX_HTTP_BILLING_REDIS_CLOSED;
 
-    if (ngx_exiting || ngx_terminate || ngx_quit) {
-        /* that is why */
-
-    } else if (state == NGX_HTTP_BILLING_REDIS_CONNECTING
-               || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE
-               || (conn->ninflight && !conn->served))
+    if (state == NGX_HTTP_BILLING_REDIS_CONNECTING
+        || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE
+        || (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN
+            && conn->ninflight && !conn->served))
     {
-        redis->rc = conn->rc;
+        if (!conn->probe) {
+            redis->rc = conn->rc;
+        }
+
         ngx_http_billing_redis_server_failed(conn->server, reason);
 
     } else {
@@ -538,6 +564,9 @@ ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
 
     ngx_http_billing_redis_settle(conn);
 
-    ngx_http_billing_redis_pool_connect(redis);
+    if (redis->nwaiting || !ngx_queue_empty(&redis->bulk)) {
+        ngx_post_event(&redis->posted, &ngx_posted_events);
+    }
+
     ngx_http_billing_redis_pool_probe(redis);
 }

@@ -21,9 +21,12 @@ ngx_int_t
 ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
 {
     ngx_pool_cleanup_t                 *cln;
-    ngx_http_billing_redis_ssl_conf_t  *conf;
+    ngx_http_billing_redis_ssl_conf_t  *conf, copy;
 
-    conf = &redis->conf.ssl;
+    /* nginx makes full names of these, the set is known by what they were */
+
+    copy = redis->conf.ssl;
+    conf = &copy;
 
     if (conf->verify && conf->trusted_certificate.len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -197,7 +200,7 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
 
     rc = SSL_get_verify_result(ssl);
 
-    if (rc != X509_V_OK) {
+    if (rc != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
         return X509_verify_cert_error_string(rc);
     }
 
