@@ -8,7 +8,7 @@
 
 /* so many bulk pipelines are in flight, to keep others from waiting for them */
 
-#define NGX_HTTP_BILLING_REDIS_BULK   2
+#define NGX_HTTP_BILLING_REDIS_BULK   1
 
 
 static ngx_uint_t ngx_http_billing_redis_same(
