@@ -2,11 +2,7 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
-/* a pipeline is sent at most so many times */
-
-#define NGX_HTTP_BILLING_REDIS_TRIES  2
-
-/* so many bulk pipelines are in flight, to keep others from waiting for them */
+/* bulk pipelines in flight: what is sent after them has to wait for them */
 
 #define NGX_HTTP_BILLING_REDIS_BULK   1
 
@@ -396,8 +392,10 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
             pl->tries--;
 
         } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_FIRST
-                   || pl->tries == NGX_HTTP_BILLING_REDIS_TRIES)
+                   || pl->tries > conn->redis->conf.connections)
         {
+            /* what broke this connection may have broken all, once each */
+
             ngx_http_billing_redis_fail(pl, NGX_ERROR);
             continue;
         }

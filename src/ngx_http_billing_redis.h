@@ -122,7 +122,7 @@ typedef struct {
     /* the caller's: large, and not to keep others waiting */
     unsigned                           bulk:1;
 
-    unsigned                           tries:2;
+    unsigned                           tries:8;
     unsigned                           waiting:1;
     unsigned                           active:1;
 } ngx_http_billing_redis_pipeline_t;
