@@ -453,3 +453,22 @@ for my $turn (1 .. 3) {
 }
 
 is(ask(undef, uri => '/page.html', token => 'nobody')->{status}, 401, 'a bad token');
+
+
+
+=== TEST 24: a Redis that is flushed after the first byte
+--- redis eval: ::many('many', 101, 160)
+--- route
+billing_batch 10;
+--- fake
+HGETALL *:camera:15* => raw *0\r\n
+HGETALL *:camera:160 => raw *0\r\n
+GET *:synced_at => raw $-1\r\n
+--- run
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 200, 'status');
+ok(!$res->{complete}, 'there is no last chunk');
+--- logged
+\[error\] .*the cache was emptied while a list was read
+\[error\] .*list broken off after 49 cameras
