@@ -35,51 +35,10 @@ static ngx_int_t ngx_http_billing_cache_read_camera(
     ngx_http_billing_lookup_t *lookup, redisReply *reply);
 static ngx_int_t ngx_http_billing_cache_read_field(
     ngx_http_billing_lookup_t *lookup, redisReply *name, redisReply *value);
-static ngx_int_t ngx_http_billing_cache_check_streams(ngx_str_t *streams);
 static ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
     redisReply *reply);
 static int64_t ngx_http_billing_cache_id(redisReply *reply);
 static ngx_uint_t ngx_http_billing_cache_score(redisReply *reply, int64_t id);
-
-static u_char *ngx_http_billing_stream_next(u_char *p, u_char *last,
-    ngx_str_t *type, ngx_str_t *status);
-static void ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json);
-
-
-typedef struct {
-    ngx_str_t   name;
-    ngx_uint_t  offset;
-} ngx_http_billing_field_t;
-
-
-/* in the order in which they stand in the answer */
-
-static ngx_http_billing_field_t  ngx_http_billing_fields[] = {
-
-    { ngx_string("external_id"),
-      offsetof(ngx_http_billing_camera_t, external_id) },
-
-    { ngx_string("start_at"),
-      offsetof(ngx_http_billing_camera_t, start_at) },
-
-    { ngx_string("status"),
-      offsetof(ngx_http_billing_camera_t, status) },
-
-    { ngx_string("name"),
-      offsetof(ngx_http_billing_camera_t, name) },
-
-    { ngx_string("group_type"),
-      offsetof(ngx_http_billing_camera_t, group_type) },
-
-    { ngx_string("streams"),
-      offsetof(ngx_http_billing_camera_t, streams) },
-
-    { ngx_string("preview"),
-      offsetof(ngx_http_billing_camera_t, preview) },
-
-    { ngx_null_string, 0 }
-};
 
 
 static ngx_str_t  ngx_http_billing_cache_kind_token = ngx_string("token:");
@@ -290,102 +249,6 @@ void
 ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache)
 {
     ngx_http_billing_redis_cancel(&cache->pipeline);
-}
-
-
-void
-ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json)
-{
-    ngx_str_t                 *value;
-    ngx_http_billing_field_t  *field;
-
-    yajl_gen_map_open(json->gen);
-
-    ngx_http_billing_json_name(json, "id");
-    yajl_gen_integer(json->gen, camera->id);
-
-    for (field = ngx_http_billing_fields; field->name.len; field++) {
-
-        ngx_http_billing_json_string(json, &field->name);
-
-        value = (ngx_str_t *) ((u_char *) camera + field->offset);
-
-        if (value == &camera->streams) {
-            ngx_http_billing_streams_json(camera, json);
-
-        } else {
-            ngx_http_billing_json_string(json, value);
-        }
-    }
-
-    yajl_gen_map_close(json->gen);
-}
-
-
-static void
-ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json)
-{
-    u_char     *p, *last;
-    ngx_str_t   type, status;
-
-    p = camera->streams.data;
-    last = p + camera->streams.len;
-
-    yajl_gen_array_open(json->gen);
-
-    while (p < last) {
-        p = ngx_http_billing_stream_next(p, last, &type, &status);
-
-        yajl_gen_map_open(json->gen);
-
-        ngx_http_billing_json_name(json, "type");
-        ngx_http_billing_json_string(json, &type);
-
-        ngx_http_billing_json_name(json, "status");
-        ngx_http_billing_json_string(json, &status);
-
-        ngx_http_billing_json_name(json, "camera_id");
-        yajl_gen_integer(json->gen, camera->id);
-
-        yajl_gen_map_close(json->gen);
-    }
-
-    yajl_gen_array_close(json->gen);
-}
-
-
-/* "type=status,...": returns where the next one begins, NULL if it is wrong */
-
-static u_char *
-ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
-    ngx_str_t *status)
-{
-    u_char  *end, *eq;
-
-    end = ngx_strlchr(p, last, ',');
-
-    if (end == NULL) {
-        end = last;
-
-    } else if (end + 1 == last) {
-        return NULL;
-    }
-
-    eq = ngx_strlchr(p, end, '=');
-
-    if (eq == NULL || eq == p) {
-        return NULL;
-    }
-
-    type->data = p;
-    type->len = eq - p;
-
-    status->len = end - (eq + 1);
-    status->data = status->len ? eq + 1 : NULL;
-
-    return (end == last) ? last : end + 1;
 }
 
 
@@ -731,9 +594,7 @@ ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
         }
     }
 
-    if (ngx_http_billing_cache_check_streams(&lookup->camera.streams)
-        != NGX_OK)
-    {
+    if (ngx_http_billing_camera_check_streams(&lookup->camera) != NGX_OK) {
         lookup->error = "holds streams that are not \"type=status,...\"";
         return NGX_ERROR;
     }
@@ -748,55 +609,26 @@ static ngx_int_t
 ngx_http_billing_cache_read_field(ngx_http_billing_lookup_t *lookup,
     redisReply *name, redisReply *value)
 {
-    ngx_str_t                 *text;
-    ngx_http_billing_field_t  *field;
+    ngx_str_t  *text;
 
     if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
         lookup->error = "is not answered by fields and values";
         return NGX_ERROR;
     }
 
-    for (field = ngx_http_billing_fields; field->name.len; field++) {
+    text = ngx_http_billing_camera_field(&lookup->camera, name->str, name->len);
 
-        if (field->name.len != (size_t) name->len
-            || ngx_memcmp(field->name.data, name->str, name->len) != 0)
-        {
-            continue;
-        }
-
-        text = (ngx_str_t *) ((u_char *) &lookup->camera + field->offset);
-
-        if (ngx_http_billing_cache_copy(lookup->pool, text, value) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        if (ngx_http_billing_json_utf8_length(text) == NGX_ERROR) {
-            lookup->error = "holds text that is not UTF-8";
-            return NGX_ERROR;
-        }
-
-        break;
+    if (text == NULL) {
+        return NGX_OK;
     }
 
-    return NGX_OK;
-}
+    if (ngx_http_billing_cache_copy(lookup->pool, text, value) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-
-static ngx_int_t
-ngx_http_billing_cache_check_streams(ngx_str_t *streams)
-{
-    u_char     *p, *last;
-    ngx_str_t   type, status;
-
-    p = streams->data;
-    last = p + streams->len;
-
-    while (p < last) {
-        p = ngx_http_billing_stream_next(p, last, &type, &status);
-
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
+    if (ngx_http_billing_json_utf8_length(text) == NGX_ERROR) {
+        lookup->error = "holds text that is not UTF-8";
+        return NGX_ERROR;
     }
 
     return NGX_OK;

@@ -12,7 +12,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_http_billing_json.h"
+#include "ngx_http_billing_camera.h"
 #include "ngx_http_billing_redis.h"
 
 
@@ -22,20 +22,6 @@
 
 
 typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
-
-
-/* fields that are absent have no data */
-
-typedef struct {
-    int64_t       id;
-    ngx_str_t     external_id;
-    ngx_str_t     start_at;
-    ngx_str_t     status;
-    ngx_str_t     name;
-    ngx_str_t     group_type;
-    ngx_str_t     streams;
-    ngx_str_t     preview;
-} ngx_http_billing_camera_t;
 
 
 typedef ngx_int_t (*ngx_http_billing_lookup_pt)(
@@ -115,10 +101,6 @@ void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
 
 /* Forgets what was asked, if anything: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);
-
-/* Writes a camera as JSON. */
-void ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json);
 
 
 #endif /* _NGX_HTTP_BILLING_CACHE_H_INCLUDED_ */
