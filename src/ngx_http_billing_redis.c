@@ -1,10 +1,15 @@
 
 #include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_decimal.h"
 
 
 /* bulk pipelines in flight: what is sent after them has to wait for them */
 
-#define NGX_HTTP_BILLING_REDIS_BULK   1
+#define NGX_HTTP_BILLING_REDIS_BULK    1
+
+/* digits of the length of an argument */
+
+#define NGX_HTTP_BILLING_REDIS_LENGTH  NGX_INT32_LEN
 
 
 static ngx_uint_t ngx_http_billing_redis_same(
@@ -171,8 +176,9 @@ ngx_int_t
 ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
     ngx_pool_t *pool, ngx_uint_t n)
 {
-    return ngx_array_init(&pl->commands, pool, n,
-                          sizeof(ngx_http_billing_redis_command_t));
+    pl->pool = pool;
+
+    return ngx_array_init(&pl->commands, pool, n, sizeof(ngx_str_t));
 }
 
 
@@ -180,31 +186,59 @@ ngx_int_t
 ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
     ngx_uint_t argc, ngx_str_t *argv)
 {
-    ngx_uint_t                         i;
-    ngx_http_billing_redis_command_t  *command;
+    ngx_str_t  *command;
 
     command = ngx_array_push(&pl->commands);
     if (command == NULL) {
         return NGX_ERROR;
     }
 
-    command->argc = 0;
-
-    for (i = 0; i < argc; i++) {
-        ngx_http_billing_redis_arg(command, argv[i].data, argv[i].len);
-    }
-
-    return NGX_OK;
+    return ngx_http_billing_redis_format(pl->pool, argc, argv, command);
 }
 
 
-void
-ngx_http_billing_redis_arg(ngx_http_billing_redis_command_t *command,
-    const void *data, size_t len)
+/*
+ * What redisFormatCommandArgv() does, but for its printf().  See
+ * https://redis.io/docs/latest/develop/reference/protocol-spec/
+ */
+
+ngx_int_t
+ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
+    ngx_str_t *argv, ngx_str_t *command)
 {
-    command->argv[command->argc] = data;
-    command->argvlen[command->argc] = len;
-    command->argc++;
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   i;
+
+    len = 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2;
+
+    for (i = 0; i < argc; i++) {
+        len += 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2 + argv[i].len + 2;
+    }
+
+    p = ngx_pnalloc(pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    command->data = p;
+
+    *p++ = '*';
+    p = ngx_http_billing_decimal(p, argc);
+    *p++ = CR; *p++ = LF;
+
+    for (i = 0; i < argc; i++) {
+        *p++ = '$';
+        p = ngx_http_billing_decimal(p, argv[i].len);
+        *p++ = CR; *p++ = LF;
+
+        p = ngx_cpymem(p, argv[i].data, argv[i].len);
+        *p++ = CR; *p++ = LF;
+    }
+
+    command->len = p - command->data;
+
+    return NGX_OK;
 }
 
 

@@ -16,9 +16,6 @@
 #include <hiredis/hiredis.h>
 
 
-#define NGX_HTTP_BILLING_REDIS_MAX_ARGS  8
-
-
 typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
 typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
 
@@ -96,18 +93,13 @@ typedef void (*ngx_http_billing_redis_done_pt)(void *data, ngx_int_t rc);
 
 
 typedef struct {
-    ngx_uint_t                         argc;
-    const char                        *argv[NGX_HTTP_BILLING_REDIS_MAX_ARGS];
-    size_t                             argvlen[NGX_HTTP_BILLING_REDIS_MAX_ARGS];
-} ngx_http_billing_redis_command_t;
-
-
-typedef struct {
     ngx_http_billing_redis_reply_pt    reply;
     ngx_http_billing_redis_done_pt     done;
     void                              *data;
 
+    /* ngx_str_t: as they go over the wire */
     ngx_array_t                        commands;
+    ngx_pool_t                        *pool;
 
     ngx_http_billing_redis_t          *redis;
 
@@ -152,11 +144,7 @@ ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
 
-/* Appends an argument to a command that began zeroed. */
-void ngx_http_billing_redis_arg(ngx_http_billing_redis_command_t *command,
-    const void *data, size_t len);
-
-/* Appends a command; the arguments have to live as long as the pipeline. */
+/* Appends a command; the arguments are copied. */
 ngx_int_t ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
     ngx_uint_t argc, ngx_str_t *argv);
 

@@ -14,10 +14,12 @@ static void ngx_http_billing_redis_conn_greet(
 static void ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac,
     void *data, void *privdata);
 static void ngx_http_billing_redis_conn_redact(redisReply *reply);
+static ngx_int_t ngx_http_billing_redis_conn_command(
+    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv,
+    redisCallbackFn *handler, void *data);
 static ngx_int_t ngx_http_billing_redis_conn_append(
-    ngx_http_billing_redis_conn_t *conn,
-    ngx_http_billing_redis_command_t *command, redisCallbackFn *handler,
-    void *data);
+    ngx_http_billing_redis_conn_t *conn, ngx_str_t *command,
+    redisCallbackFn *handler, void *data);
 static void ngx_http_billing_redis_conn_reply(redisAsyncContext *ac,
     void *data, void *privdata);
 static ngx_uint_t ngx_http_billing_redis_conn_unready(redisReply *reply);
@@ -117,48 +119,53 @@ ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac, int status)
 static void
 ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_uint_t                         i, n;
-    ngx_str_t                         *password;
-    ngx_http_billing_redis_peer_t     *peer;
-    ngx_http_billing_redis_command_t   command[3];
-
-    ngx_memzero(command, sizeof(command));
+    ngx_str_t                       argv[3], *password;
+    ngx_uint_t                      n;
+    ngx_http_billing_redis_peer_t  *peer;
 
     peer = conn->server->peer;
     password = &conn->server->password;
-    n = 0;
+
+    /* where there is no memory for one of these, the timer closes it */
 
     if (password->len) {
-        ngx_http_billing_redis_arg(&command[n], "AUTH", 4);
+        n = 1;
+
+        ngx_str_set(&argv[0], "AUTH");
 
         if (peer->user.len) {
-            ngx_http_billing_redis_arg(&command[n], peer->user.data,
-                                       peer->user.len);
+            argv[n++] = peer->user;
         }
 
-        ngx_http_billing_redis_arg(&command[n++], password->data,
-                                   password->len);
-    }
+        argv[n++] = *password;
 
-    if (peer->db.len) {
-        ngx_http_billing_redis_arg(&command[n], "SELECT", 6);
-        ngx_http_billing_redis_arg(&command[n++], peer->db.data, peer->db.len);
-    }
-
-    ngx_http_billing_redis_arg(&command[n], "PING", 4);
-
-    for (i = 0; i <= n; i++) {
-        if (ngx_http_billing_redis_conn_append(conn, &command[i],
+        if (ngx_http_billing_redis_conn_command(conn, n, argv,
                                            ngx_http_billing_redis_conn_greeted,
-                                           (i == n) ? (void *) conn
-                                           : (i == 0 && password->len)
-                                           ? password : NULL)
+                                           password)
             != NGX_OK)
         {
-            /* there is no memory for it: the timer closes the connection */
             return;
         }
     }
+
+    if (peer->db.len) {
+        ngx_str_set(&argv[0], "SELECT");
+        argv[1] = peer->db;
+
+        if (ngx_http_billing_redis_conn_command(conn, 2, argv,
+                                           ngx_http_billing_redis_conn_greeted,
+                                           NULL)
+            != NGX_OK)
+        {
+            return;
+        }
+    }
+
+    ngx_str_set(&argv[0], "PING");
+
+    (void) ngx_http_billing_redis_conn_command(conn, 1, argv,
+                                           ngx_http_billing_redis_conn_greeted,
+                                           conn);
 }
 
 
@@ -176,8 +183,6 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
 
     event = ac->ev.data;
     conn = event->data;
-
-    ngx_http_billing_redis_event_reply_end(event);
 
     if (reply->type != REDIS_REPLY_STATUS
         || ngx_http_billing_redis_event_unsolicited(event))
@@ -244,8 +249,8 @@ ngx_http_billing_redis_conn_redact(redisReply *reply)
 void
 ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 {
-    ngx_http_billing_redis_conn_t     *conn;
-    ngx_http_billing_redis_command_t   ping;
+    ngx_str_t                       ping;
+    ngx_http_billing_redis_conn_t  *conn;
 
     conn = ev->data;
 
@@ -261,12 +266,11 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 
         ngx_add_timer(&conn->timer, conn->redis->conf.connect_timeout);
 
-        ping.argc = 0;
-        ngx_http_billing_redis_arg(&ping, "PING", 4);
+        ngx_str_set(&ping, "PING");
 
         conn->event.connection->idle = 0;
 
-        (void) ngx_http_billing_redis_conn_append(conn, &ping,
+        (void) ngx_http_billing_redis_conn_command(conn, 1, &ping,
                                            ngx_http_billing_redis_conn_greeted,
                                            conn);
         return;
@@ -294,9 +298,9 @@ void
 ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl)
 {
-    ngx_uint_t                         i;
-    ngx_http_billing_redis_slot_t     *slot;
-    ngx_http_billing_redis_command_t  *command, fence;
+    ngx_str_t                      *command, fence[2];
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_slot_t  *slot;
 
     slot = ngx_alloc(sizeof(ngx_http_billing_redis_slot_t), ngx_cycle->log);
     if (slot == NULL) {
@@ -338,14 +342,13 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
         }
     }
 
-    fence.argc = 0;
+    ngx_str_set(&fence[0], "ECHO");
+    fence[1].data = slot->fence;
+    fence[1].len = slot->fence_len;
 
-    ngx_http_billing_redis_arg(&fence, "ECHO", 4);
-    ngx_http_billing_redis_arg(&fence, slot->fence, slot->fence_len);
-
-    if (ngx_http_billing_redis_conn_append(conn, &fence,
-                                           ngx_http_billing_redis_conn_reply,
-                                           slot)
+    if (ngx_http_billing_redis_conn_command(conn, 2, fence,
+                                            ngx_http_billing_redis_conn_reply,
+                                            slot)
         == NGX_OK)
     {
         return;
@@ -359,9 +362,24 @@ failed:
 
 
 static ngx_int_t
+ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
+    ngx_uint_t argc, ngx_str_t *argv, redisCallbackFn *handler, void *data)
+{
+    ngx_str_t  command;
+
+    if (ngx_http_billing_redis_format(conn->event.pool, argc, argv, &command)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_redis_conn_append(conn, &command, handler, data);
+}
+
+
+static ngx_int_t
 ngx_http_billing_redis_conn_append(ngx_http_billing_redis_conn_t *conn,
-    ngx_http_billing_redis_command_t *command, redisCallbackFn *handler,
-    void *data)
+    ngx_str_t *command, redisCallbackFn *handler, void *data)
 {
     size_t              len;
     redisCallback      *tail;
@@ -372,8 +390,8 @@ ngx_http_billing_redis_conn_append(ngx_http_billing_redis_conn_t *conn,
     tail = ac->replies.tail;
     len = sdslen(ac->c.obuf);
 
-    if (redisAsyncCommandArgv(ac, handler, data, (int) command->argc,
-                              (const char **) command->argv, command->argvlen)
+    if (redisAsyncFormattedCommand(ac, handler, data,
+                                   (const char *) command->data, command->len)
         != REDIS_OK)
     {
         return NGX_ERROR;
@@ -406,8 +424,6 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
 
     conn = slot->conn;
     conn->replied = ngx_current_msec;
-
-    ngx_http_billing_redis_event_reply_end(&conn->event);
 
     if (ngx_http_billing_redis_event_unsolicited(&conn->event)) {
         ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",

@@ -203,6 +203,10 @@ void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
     const char *reason);
 
 
+/* Writes a command as it goes over the wire. */
+ngx_int_t ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
+    ngx_str_t *argv, ngx_str_t *command);
+
 /* Sends what waits. */
 void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);
 

@@ -2,6 +2,9 @@
 #include "ngx_http_billing_redis_event.h"
 
 
+#define NGX_HTTP_BILLING_REDIS_POOL_SIZE  NGX_DEFAULT_POOL_SIZE
+
+
 /* the type of a number of elements, which grew in hiredis 1.0 */
 
 #if (HIREDIS_MAJOR > 0)
@@ -11,12 +14,25 @@ typedef int     ngx_http_billing_redis_elements_t;
 #endif
 
 
-static void ngx_http_billing_redis_event_bound(
+static void ngx_http_billing_redis_event_set_functions(
     ngx_http_billing_redis_event_t *event, redisReader *reader);
+static redisReply *ngx_http_billing_redis_event_create(
+    const redisReadTask *task, int type);
 static void *ngx_http_billing_redis_event_create_string(
     const redisReadTask *task, char *str, size_t len);
 static void *ngx_http_billing_redis_event_create_array(
     const redisReadTask *task, ngx_http_billing_redis_elements_t elements);
+static void *ngx_http_billing_redis_event_create_integer(
+    const redisReadTask *task, long long value);
+static void *ngx_http_billing_redis_event_create_nil(
+    const redisReadTask *task);
+#if (HIREDIS_MAJOR > 0)
+static void *ngx_http_billing_redis_event_create_double(
+    const redisReadTask *task, double value, char *str, size_t len);
+static void *ngx_http_billing_redis_event_create_bool(
+    const redisReadTask *task, int value);
+#endif
+static void ngx_http_billing_redis_event_free_reply(void *object);
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
 static void ngx_http_billing_redis_event_read_idle(
     ngx_http_billing_redis_event_t *event);
@@ -40,8 +56,14 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
 {
     ngx_connection_t  *c;
 
+    event->pool = ngx_create_pool(NGX_HTTP_BILLING_REDIS_POOL_SIZE, log);
+    if (event->pool == NULL) {
+        return NGX_ERROR;
+    }
+
     c = ngx_get_connection(ac->c.fd, log);
     if (c == NULL) {
+        ngx_destroy_pool(event->pool);
         return NGX_ERROR;
     }
 
@@ -60,7 +82,7 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->writing = 0;
     event->exceeded = 0;
 
-    ngx_http_billing_redis_event_bound(event, ac->c.reader);
+    ngx_http_billing_redis_event_set_functions(event, ac->c.reader);
 
     ac->ev.data = event;
     ac->ev.addRead = ngx_http_billing_redis_event_add_read;
@@ -89,14 +111,6 @@ ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,
 }
 
 
-void
-ngx_http_billing_redis_event_reply_end(ngx_http_billing_redis_event_t *event)
-{
-    event->size = 0;
-    event->elements = 0;
-}
-
-
 ngx_uint_t
 ngx_http_billing_redis_event_unsolicited(ngx_http_billing_redis_event_t *event)
 {
@@ -110,19 +124,56 @@ ngx_http_billing_redis_event_unsolicited(ngx_http_billing_redis_event_t *event)
 }
 
 
-static void
-ngx_http_billing_redis_event_bound(ngx_http_billing_redis_event_t *event,
-    redisReader *reader)
-{
-    event->functions = reader->fn;
-    event->bounded = *reader->fn;
-    event->bounded.createString = ngx_http_billing_redis_event_create_string;
-    event->bounded.createArray = ngx_http_billing_redis_event_create_array;
+/* the replies are those that hiredis makes itself, but bounded and in a pool */
 
-    reader->fn = &event->bounded;
+static void
+ngx_http_billing_redis_event_set_functions(
+    ngx_http_billing_redis_event_t *event, redisReader *reader)
+{
+    redisReplyObjectFunctions  *fn;
+
+    fn = &event->functions;
+
+    ngx_memzero(fn, sizeof(redisReplyObjectFunctions));
+
+    fn->createString = ngx_http_billing_redis_event_create_string;
+    fn->createArray = ngx_http_billing_redis_event_create_array;
+    fn->createInteger = ngx_http_billing_redis_event_create_integer;
+    fn->createNil = ngx_http_billing_redis_event_create_nil;
+#if (HIREDIS_MAJOR > 0)
+    fn->createDouble = ngx_http_billing_redis_event_create_double;
+    fn->createBool = ngx_http_billing_redis_event_create_bool;
+#endif
+    fn->freeObject = ngx_http_billing_redis_event_free_reply;
+
+    reader->fn = fn;
     reader->privdata = event;
 
-    ngx_http_billing_redis_event_reply_end(event);
+    event->size = 0;
+    event->elements = 0;
+}
+
+
+static redisReply *
+ngx_http_billing_redis_event_create(const redisReadTask *task, int type)
+{
+    redisReply                      *reply, *parent;
+    ngx_http_billing_redis_event_t  *event;
+
+    if (task->parent) {
+        parent = task->parent->obj;
+        reply = parent->element[task->idx];
+
+    } else {
+        event = task->privdata;
+        reply = &event->reply;
+    }
+
+    ngx_memzero(reply, sizeof(redisReply));
+
+    reply->type = type;
+
+    return reply;
 }
 
 
@@ -132,6 +183,9 @@ ngx_http_billing_redis_event_create_string(const redisReadTask *task, char *str,
 {
     ngx_http_billing_redis_event_t *event = task->privdata;
 
+    u_char      *p;
+    redisReply  *reply;
+
     event->size += len;
 
     if (event->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
@@ -140,7 +194,20 @@ ngx_http_billing_redis_event_create_string(const redisReadTask *task, char *str,
         return NULL;
     }
 
-    return event->functions->createString(task, str, len);
+    p = ngx_pnalloc(event->pool, len + 1);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(p, str, len);
+    p[len] = '\0';
+
+    reply = ngx_http_billing_redis_event_create(task, task->type);
+
+    reply->str = (char *) p;
+    reply->len = len;
+
+    return reply;
 }
 
 
@@ -150,7 +217,11 @@ ngx_http_billing_redis_event_create_array(const redisReadTask *task,
 {
     ngx_http_billing_redis_event_t *event = task->privdata;
 
-    event->elements += elements;
+    size_t       i, n;
+    redisReply  *reply, *element, **p;
+
+    n = elements;
+    event->elements += n;
 
     if (event->elements > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS) {
         event->reason = "reply has too many elements";
@@ -158,7 +229,85 @@ ngx_http_billing_redis_event_create_array(const redisReadTask *task,
         return NULL;
     }
 
-    return event->functions->createArray(task, elements);
+    p = ngx_palloc(event->pool, n * (sizeof(redisReply *) + sizeof(redisReply)));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    element = (redisReply *) (p + n);
+
+    for (i = 0; i < n; i++) {
+        p[i] = &element[i];
+    }
+
+    reply = ngx_http_billing_redis_event_create(task, task->type);
+
+    reply->element = p;
+    reply->elements = n;
+
+    return reply;
+}
+
+
+static void *
+ngx_http_billing_redis_event_create_integer(const redisReadTask *task,
+    long long value)
+{
+    redisReply  *reply;
+
+    reply = ngx_http_billing_redis_event_create(task, task->type);
+
+    reply->integer = value;
+
+    return reply;
+}
+
+
+static void *
+ngx_http_billing_redis_event_create_nil(const redisReadTask *task)
+{
+    return ngx_http_billing_redis_event_create(task, REDIS_REPLY_NIL);
+}
+
+
+#if (HIREDIS_MAJOR > 0)
+
+/* no command of ours is answered by one of these */
+
+static void *
+ngx_http_billing_redis_event_create_double(const redisReadTask *task,
+    double value, char *str, size_t len)
+{
+    return ngx_http_billing_redis_event_create(task, task->type);
+}
+
+
+static void *
+ngx_http_billing_redis_event_create_bool(const redisReadTask *task, int value)
+{
+    return ngx_http_billing_redis_event_create(task, task->type);
+}
+
+#endif
+
+
+/* object is the outermost reply, of which hiredis is done */
+
+static void
+ngx_http_billing_redis_event_free_reply(void *object)
+{
+    u_char                          *p = object;
+    ngx_http_billing_redis_event_t  *event;
+
+    event = (ngx_http_billing_redis_event_t *)
+                (p - offsetof(ngx_http_billing_redis_event_t, reply));
+
+    event->size = 0;
+    event->elements = 0;
+
+    if (event->pool) {
+        ngx_reset_pool(event->pool);
+    }
 }
 
 
@@ -430,6 +579,9 @@ ngx_http_billing_redis_event_cleanup(void *data)
 
     event->closed(event);
 
+    ngx_destroy_pool(event->pool);
+
     event->connection = NULL;
     event->context = NULL;
+    event->pool = NULL;
 }

@@ -44,8 +44,13 @@ struct ngx_http_billing_redis_event_s {
     /* why we gave up the connection, if it was our decision, else NULL */
     const char                       *reason;
 
-    redisReplyObjectFunctions        *functions;
-    redisReplyObjectFunctions         bounded;
+    /*
+     * The reply that is being read: what is in it is the pool's, which is
+     * reset when hiredis frees the reply.
+     */
+    redisReplyObjectFunctions         functions;
+    redisReply                        reply;
+    ngx_pool_t                       *pool;
     size_t                            size;
     size_t                            elements;
 
@@ -76,10 +81,6 @@ ngx_int_t ngx_http_billing_redis_event_attach(
  */
 void ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,
     const char *reason);
-
-/* To be called at the end of each reply: starts a new count of its size. */
-void ngx_http_billing_redis_event_reply_end(
-    ngx_http_billing_redis_event_t *event);
 
 /*
  * Whether bytes are left although no command waits for a reply: these are

@@ -1,0 +1,35 @@
+
+/*
+ * Numbers as text on the hot path, where ngx_sprintf() took a tenth of the
+ * time for a camera.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_DECIMAL_H_INCLUDED_
+#define _NGX_HTTP_BILLING_DECIMAL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* Writes at most NGX_INT64_LEN digits, and returns where they end. */
+
+static ngx_inline u_char *
+ngx_http_billing_decimal(u_char *p, uint64_t n)
+{
+    u_char  *digit, *last, text[NGX_INT64_LEN];
+
+    last = text + NGX_INT64_LEN;
+    digit = last;
+
+    do {
+        *--digit = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    return ngx_cpymem(p, digit, last - digit);
+}
+
+
+#endif /* _NGX_HTTP_BILLING_DECIMAL_H_INCLUDED_ */
