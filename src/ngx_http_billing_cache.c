@@ -1,9 +1,12 @@
 
-#include "ngx_http_billing_cache.h"
+#include "ngx_http_billing_cache_reply.h"
+#include "ngx_http_billing_decimal.h"
 
 #include <openssl/sha.h>
 
 
+static ngx_int_t ngx_http_billing_cache_ask_again(
+    ngx_http_billing_cache_t *cache);
 static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     redisReply *reply);
 static void ngx_http_billing_cache_done(void *data, ngx_int_t rc);
@@ -16,29 +19,6 @@ static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_str_t *kind, ngx_str_t *name);
 static ngx_int_t ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
-static ngx_int_t ngx_http_billing_cache_number(ngx_pool_t *pool,
-    ngx_str_t *text, int64_t n);
-
-static ngx_int_t ngx_http_billing_cache_read_string(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_token(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_external(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_member(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_login(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_synced_at(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_camera(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
-static ngx_int_t ngx_http_billing_cache_read_field(
-    ngx_http_billing_lookup_t *lookup, redisReply *name, redisReply *value);
-static ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
-    redisReply *reply);
-static int64_t ngx_http_billing_cache_id(redisReply *reply);
-static ngx_uint_t ngx_http_billing_cache_score(redisReply *reply, int64_t id);
 
 
 static ngx_str_t  ngx_http_billing_cache_kind_token = ngx_string("token:");
@@ -56,6 +36,7 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
 {
     cache->prefix = *prefix;
     cache->pool = pool;
+    cache->unsure = NULL;
 
     if (ngx_array_init(&cache->lookups, pool, n,
                        sizeof(ngx_http_billing_lookup_t))
@@ -127,12 +108,13 @@ ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
 ngx_int_t
 ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
 {
-    ngx_str_t                   name, argv[2];
+    u_char                      digits[NGX_INT64_LEN];
+    ngx_str_t                   name, argv[2 + NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_http_billing_camera_t  *camera;
     ngx_http_billing_lookup_t  *lookup;
 
-    if (ngx_http_billing_cache_number(cache->pool, &name, id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    name.data = digits;
+    name.len = ngx_http_billing_decimal(digits, id) - digits;
 
     lookup = ngx_http_billing_cache_add(cache,
                                         ngx_http_billing_cache_read_camera,
@@ -142,14 +124,21 @@ ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
         return NGX_ERROR;
     }
 
-    lookup->id = id;
+    camera = &lookup->camera;
 
-    /* not HMGET: to it a hash that is gone looks like one without fields */
+    camera->id = id;
+    camera->digits.len = name.len;
+    camera->digits.data = lookup->key.data + lookup->key.len - name.len;
 
-    ngx_str_set(&argv[0], "HGETALL");
+    ngx_str_set(&argv[0], "HMGET");
     argv[1] = lookup->key;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv);
+    ngx_memcpy(&argv[2], ngx_http_billing_camera_names,
+               NGX_HTTP_BILLING_CAMERA_FIELDS * sizeof(ngx_str_t));
+
+    return ngx_http_billing_redis_command(&cache->pipeline,
+                                          2 + NGX_HTTP_BILLING_CAMERA_FIELDS,
+                                          argv);
 }
 
 
@@ -157,6 +146,7 @@ ngx_int_t
 ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     ngx_str_t *login, int64_t id)
 {
+    u_char                      digits[NGX_INT64_LEN];
     ngx_str_t                   argv[3];
     ngx_http_billing_lookup_t  *lookup;
 
@@ -173,9 +163,8 @@ ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     ngx_str_set(&argv[0], "ZSCORE");
     argv[1] = lookup->key;
 
-    if (ngx_http_billing_cache_number(cache->pool, &argv[2], id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    argv[2].data = digits;
+    argv[2].len = ngx_http_billing_decimal(digits, id) - digits;
 
     return ngx_http_billing_redis_command(&cache->pipeline, 3, argv);
 }
@@ -185,7 +174,8 @@ ngx_int_t
 ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     int64_t after, ngx_uint_t n)
 {
-    u_char                     *p;
+    u_char                      min[1 + NGX_INT64_LEN];
+    u_char                      limit[NGX_INT64_LEN];
     ngx_str_t                   argv[8];
     ngx_http_billing_lookup_t  *lookup;
 
@@ -209,22 +199,18 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     ngx_str_set(&argv[0], "ZRANGEBYSCORE");
     argv[1] = lookup->key;
 
-    p = ngx_pnalloc(cache->pool, 1 + NGX_INT64_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
+    min[0] = '(';
 
-    argv[2].data = p;
-    argv[2].len = ngx_sprintf(p, "(%L", after) - p;
+    argv[2].data = min;
+    argv[2].len = ngx_http_billing_decimal(min + 1, after) - min;
 
     ngx_str_set(&argv[3], "+inf");
     ngx_str_set(&argv[4], "WITHSCORES");
     ngx_str_set(&argv[5], "LIMIT");
     ngx_str_set(&argv[6], "0");
 
-    if (ngx_http_billing_cache_number(cache->pool, &argv[7], n) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    argv[7].data = limit;
+    argv[7].len = ngx_http_billing_decimal(limit, n) - limit;
 
     return ngx_http_billing_redis_command(&cache->pipeline, 8, argv);
 }
@@ -236,12 +222,73 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
     ngx_log_t *log)
 {
     cache->log = log;
+    cache->redis = redis;
+    cache->timeout = timeout;
+    cache->deadline = ngx_current_msec + left;
 
     cache->pipeline.reply = ngx_http_billing_cache_reply;
     cache->pipeline.done = ngx_http_billing_cache_done;
     cache->pipeline.data = cache;
 
     ngx_http_billing_redis_send(redis, &cache->pipeline, timeout, left);
+}
+
+
+/*
+ * HMGET answers for a hash that is gone as it does for one that has none of
+ * the fields: only of these everything is asked for.
+ */
+
+static ngx_int_t
+ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
+{
+    ngx_str_t                    argv[2];
+    ngx_uint_t                   i, n;
+    ngx_msec_int_t               left;
+    ngx_http_billing_lookup_t   *lookup, **unsure;
+
+    n = cache->lookups.nelts;
+    lookup = cache->lookups.elts;
+
+    unsure = ngx_palloc(cache->pool, n * sizeof(ngx_http_billing_lookup_t *));
+    if (unsure == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_billing_redis_pipeline_init(&cache->pipeline, cache->pool, n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    cache->unsure = unsure;
+
+    for (i = 0; i < n; i++) {
+
+        if (!lookup[i].unsure) {
+            continue;
+        }
+
+        *unsure++ = &lookup[i];
+
+        lookup[i].read = ngx_http_billing_cache_read_hash;
+
+        ngx_str_set(&argv[0], "HGETALL");
+        argv[1] = lookup[i].key;
+
+        if (ngx_http_billing_redis_command(&cache->pipeline, 2, argv)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    left = (ngx_msec_int_t) (cache->deadline - ngx_current_msec);
+
+    ngx_http_billing_redis_send(cache->redis, &cache->pipeline, cache->timeout,
+                                ngx_max(left, 1));
+
+    return NGX_OK;
 }
 
 
@@ -259,11 +306,17 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n, redisReply *reply)
 
     ngx_http_billing_lookup_t  *lookup;
 
-    lookup = cache->lookups.elts;
-    lookup += n;
+    if (cache->unsure) {
+        lookup = cache->unsure[n];
+
+    } else {
+        lookup = cache->lookups.elts;
+        lookup += n;
+    }
 
     lookup->error = NULL;
     lookup->found = 0;
+    lookup->unsure = 0;
     lookup->reply.len = 0;
 
     if (reply->type != REDIS_REPLY_ERROR) {
@@ -290,16 +343,29 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, unsure;
     ngx_http_billing_lookup_t  *lookup;
 
+    unsure = 0;
     lookup = cache->lookups.elts;
 
     for (i = 0; i < cache->lookups.nelts && rc == NGX_OK; i++) {
+
+        unsure |= lookup[i].unsure;
+
         if (lookup[i].error) {
             ngx_http_billing_cache_log(cache, &lookup[i]);
             rc = NGX_ERROR;
         }
+    }
+
+    if (rc == NGX_OK && unsure) {
+
+        if (ngx_http_billing_cache_ask_again(cache) == NGX_OK) {
+            return;
+        }
+
+        rc = NGX_ERROR;
     }
 
     cache->done(cache->data, rc);
@@ -390,299 +456,4 @@ ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
     argv[1] = lookup->key;
 
     return ngx_http_billing_redis_command(&cache->pipeline, 2, argv);
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_number(ngx_pool_t *pool, ngx_str_t *text, int64_t n)
-{
-    text->data = ngx_pnalloc(pool, NGX_INT64_LEN);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->len = ngx_sprintf(text->data, "%L", n) - text->data;
-
-    return NGX_OK;
-}
-
-
-/*
- * These read a reply into its lookup.  They return NGX_OK, or NGX_ERROR with
- * lookup->error, or without it for want of memory.
- */
-
-static ngx_int_t
-ngx_http_billing_cache_read_string(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    if (reply->type == REDIS_REPLY_NIL) {
-        return NGX_OK;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        lookup->error = "is not answered by a string";
-        return NGX_ERROR;
-    }
-
-    lookup->found = 1;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_token(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!lookup->found) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_billing_cache_copy(lookup->pool, &lookup->text, reply)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_billing_json_utf8_length(&lookup->text) == NGX_ERROR) {
-        lookup->error = "holds text that is not UTF-8";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!lookup->found) {
-        return NGX_OK;
-    }
-
-    lookup->id = ngx_http_billing_cache_id(reply);
-
-    if (lookup->id == 0) {
-        lookup->error = "holds no camera id";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (lookup->found && ngx_atotm((u_char *) reply->str, reply->len)
-                         == NGX_ERROR)
-    {
-        lookup->error = "holds no time";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (lookup->found && !ngx_http_billing_cache_score(reply, lookup->id)) {
-        lookup->error = "holds a score that is not its member";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    size_t    i;
-    int64_t   id, last, *idp;
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2) {
-        lookup->error = "is not answered by members and scores";
-        return NGX_ERROR;
-    }
-
-    if (reply->elements / 2 > lookup->max) {
-        lookup->error = "is answered by more members than were asked for";
-        return NGX_ERROR;
-    }
-
-    lookup->ids.nelts = 0;
-    last = lookup->id;
-
-    for (i = 0; i < reply->elements; i += 2) {
-
-        id = ngx_http_billing_cache_id(reply->element[i]);
-
-        if (id == 0 || id > NGX_HTTP_BILLING_CACHE_MAX_ID) {
-            lookup->error = "holds a member that is no camera id";
-            return NGX_ERROR;
-        }
-
-        /* the list goes on after the last score */
-
-        if (id <= last
-            || !ngx_http_billing_cache_score(reply->element[i + 1], id))
-        {
-            lookup->error = "holds a score that is not its member";
-            return NGX_ERROR;
-        }
-
-        idp = ngx_array_push(&lookup->ids);
-        if (idp == NULL) {
-            return NGX_ERROR;
-        }
-
-        *idp = id;
-        last = id;
-    }
-
-    lookup->found = (lookup->ids.nelts != 0);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
-{
-    size_t  i;
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2) {
-        lookup->error = "is not answered by fields and values";
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(&lookup->camera, sizeof(ngx_http_billing_camera_t));
-
-    lookup->camera.id = lookup->id;
-
-    for (i = 0; i < reply->elements; i += 2) {
-        if (ngx_http_billing_cache_read_field(lookup, reply->element[i],
-                                              reply->element[i + 1])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (ngx_http_billing_camera_check_streams(&lookup->camera) != NGX_OK) {
-        lookup->error = "holds streams that are not \"type=status,...\"";
-        return NGX_ERROR;
-    }
-
-    lookup->found = (reply->elements != 0);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_field(ngx_http_billing_lookup_t *lookup,
-    redisReply *name, redisReply *value)
-{
-    ngx_str_t  *text;
-
-    if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
-        lookup->error = "is not answered by fields and values";
-        return NGX_ERROR;
-    }
-
-    text = ngx_http_billing_camera_field(&lookup->camera, name->str, name->len);
-
-    if (text == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_billing_cache_copy(lookup->pool, text, value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_billing_json_utf8_length(text) == NGX_ERROR) {
-        lookup->error = "holds text that is not UTF-8";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
-    redisReply *reply)
-{
-    text->len = reply->len;
-    text->data = ngx_pnalloc(pool, reply->len + 1);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(text->data, reply->str, reply->len);
-
-    return NGX_OK;
-}
-
-
-/* an id from 1 as its digits, or 0 if it is none */
-
-static int64_t
-ngx_http_billing_cache_id(redisReply *reply)
-{
-    off_t  id;
-
-    if (reply->type != REDIS_REPLY_STRING || reply->len == 0
-        || reply->str[0] == '0')
-    {
-        return 0;
-    }
-
-    id = ngx_atoof((u_char *) reply->str, reply->len);
-
-    return (id == NGX_ERROR) ? 0 : id;
-}
-
-
-/* Redis prints a score as a double, and may do so with an exponent */
-
-static ngx_uint_t
-ngx_http_billing_cache_score(redisReply *reply, int64_t id)
-{
-    char    *end;
-    double   score;
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return 0;
-    }
-
-    score = strtod(reply->str, &end);
-
-    return (end == reply->str + reply->len && score == (double) id);
 }

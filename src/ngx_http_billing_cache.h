@@ -16,11 +16,6 @@
 #include "ngx_http_billing_redis.h"
 
 
-/* a score of a sorted set is exact up to here */
-
-#define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
-
-
 typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
 
 
@@ -33,8 +28,9 @@ struct ngx_http_billing_lookup_s {
     ngx_pool_t                 *pool;
     ngx_http_billing_lookup_pt  read;
 
-    /* whether the key, or the member in it, exists */
+    /* whether the key, or the member in it, exists; and if that is unsure */
     ngx_uint_t                  found;
+    ngx_uint_t                  unsure;
 
     /* why the reply breaks the contract; with Redis' words, if it has any */
     const char                 *error;
@@ -60,6 +56,12 @@ typedef struct {
     ngx_log_t                          *log;
     ngx_array_t                         lookups;
     ngx_http_billing_redis_pipeline_t   pipeline;
+
+    /* of what was asked; those lookups that were asked for again, or NULL */
+    ngx_http_billing_redis_t           *redis;
+    ngx_msec_t                          timeout;
+    ngx_msec_t                          deadline;
+    ngx_http_billing_lookup_t         **unsure;
 
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;

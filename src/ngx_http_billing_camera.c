@@ -8,68 +8,40 @@ static u_char *ngx_http_billing_stream_next(u_char *p, u_char *last,
     ngx_str_t *type, ngx_str_t *status);
 
 
-typedef struct {
-    ngx_str_t   name;
-    ngx_uint_t  offset;
-} ngx_http_billing_field_t;
-
-
-/* in the order in which they stand in the answer */
-
-static ngx_http_billing_field_t  ngx_http_billing_fields[] = {
-
-    { ngx_string("external_id"),
-      offsetof(ngx_http_billing_camera_t, external_id) },
-
-    { ngx_string("start_at"),
-      offsetof(ngx_http_billing_camera_t, start_at) },
-
-    { ngx_string("status"),
-      offsetof(ngx_http_billing_camera_t, status) },
-
-    { ngx_string("name"),
-      offsetof(ngx_http_billing_camera_t, name) },
-
-    { ngx_string("group_type"),
-      offsetof(ngx_http_billing_camera_t, group_type) },
-
-    { ngx_string("streams"),
-      offsetof(ngx_http_billing_camera_t, streams) },
-
-    { ngx_string("preview"),
-      offsetof(ngx_http_billing_camera_t, preview) },
-
-    { ngx_null_string, 0 }
+ngx_str_t  ngx_http_billing_camera_names[] = {
+    ngx_string("external_id"),
+    ngx_string("start_at"),
+    ngx_string("status"),
+    ngx_string("name"),
+    ngx_string("group_type"),
+    ngx_string("streams"),
+    ngx_string("preview")
 };
 
 
-ngx_str_t *
-ngx_http_billing_camera_field(ngx_http_billing_camera_t *camera,
-    const char *name, size_t len)
-{
-    ngx_http_billing_field_t  *field;
+/* what is the same in all cameras is not put together for each of them */
 
-    for (field = ngx_http_billing_fields; field->name.len; field++) {
-
-        if (field->name.len == len
-            && ngx_memcmp(field->name.data, name, len) == 0)
-        {
-            return (ngx_str_t *) ((u_char *) camera + field->offset);
-        }
-    }
-
-    return NULL;
-}
+static ngx_str_t  ngx_http_billing_camera_members[] = {
+    ngx_string(",\"external_id\":"),
+    ngx_string(",\"start_at\":"),
+    ngx_string(",\"status\":"),
+    ngx_string(",\"name\":"),
+    ngx_string(",\"group_type\":"),
+    ngx_string(",\"streams\":"),
+    ngx_string(",\"preview\":")
+};
 
 
 ngx_int_t
 ngx_http_billing_camera_check_streams(ngx_http_billing_camera_t *camera)
 {
     u_char     *p, *last;
-    ngx_str_t   type, status;
+    ngx_str_t  *streams, type, status;
 
-    p = camera->streams.data;
-    last = p + camera->streams.len;
+    streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
+
+    p = streams->data;
+    last = p + streams->len;
 
     while (p < last) {
         p = ngx_http_billing_stream_next(p, last, &type, &status);
@@ -87,29 +59,27 @@ void
 ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json)
 {
-    ngx_str_t                 *value;
-    ngx_http_billing_field_t  *field;
+    ngx_str_t   *member;
+    ngx_uint_t   i;
 
-    yajl_gen_map_open(json->gen);
+    ngx_http_billing_json_literal(json, "{\"id\":");
+    ngx_http_billing_json_put(json, camera->digits.data, camera->digits.len);
 
-    ngx_http_billing_json_name(json, "id");
-    yajl_gen_integer(json->gen, camera->id);
+    member = ngx_http_billing_camera_members;
 
-    for (field = ngx_http_billing_fields; field->name.len; field++) {
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
 
-        ngx_http_billing_json_string(json, &field->name);
+        ngx_http_billing_json_put(json, member[i].data, member[i].len);
 
-        value = (ngx_str_t *) ((u_char *) camera + field->offset);
-
-        if (value == &camera->streams) {
+        if (i == NGX_HTTP_BILLING_CAMERA_STREAMS) {
             ngx_http_billing_streams_json(camera, json);
 
         } else {
-            ngx_http_billing_json_string(json, value);
+            ngx_http_billing_json_text(json, &camera->fields[i]);
         }
     }
 
-    yajl_gen_map_close(json->gen);
+    ngx_http_billing_json_literal(json, "}");
 }
 
 
@@ -118,31 +88,37 @@ ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json)
 {
     u_char     *p, *last;
-    ngx_str_t   type, status;
+    ngx_str_t  *streams, type, status;
 
-    p = camera->streams.data;
-    last = p + camera->streams.len;
+    streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
 
-    yajl_gen_array_open(json->gen);
+    p = streams->data;
+    last = p + streams->len;
+
+    ngx_http_billing_json_literal(json, "[");
 
     while (p < last) {
+
+        if (p != streams->data) {
+            ngx_http_billing_json_literal(json, ",");
+        }
+
         p = ngx_http_billing_stream_next(p, last, &type, &status);
 
-        yajl_gen_map_open(json->gen);
+        ngx_http_billing_json_literal(json, "{\"type\":");
+        ngx_http_billing_json_text(json, &type);
 
-        ngx_http_billing_json_name(json, "type");
-        ngx_http_billing_json_string(json, &type);
+        ngx_http_billing_json_literal(json, ",\"status\":");
+        ngx_http_billing_json_text(json, &status);
 
-        ngx_http_billing_json_name(json, "status");
-        ngx_http_billing_json_string(json, &status);
+        ngx_http_billing_json_literal(json, ",\"camera_id\":");
+        ngx_http_billing_json_put(json, camera->digits.data,
+                                  camera->digits.len);
 
-        ngx_http_billing_json_name(json, "camera_id");
-        yajl_gen_integer(json->gen, camera->id);
-
-        yajl_gen_map_close(json->gen);
+        ngx_http_billing_json_literal(json, "}");
     }
 
-    yajl_gen_array_close(json->gen);
+    ngx_http_billing_json_literal(json, "]");
 }
 
 

@@ -14,29 +14,29 @@
 #include "ngx_http_billing_json.h"
 
 
-/* fields that are absent have no data */
+#define NGX_HTTP_BILLING_CAMERA_STREAMS  5
+#define NGX_HTTP_BILLING_CAMERA_FIELDS   7
+
 
 typedef struct {
+    /* from 1; its digits, as they stand in the key */
     int64_t       id;
-    ngx_str_t     external_id;
-    ngx_str_t     start_at;
-    ngx_str_t     status;
-    ngx_str_t     name;
-    ngx_str_t     group_type;
-    ngx_str_t     streams;
-    ngx_str_t     preview;
+    ngx_str_t     digits;
+
+    /* in the order of their names; those that are absent have no data */
+    ngx_str_t     fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
 } ngx_http_billing_camera_t;
 
 
-/* Returns the field of this name, to be set, or NULL if there is none. */
-ngx_str_t *ngx_http_billing_camera_field(ngx_http_billing_camera_t *camera,
-    const char *name, size_t len);
+/* The names of the fields, in the order in which they stand in the answer. */
+extern ngx_str_t  ngx_http_billing_camera_names[];
+
 
 /* Returns NGX_OK, or NGX_ERROR if the streams are not "type=status,...". */
 ngx_int_t ngx_http_billing_camera_check_streams(
     ngx_http_billing_camera_t *camera);
 
-/* Writes the camera, whose streams were checked. */
+/* Writes the camera, whose texts and streams were checked. */
 void ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json);
 

@@ -52,12 +52,8 @@ ngx_http_billing_handler(ngx_http_request_t *r)
     ctx->request = r;
     ctx->left = blcf->redis_timeout;
 
-    if (ngx_http_billing_json_init(&ctx->json, r->pool,
-                                   (ngx_buf_tag_t) &ngx_http_billing_module)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ngx_http_billing_json_init(&ctx->json, r->pool,
+                               (ngx_buf_tag_t) &ngx_http_billing_module);
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
@@ -425,11 +421,7 @@ ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
             continue;
         }
 
-        if (ctx->cameras++ == 0) {
-            yajl_gen_array_open(ctx->json.gen);
-        }
-
-        ngx_http_billing_camera_json(&lookup[i].camera, &ctx->json);
+        ngx_http_billing_add_camera(ctx, &lookup[i].camera);
     }
 
     if (ctx->cameras == 0) {
@@ -437,9 +429,24 @@ ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    yajl_gen_array_close(ctx->json.gen);
+    ngx_http_billing_json_literal(&ctx->json, "]");
 
     ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+}
+
+
+void
+ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_camera_t *camera)
+{
+    if (ctx->cameras++ == 0) {
+        ngx_http_billing_json_literal(&ctx->json, "[");
+
+    } else {
+        ngx_http_billing_json_literal(&ctx->json, ",");
+    }
+
+    ngx_http_billing_camera_json(camera, &ctx->json);
 }
 
 
@@ -482,7 +489,7 @@ ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    yajl_gen_null(ctx->json.gen);
+    ngx_http_billing_json_literal(&ctx->json, "null");
 
     ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
 }

@@ -66,6 +66,10 @@ void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
 void ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_next_pt next);
 
+/* Writes the next camera of the answer's array, which ends with a bracket. */
+void ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_camera_t *camera);
+
 /* Nothing was found: that is "null", if the cache was ever loaded. */
 void ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx);
 

@@ -5,6 +5,7 @@
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
 
 
+static u_char *ngx_http_billing_json_plain(u_char *p, u_char *last);
 static void ngx_http_billing_json_alloc_init(
     ngx_http_billing_json_alloc_t *alloc, ngx_pool_t *pool);
 static void *ngx_http_billing_json_malloc(void *ctx, size_t size);
@@ -15,12 +16,32 @@ static void ngx_http_billing_json_print(void *ctx, const char *str,
 static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
 
 
+/*
+ * Eight bytes at a time: a byte's highest bit is set in the result if that
+ * byte is not ASCII, or is less than n (to 128), or is zero.
+ */
+
+#define ngx_http_billing_json_bytes(n)                                        \
+    (0x0101010101010101ULL * (n))
+
+#define ngx_http_billing_json_non_ascii(word)                                 \
+    ((word) & ngx_http_billing_json_bytes(0x80))
+
+#define ngx_http_billing_json_less(word, n)                                   \
+    (((word) - ngx_http_billing_json_bytes(n)) & ~(word)                      \
+     & ngx_http_billing_json_bytes(0x80))
+
+#define ngx_http_billing_json_equal(word, ch)                                 \
+    ngx_http_billing_json_less((word) ^ ngx_http_billing_json_bytes(ch), 1)
+
+
 /* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
 
 ngx_int_t
 ngx_http_billing_json_utf8_length(ngx_str_t *text)
 {
     u_char     *p, *last, ch, min, max;
+    uint64_t    word;
     ngx_int_t   n;
     ngx_uint_t  rest;
 
@@ -28,6 +49,21 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
     last = p + text->len;
 
     for (n = 0; p < last; n++) {
+
+        while (last - p >= 8) {
+            ngx_memcpy(&word, p, 8);
+
+            if (ngx_http_billing_json_non_ascii(word)) {
+                break;
+            }
+
+            p += 8;
+            n += 8;
+        }
+
+        if (p == last) {
+            break;
+        }
 
         ch = *p++;
 
@@ -139,7 +175,7 @@ ngx_http_billing_json_parse_error(ngx_http_billing_json_parser_t *parser,
 }
 
 
-ngx_int_t
+void
 ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
     ngx_buf_tag_t tag)
 {
@@ -149,9 +185,14 @@ ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
 
     json->last = &json->out;
     json->tag = tag;
+}
 
+
+yajl_gen
+ngx_http_billing_json_gen(ngx_http_billing_json_t *json)
+{
     if (setjmp(json->alloc.env) != 0) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     /* yajl allocates here only: it keeps its state in the generator */
@@ -161,7 +202,7 @@ ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
     yajl_gen_config(json->gen, yajl_gen_print_callback,
                     ngx_http_billing_json_print, json);
 
-    return NGX_OK;
+    return json->gen;
 }
 
 
@@ -177,11 +218,41 @@ ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
 }
 
 
+/* the escapes are yajl's: those of RFC 8259, 7, that have to be */
+
 void
-ngx_http_billing_json_literal(ngx_http_billing_json_t *json, const char *value,
-    size_t len)
+ngx_http_billing_json_text(ngx_http_billing_json_t *json, ngx_str_t *text)
 {
-    yajl_gen_string(json->gen, (const unsigned char *) value, len);
+    u_char  *p, *last, *plain, escaped[sizeof("\\u001f") - 1];
+    size_t   len;
+
+    if (text->data == NULL) {
+        ngx_http_billing_json_literal(json, "null");
+        return;
+    }
+
+    ngx_http_billing_json_literal(json, "\"");
+
+    p = text->data;
+    last = p + text->len;
+
+    for ( ;; ) {
+        plain = p;
+        p = ngx_http_billing_json_plain(p, last);
+
+        ngx_http_billing_json_put(json, plain, p - plain);
+
+        if (p == last) {
+            break;
+        }
+
+        len = (u_char *) ngx_escape_json(escaped, p, 1) - escaped;
+        ngx_http_billing_json_put(json, escaped, len);
+
+        p++;
+    }
+
+    ngx_http_billing_json_literal(json, "\"");
 }
 
 
@@ -202,6 +273,34 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
     json->size = 0;
 
     return NGX_OK;
+}
+
+
+/* where the first character is that has to be escaped, or the end */
+
+static u_char *
+ngx_http_billing_json_plain(u_char *p, u_char *last)
+{
+    uint64_t  word;
+
+    while (last - p >= 8) {
+        ngx_memcpy(&word, p, 8);
+
+        if (ngx_http_billing_json_less(word, 0x20)
+            | ngx_http_billing_json_equal(word, '"')
+            | ngx_http_billing_json_equal(word, '\\'))
+        {
+            break;
+        }
+
+        p += 8;
+    }
+
+    while (p < last && *p >= 0x20 && *p != '"' && *p != '\\') {
+        p++;
+    }
+
+    return p;
 }
 
 
@@ -270,9 +369,18 @@ ngx_http_billing_json_free(void *ctx, void *p)
 static void
 ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
 {
-    ngx_http_billing_json_t *json = ctx;
+    ngx_http_billing_json_put(ctx, str, len);
+}
 
-    size_t  n;
+
+void
+ngx_http_billing_json_split(ngx_http_billing_json_t *json, const void *data,
+    size_t len)
+{
+    size_t         n;
+    const u_char  *p;
+
+    p = data;
 
     while (len) {
 
@@ -285,10 +393,10 @@ ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
 
         n = ngx_min(len, (size_t) (json->buf->end - json->buf->last));
 
-        json->buf->last = ngx_cpymem(json->buf->last, str, n);
+        json->buf->last = ngx_cpymem(json->buf->last, p, n);
         json->size += n;
 
-        str += n;
+        p += n;
         len -= n;
     }
 }

@@ -1,7 +1,7 @@
 
 /*
- * yajl on nginx' memory: a parser whose memory is a pool's, and a generator
- * that writes into a chain of buffers.
+ * JSON on nginx' memory: yajl's parser in a pool, and what is written into a
+ * chain of buffers, by yajl's generator or, where speed counts, as it is.
  */
 
 
@@ -40,6 +40,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_billing_json_alloc_t  alloc;
+
+    /* NULL until it is asked for */
     yajl_gen                       gen;
 
     /* what was written since the chain was last taken, and its size */
@@ -83,18 +85,49 @@ ngx_int_t ngx_http_billing_json_parse_error(
     ngx_http_billing_json_parser_t *parser, ngx_str_t *error, off_t *offset);
 
 
-ngx_int_t ngx_http_billing_json_init(ngx_http_billing_json_t *json,
+void ngx_http_billing_json_init(ngx_http_billing_json_t *json,
     ngx_pool_t *pool, ngx_buf_tag_t tag);
+
+/* The generator, for one document; NULL for want of memory. */
+yajl_gen ngx_http_billing_json_gen(ngx_http_billing_json_t *json);
 
 /* These write; whether it went well is asked once, with the chain. */
 
+/* a string, or null if it has no data, by the generator */
 void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
     ngx_str_t *value);
-void ngx_http_billing_json_literal(ngx_http_billing_json_t *json,
-    const char *value, size_t len);
 
 #define ngx_http_billing_json_name(json, name)                                \
-    ngx_http_billing_json_literal(json, name, sizeof(name) - 1)
+    yajl_gen_string((json)->gen, (const unsigned char *) name,                \
+                    sizeof(name) - 1)
+
+/* the same, with no generator; the text is UTF-8 */
+void ngx_http_billing_json_text(ngx_http_billing_json_t *json,
+    ngx_str_t *text);
+
+/* JSON as it is */
+void ngx_http_billing_json_split(ngx_http_billing_json_t *json,
+    const void *data, size_t len);
+
+static ngx_inline void
+ngx_http_billing_json_put(ngx_http_billing_json_t *json, const void *data,
+    size_t len)
+{
+    ngx_buf_t  *b;
+
+    b = json->buf;
+
+    if (b == NULL || (size_t) (b->end - b->last) < len) {
+        ngx_http_billing_json_split(json, data, len);
+        return;
+    }
+
+    b->last = ngx_cpymem(b->last, data, len);
+    json->size += len;
+}
+
+#define ngx_http_billing_json_literal(json, text)                             \
+    ngx_http_billing_json_put(json, text, sizeof(text) - 1)
 
 /*
  * Takes what was written.  The buffers are the pool's; those given back in

@@ -189,11 +189,7 @@ ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
             continue;
         }
 
-        if (ctx->cameras++ == 0) {
-            yajl_gen_array_open(ctx->json.gen);
-        }
-
-        ngx_http_billing_camera_json(&lookup[i].camera, &ctx->json);
+        ngx_http_billing_add_camera(ctx, &lookup[i].camera);
     }
 }
 
@@ -272,7 +268,7 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    yajl_gen_array_close(ctx->json.gen);
+    ngx_http_billing_json_literal(&ctx->json, "]");
 
     if (!ctx->header_sent) {
         ngx_http_billing_send_json(ctx, NGX_HTTP_OK);

@@ -134,7 +134,12 @@ ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
         return;
     }
 
-    gen = ctx->json.gen;
+    gen = ngx_http_billing_json_gen(&ctx->json);
+
+    if (gen == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     yajl_gen_map_open(gen);
     ngx_http_billing_json_name(&ctx->json, "message");
@@ -250,7 +255,12 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
         message.data = p;
     }
 
-    gen = ctx->json.gen;
+    gen = ngx_http_billing_json_gen(&ctx->json);
+
+    if (gen == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     yajl_gen_map_open(gen);
 

@@ -365,7 +365,7 @@ is(redis()->command('GET', 't_cache:canary'), 'alive', 'the key is still there')
 {"login":"admin"}                               -> 3 4
 {"login":"nobody"}                              -> null
 --- fake_log
-^1 HGETALL t_cache:camera:3$
+^1 HMGET t_cache:camera:3 external_id\b
 ^1 GET t_cache:external:3$
 ^1 ZSCORE t_cache:login:admin 3$
 ^1 ZRANGEBYSCORE t_cache:login:admin 

@@ -9,7 +9,7 @@ use Billing 'hostile';
 
 # A hash that no camera has, as Redis would send it.
 
-our $FORGED = '*2\r\n$4\r\nname\r\n$6\r\nforged\r\n';
+our $FORGED = '*7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n';
 
 # Many clients ask for different cameras at once, several times: each gets its
 # own camera, or an error. How many got their camera, of 120.
@@ -73,8 +73,8 @@ for my $id (16340 .. 16390, 32768, 32769, 65536, 131072) {
 
 === TEST 3: bulks of 16384 and 16385 bytes, one by one and together
 --- fake
-HGETALL *:camera:3 => raw *2\r\n$4\r\nname\r\n$16384\r\n\{x*16384}\r\n
-HGETALL *:camera:4 => raw *2\r\n$4\r\nname\r\n$16385\r\n\{y*16385}\r\n
+HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16384\r\n\{x*16384}\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:4 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16385\r\n\{y*16385}\r\n$-1\r\n$-1\r\n$-1\r\n
 --- run
 for (1 .. 3) {
     ok(ask('{"cameras_ids":[3]}')->{body} eq
@@ -97,11 +97,11 @@ for (1 .. 3) {
 --- http_config
 billing_redis_timeout 10s;
 --- fake
-HGETALL *:camera:4 => raw *2\r\n$4\r\nname\r\n$1048000\r\n\{z*1048000}\r\n
-HGETALL *:camera:5 => raw $10485760\r\n\{x*10485760}\r\n
-HGETALL *:camera:7 => raw *2\r\n$4\r\nname\r\n$10485760\r\n\{x*10485760}\r\n
-HGETALL *:camera:10 => raw *20\r\n\{$524288\r\n\{y*524288}\r\n*20}
-HGETALL *:camera:12 => raw +\{x*10485760}\r\n
+HMGET *:camera:4 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$1048000\r\n\{z*1048000}\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:5 => raw $10485760\r\n\{x*10485760}\r\n
+HMGET *:camera:7 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$10485760\r\n\{x*10485760}\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:10 => raw *20\r\n\{$524288\r\n\{y*524288}\r\n*20}
+HMGET *:camera:12 => raw +\{x*10485760}\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[5]}                             -> 502
@@ -117,8 +117,8 @@ HGETALL *:camera:12 => raw +\{x*10485760}\r\n
 
 === TEST 5: arrays nested 10,000 deep
 --- fake
-HGETALL *:camera:4 => raw \{*1\r\n*10000}
-HGETALL *:camera:5 => raw *2\r\n$4\r\nname\r\n\{*1\r\n*10000}$1\r\nx\r\n
+HMGET *:camera:4 => raw \{*1\r\n*10000}
+HMGET *:camera:5 => raw *2\r\n$4\r\nname\r\n\{*1\r\n*10000}$1\r\nx\r\n
 GET *:external:3 => raw \{*1\r\n*10000}:1\r\n
 ZRANGEBYSCORE => raw \{*2\r\n*10000}
 --- cases
@@ -138,25 +138,25 @@ ok(1, 'the cases are all there is');
 --- http_config
 billing_redis_timeout 3s;
 --- fake
-HGETALL *:camera:1 => raw *2147483647\r\n
-HGETALL *:camera:2 => raw *2147483648\r\n
-HGETALL *:camera:6 => raw *4294967296\r\n
-HGETALL *:camera:8 => raw *9223372036854775807\r\n
-HGETALL *:camera:9 => raw *-2\r\n
-HGETALL *:camera:11 => raw *2\r\n$9223372036854775807\r\n
-HGETALL *:camera:13 => raw $9223372036854775807\r\n
-HGETALL *:camera:14 => raw $9223372036854775808\r\n
-HGETALL *:camera:15 => raw $-2\r\nx\r\n
-HGETALL *:camera:16 => raw *99999999999999999999999999\r\n
-HGETALL *:camera:17 => raw *\r\n
-HGETALL *:camera:18 => raw $\r\n
-HGETALL *:camera:19 => raw *two\r\n
-HGETALL *:camera:20 => raw :99999999999999999999999999\r\n
-HGETALL *:camera:21 => raw *4097\r\n\{$1\r\nx\r\n*4097}
-HGETALL *:camera:22 => raw *1000000\r\n\{$1\r\nx\r\n*1000000}
-HGETALL *:camera:23 => raw *4096\r\n\{*1\r\n$1\r\nx\r\n*4096}
-HGETALL *:camera:24 => raw *-1\r\n
-HGETALL *:camera:25 => raw $-1\r\n
+HMGET *:camera:1 => raw *2147483647\r\n
+HMGET *:camera:2 => raw *2147483648\r\n
+HMGET *:camera:6 => raw *4294967296\r\n
+HMGET *:camera:8 => raw *9223372036854775807\r\n
+HMGET *:camera:9 => raw *-2\r\n
+HMGET *:camera:11 => raw *2\r\n$9223372036854775807\r\n
+HMGET *:camera:13 => raw $9223372036854775807\r\n
+HMGET *:camera:14 => raw $9223372036854775808\r\n
+HMGET *:camera:15 => raw $-2\r\nx\r\n
+HMGET *:camera:16 => raw *99999999999999999999999999\r\n
+HMGET *:camera:17 => raw *\r\n
+HMGET *:camera:18 => raw $\r\n
+HMGET *:camera:19 => raw *two\r\n
+HMGET *:camera:20 => raw :99999999999999999999999999\r\n
+HMGET *:camera:21 => raw *4097\r\n\{$1\r\nx\r\n*4097}
+HMGET *:camera:22 => raw *1000000\r\n\{$1\r\nx\r\n*1000000}
+HMGET *:camera:23 => raw *4096\r\n\{*1\r\n$1\r\nx\r\n*4096}
+HMGET *:camera:24 => raw *-1\r\n
+HMGET *:camera:25 => raw $-1\r\n
 --- run
 for my $id (1, 2, 6, 8, 9, 11, 13 .. 25) {
 
@@ -175,23 +175,23 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 25) {
 --- http_config
 billing_redis_timeout 2s;
 --- fake
-HGETALL *:camera:1 => raw %1\r\n$4\r\nname\r\n$6\r\nforged\r\n
-HGETALL *:camera:2 => raw ~2\r\n$4\r\nname\r\n$6\r\nforged\r\n
-HGETALL *:camera:6 => raw >2\r\n$4\r\nname\r\n$6\r\nforged\r\n
-HGETALL *:camera:8 => raw %2147483647\r\n
-HGETALL *:camera:9 => raw >2147483647\r\n
-HGETALL *:camera:11 => raw ,3.14\r\n
-HGETALL *:camera:13 => raw ,\{9*400}\r\n
-HGETALL *:camera:14 => raw (\{9*400}\r\n
-HGETALL *:camera:15 => raw #t\r\n
-HGETALL *:camera:16 => raw _\r\n
-HGETALL *:camera:17 => raw =10\r\ntxt:forged\r\n
-HGETALL *:camera:18 => raw =2\r\nxx\r\n
-HGETALL *:camera:19 => raw |1\r\n$4\r\nname\r\n$6\r\nforged\r\n*0\r\n
-HGETALL *:camera:20 => raw *?\r\n$4\r\nname\r\n.\r\n
-HGETALL *:camera:21 => raw $?\r\n;4\r\nname\r\n;0\r\n
-HGETALL *:camera:22 => raw *2\r\n$4\r\nname\r\n,1.5\r\n
-HGETALL *:camera:23 => raw *2\r\n+name\r\n#t\r\n
+HMGET *:camera:1 => raw %1\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HMGET *:camera:2 => raw ~2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HMGET *:camera:6 => raw >2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+HMGET *:camera:8 => raw %2147483647\r\n
+HMGET *:camera:9 => raw >2147483647\r\n
+HMGET *:camera:11 => raw ,3.14\r\n
+HMGET *:camera:13 => raw ,\{9*400}\r\n
+HMGET *:camera:14 => raw (\{9*400}\r\n
+HMGET *:camera:15 => raw #t\r\n
+HMGET *:camera:16 => raw _\r\n
+HMGET *:camera:17 => raw =10\r\ntxt:forged\r\n
+HMGET *:camera:18 => raw =2\r\nxx\r\n
+HMGET *:camera:19 => raw |1\r\n$4\r\nname\r\n$6\r\nforged\r\n*0\r\n
+HMGET *:camera:20 => raw *?\r\n$4\r\nname\r\n.\r\n
+HMGET *:camera:21 => raw $?\r\n;4\r\nname\r\n;0\r\n
+HMGET *:camera:22 => raw *2\r\n$4\r\nname\r\n,1.5\r\n
+HMGET *:camera:23 => raw *2\r\n+name\r\n#t\r\n
 --- run
 for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
     my $res = ask("{\"cameras_ids\":[$id]}");
@@ -205,10 +205,10 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
 
 === TEST 8: half a reply, and then FIN or RST
 --- fake
-2 times HGETALL *:camera:3 => partial 100
-2 times HGETALL *:camera:4 => tear 100
-1 times HGETALL *:camera:5 => partial 1
-1 times HGETALL *:camera:7 => tear 1
+2 times HMGET *:camera:3 => partial 100
+2 times HMGET *:camera:4 => tear 100
+1 times HMGET *:camera:5 => partial 1
+1 times HMGET *:camera:7 => tear 1
 1 times GET *:external:3 => tear 3
 --- run
 answers(ask('{"cameras_ids":[3]}'), '502', 'FIN, twice');
@@ -227,8 +227,8 @@ answers(ask('{"cameras_uuid":["3"]}'), '3', 'RST, once, in another reply');
 --- http_config
 billing_redis_timeout 10s;
 --- fake
-conn 1 HGETALL *:camera:12 => partial 20
-conn 2 HGETALL *:camera:12 => tear 20
+conn 1 HMGET *:camera:12 => partial 20
+conn 2 HMGET *:camera:12 => tear 20
 --- run
 cmp_ok(::mix(), '>', 90, 'most get their camera');
 is(::mix(), 120, 'and then all of them');
@@ -240,7 +240,7 @@ is(::mix(), 120, 'and then all of them');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"once HGETALL *:camera:5 => before $::FORGED"
+"once HMGET *:camera:5 => before $::FORGED"
 --- run
 is(::mix(), 120, 'each gets its camera');
 --- fake_log
@@ -253,7 +253,7 @@ is(::mix(), 120, 'each gets its camera');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"HGETALL *:camera:5 => before $::FORGED"
+"HMGET *:camera:5 => before $::FORGED"
 --- run
 ::mix();
 answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
@@ -266,7 +266,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"once HGETALL *:camera:5 => extra $::FORGED\nonce HGETALL *:camera:7 => extra $::FORGED$::FORGED"
+"once HMGET *:camera:5 => extra $::FORGED\nonce HMGET *:camera:7 => extra $::FORGED$::FORGED"
 --- run
 is(::mix(), 120, 'each gets its camera');
 --- errors_allowed
@@ -277,7 +277,7 @@ is(::mix(), 120, 'each gets its camera');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"HGETALL *:camera:5 => extra $::FORGED"
+"HMGET *:camera:5 => extra $::FORGED"
 --- run
 ::mix();
 answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
@@ -309,8 +309,8 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 --- http_config
 billing_redis_timeout 2s;
 --- fake
-once HGETALL *:camera:5 => drop
-once HGETALL *:camera:7 => drop
+once HMGET *:camera:5 => drop
+once HMGET *:camera:7 => drop
 --- run
 ::mix();
 is(::mix(), 120, 'each gets its camera when that is over');
@@ -322,7 +322,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 --- http_config
 billing_redis_timeout 3s;
 --- fake eval
-"once HGETALL *:camera:5 => drop\nonce HGETALL *:camera:7 => before $::FORGED"
+"once HMGET *:camera:5 => drop\nonce HMGET *:camera:7 => before $::FORGED"
 --- run
 ::mix();
 is(::mix(), 120, 'each gets its camera when that is over');
@@ -334,7 +334,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"HGETALL *:camera:5 => before $::FORGED" . '$10\r\n00000000.1\r\n'
+"HMGET *:camera:5 => before $::FORGED" . '$10\r\n00000000.1\r\n'
 --- run
 ::mix();
 answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
@@ -383,8 +383,8 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 === TEST 20: a stream of errors instead of an answer, behind one, and on an idle connection
 --- fake
-HGETALL *:camera:4 => raw \{-ERR flood\r\n*20000}
-HGETALL *:camera:5 => extra \{-ERR flood\r\n*20000}
+HMGET *:camera:4 => raw \{-ERR flood\r\n*20000}
+HMGET *:camera:5 => extra \{-ERR flood\r\n*20000}
 GET *:external:3 => before \{-ERR flood\r\n*20000}
 2 times ECHO => extra \{-ERR flood\r\n*20000}
 --- run
@@ -422,7 +422,7 @@ billing_redis_timeout 10s;
 
 === TEST 22: a stream of errors with many in flight
 --- fake
-once HGETALL *:camera:5 => raw \{-ERR flood\r\n*20000}
+once HMGET *:camera:5 => raw \{-ERR flood\r\n*20000}
 --- http_config
 billing_redis_timeout 10s;
 --- run
@@ -434,14 +434,14 @@ is(::mix(), 120, 'and then all of them');
 
 === TEST 23: bytes that are no text, in all places
 --- fake
-HGETALL *:camera:1 => raw \x00
-HGETALL *:camera:2 => raw \x00\{\xff*70000}
-HGETALL *:camera:6 => raw \r\n\r\n
-HGETALL *:camera:8 => raw *2\r\n$4\r\nname\r\n$3\r\nabcde\r\n
-HGETALL *:camera:9 => raw +\{\x00*5000}\r\n
-HGETALL *:camera:11 => raw -\x00\x1b\r\n
-HGETALL *:camera:13 => raw -\r\n
-HGETALL *:camera:14 => raw *0\n
+HMGET *:camera:1 => raw \x00
+HMGET *:camera:2 => raw \x00\{\xff*70000}
+HMGET *:camera:6 => raw \r\n\r\n
+HMGET *:camera:8 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$3\r\nabcde\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:9 => raw +\{\x00*5000}\r\n
+HMGET *:camera:11 => raw -\x00\x1b\r\n
+HMGET *:camera:13 => raw -\r\n
+HMGET *:camera:14 => raw *0\n
 --- http_config
 billing_redis_timeout 2s;
 --- run

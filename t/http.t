@@ -437,7 +437,7 @@ server {
 billing_redis_timeout 15s;
 END
 --- fake
-once HGETALL *:camera:3 => pause 1
+once HMGET *:camera:3 => pause 1
 --- run
 my $url = 'http://127.0.0.1:' . $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1};
 

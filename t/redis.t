@@ -17,7 +17,7 @@ __DATA__
 --- fake_log
 \A1 accept\n1 PING\n
 ^1 ECHO [0-9a-f]{8}\.\d+$
-^1 HGETALL t_redis:camera:3$
+^1 HMGET t_redis:camera:3 external_id\b
 --- no_fake_log
 AUTH
 SELECT
@@ -247,7 +247,7 @@ billing_redis_timeout 1s;
 
 === TEST 18: a Redis that stops answering later
 --- fake
-HGETALL => silent
+HMGET => silent
 --- http_config
 billing_redis_timeout 1s;
 --- cases
@@ -259,7 +259,7 @@ billing_redis_timeout 1s;
 
 === TEST 19: one key without an answer
 --- fake
-once HGETALL *:camera:4 => drop
+once HMGET *:camera:4 => drop
 --- http_config
 billing_redis_timeout 1s;
 --- run
@@ -306,7 +306,7 @@ billing_redis_timeout 15s;
 
 === TEST 22: an answer that comes after its request has gone
 --- fake
-once HGETALL *:camera:3 => pause 2
+once HMGET *:camera:3 => pause 2
 --- http_config
 billing_redis_timeout 1s;
 --- run
@@ -324,7 +324,7 @@ answers(ask('{"cameras_ids":[10]}'), '10', 'when the late answer has come');
 
 === TEST 23: a caller who goes away while Redis is thinking
 --- fake
-once HGETALL *:camera:3 => pause 1
+once HMGET *:camera:3 => pause 1
 --- http_config
 billing_redis_timeout 5s;
 --- run
@@ -343,7 +343,7 @@ for my $id (4, 5, 3) {
 
 === TEST 24: many callers who go away at once
 --- fake
-once HGETALL => pause 1
+once HMGET => pause 1
 --- http_config
 billing_redis_timeout 5s;
 --- run
@@ -358,12 +358,12 @@ answers(ask('{"login":"admin"}'), '3 4', 'and the next');
 
 === TEST 25: a connection that breaks in the middle is no error
 --- fake
-conn 1 HGETALL => close
+conn 1 HMGET => close
 --- cases
 {"cameras_ids":[3,4]}                           -> 3 4
 {"login":"admin"}                               -> 3 4
 --- fake_log
-^2 HGETALL t_redis:camera:3$
+^2 HMGET t_redis:camera:3 external_id\b
 --- errors_allowed
 
 
@@ -379,7 +379,7 @@ conn 1 any *token* => close
 
 === TEST 27: a RST in the middle
 --- fake
-conn 1 HGETALL => rst
+conn 1 HMGET => rst
 --- cases
 {"cameras_ids":[3,4]}                           -> 3 4
 --- errors_allowed
@@ -388,7 +388,7 @@ conn 1 HGETALL => rst
 
 === TEST 28: a break in the middle of an answer
 --- fake
-conn 1 HGETALL => partial 40
+conn 1 HMGET => partial 40
 --- cases
 {"cameras_ids":[3,4]}                           -> 3 4
 --- errors_allowed
@@ -406,7 +406,7 @@ conn 1 accept => close
 
 === TEST 30: broken twice is an error, and the third request is served
 --- fake
-2 times HGETALL => close
+2 times HMGET => close
 --- cases
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[3]}                             -> 3
@@ -417,7 +417,7 @@ conn 1 accept => close
 
 === TEST 31: a RST, twice
 --- fake
-2 times HGETALL => rst
+2 times HMGET => rst
 --- cases
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[3]}                             -> 3
@@ -428,7 +428,7 @@ conn 1 accept => close
 
 === TEST 32: an answer cut short, twice
 --- fake
-2 times HGETALL => partial 60
+2 times HMGET => partial 60
 --- cases
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[3]}                             -> 3
@@ -439,25 +439,25 @@ conn 1 accept => close
 
 === TEST 33: an idle connection that Redis closed
 --- fake
-conn 1 HGETALL => hangup 0.3
+conn 1 HMGET => hangup 0.3
 --- run
 answers(ask('{"cameras_ids":[5]}'), '5', 'before');
 select undef, undef, undef, 1;
 answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 --- fake_log
-^2 HGETALL t_redis:camera:3$
+^2 HMGET t_redis:camera:3 external_id\b
 --- errors_allowed
 
 
 
 === TEST 34: a byte that belongs to nothing
 --- fake
-conn 1 HGETALL *:camera:5 => extra \x00
+conn 1 HMGET *:camera:5 => extra \x00
 --- cases
 {"cameras_ids":[5]}                             -> 502
 {"cameras_ids":[3]}                             -> 3
 --- fake_log
-^2 HGETALL t_redis:camera:3$
+^2 HMGET t_redis:camera:3 external_id\b
 --- logged
 \[error\] 
 
@@ -465,7 +465,7 @@ conn 1 HGETALL *:camera:5 => extra \x00
 
 === TEST 35: an answer nobody asked for cannot become another's
 --- fake
-conn 1 HGETALL *:camera:3 => extra *2\r\n$4\r\nname\r\n$6\r\nforged\r\n
+conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
@@ -512,14 +512,14 @@ ECHO => raw $3\r\n999\r\n
 
 === TEST 39: garbage is an answer, if a bad one, and is not asked for twice
 --- fake
-conn 1 HGETALL => raw HTTP/1.1 400 Bad Request\r\n\r\n
+conn 1 HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 4
 --- fake_log
-^2 HGETALL t_redis:camera:4$
+^2 HMGET t_redis:camera:4 external_id\b
 --- no_fake_log
-^2 HGETALL t_redis:camera:3$
+^2 HMGET t_redis:camera:3 external_id\b
 --- logged
 \[error\] 
 
@@ -527,7 +527,7 @@ conn 1 HGETALL => raw HTTP/1.1 400 Bad Request\r\n\r\n
 
 === TEST 40: garbage instead of an answer, always
 --- fake
-HGETALL => raw HTTP/1.1 400 Bad Request\r\n\r\n
+HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 502
 {"cameras_uuid":["3"]}                          -> 502
@@ -558,11 +558,11 @@ Content-Type: application/json
 
 === TEST 42: answers of the wrong type
 --- fake
-HGETALL *:camera:3 => raw :3\r\n
-HGETALL *:camera:4 => raw $3\r\nabc\r\n
-HGETALL *:camera:5 => raw +OK\r\n
-HGETALL *:camera:10 => raw *1\r\n$4\r\nname\r\n
-HGETALL *:camera:12 => raw *2\r\n$4\r\nname\r\n*0\r\n
+HMGET *:camera:3 => raw :3\r\n
+HMGET *:camera:4 => raw $3\r\nabc\r\n
+HMGET *:camera:5 => raw +OK\r\n
+HMGET *:camera:10 => raw *1\r\n$4\r\nname\r\n
+HMGET *:camera:12 => raw *2\r\n$4\r\nname\r\n*0\r\n
 GET *:external:3 => raw *0\r\n
 GET *:external:4 => raw :4\r\n
 --- cases
@@ -598,10 +598,10 @@ ZSCORE *:admin => raw *0\r\n
 
 === TEST 44: NOPERM and other refusals
 --- fake
-HGETALL *:camera:3 => error NOPERM this user has no permissions to run the 'hgetall' command
-HGETALL *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
-HGETALL *:camera:5 => error ERR unknown command 'HGETALL'
-HGETALL *:camera:7 => error MOVED 3999 127.0.0.1:6381
+HMGET *:camera:3 => error NOPERM this user has no permissions to run the 'hmget' command
+HMGET *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
+HMGET *:camera:5 => error ERR unknown command 'HMGET'
+HMGET *:camera:7 => error MOVED 3999 127.0.0.1:6381
 GET *:external:3 => error NOPERM No permissions to access a key
 ZRANGEBYSCORE => error NOPERM this user has no permissions to run the 'zrangebyscore' command
 ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
@@ -621,7 +621,7 @@ ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
 
 === TEST 45: a refusal in the middle of a pipeline is an answer, and no break
 --- fake
-HGETALL *:camera:4 => error NOPERM no
+HMGET *:camera:4 => error NOPERM no
 --- cases
 {"cameras_ids":[3,4,5]}                         -> 502
 {"cameras_ids":[3,5]}                           -> 3 5
@@ -659,7 +659,7 @@ billing_redis_timeout 1s;
 
 === TEST 48: a replica that lost its master in the middle, for a moment
 --- fake
-2 times HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+2 times HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
 billing_redis_timeout 15s;
 --- cases
@@ -670,7 +670,7 @@ billing_redis_timeout 15s;
 
 === TEST 49: a replica that lost its master for good
 --- fake
-HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
 billing_redis_timeout 1s;
 --- cases
@@ -719,7 +719,7 @@ billing_redis_timeout 10s;
 
 === TEST 53: the next server while the first is cut off from its master
 --- fake
-HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_REDIS_SOCKET;
 billing_redis_timeout 10s;
@@ -736,13 +736,13 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_RO
 --- cases
 {"cameras_ids":[3]}                             -> 3
 --- fake_log
-^1 HGETALL
+^1 HMGET
 
 
 
 === TEST 55: two locations with two Redis
 --- fake
-HGETALL *:camera:3 => raw *2\r\n$4\r\nname\r\n$4\r\nfake\r\n
+HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$4\r\nfake\r\n$-1\r\n$-1\r\n$-1\r\n
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -782,7 +782,7 @@ answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 39;
 
 === TEST 57: a break with many requests in flight
 --- fake
-conn 1 HGETALL *:camera:12 => close
+conn 1 HMGET *:camera:12 => close
 --- http_config
 billing_redis_timeout 15s;
 --- run
@@ -807,7 +807,7 @@ answers($_->response, '3 4', 'a worker') for @clients;
 === TEST 59: a reload in the middle of a request
 --- master: 2
 --- fake
-once HGETALL *:camera:3 => pause 1
+once HMGET *:camera:3 => pause 1
 --- http_config
 billing_redis_timeout 10s;
 --- run

@@ -83,7 +83,7 @@ __DATA__
 
 === TEST 1: a reload with requests in flight
 --- fake
-HGETALL => pause 2
+HMGET => pause 2
 --- http_config
 billing_redis_timeout 15s;
 --- run
@@ -131,16 +131,16 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 
 === TEST 3: a reload with a Redis that breaks off in the middle
 --- fake
-conn 1 HGETALL => pause 2
+conn 1 HMGET => pause 2
 conn 1 ECHO => close
 --- run
 my $nginx = ::nginx($::FAKE, 'billing_redis_timeout 15s; billing_token off;');
 my @old = $nginx->workers;
-$Fake->change("conn 1 HGETALL => pause 2\nconn 1 any => close");
+$Fake->change("conn 1 HMGET => pause 2\nconn 1 any => close");
 
 my $client = client(port => $nginx->{port});
 $client->send(text('{"cameras_ids":[5]}'));
-wait_for(5, sub { $Fake->count('HGETALL') });
+wait_for(5, sub { $Fake->count('HMGET') });
 
 $nginx->signal('HUP');
 answers($client->response, '5', 'it is sent again by the old worker');
@@ -180,7 +180,7 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 === TEST 5: QUIT with requests in flight and a reader of a list that streams
 --- redis eval: ::many(1001, 2500)
 --- fake
-HGETALL *:camera:5 => pause 2
+HMGET *:camera:5 => pause 2
 --- run
 my $nginx = ::nginx($::FAKE, 'billing_redis_timeout 20s; billing_redis_connections 2;', workers => 2);
 my $reader = client(port => $nginx->{port});
@@ -189,7 +189,7 @@ $reader->fill;
 
 my @clients = map { client(port => $nginx->{port}) } 1 .. 4;
 $_->send(text('{"cameras_ids":[5]}')) for @clients;
-wait_for(5, sub { $Fake->count('HGETALL t_reload:camera:5$') });
+wait_for(5, sub { $Fake->count('HMGET t_reload:camera:5$') });
 $nginx->signal('QUIT');
 
 answers($_->response, '5', 'a request in flight') for @clients;
@@ -259,12 +259,12 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 === TEST 8: TERM with requests in flight
 --- fake
-HGETALL => pause 20
+HMGET => pause 20
 --- run
 my $nginx = ::nginx($::FAKE, 'billing_redis_timeout 30s;');
 my @clients = map { client(port => $nginx->{port}) } 1 .. 4;
 $_->send(text('{"cameras_ids":[5]}')) for @clients;
-wait_for(5, sub { $Fake->count('HGETALL') == 4 });
+wait_for(5, sub { $Fake->count('HMGET') == 4 });
 $nginx->signal('TERM');
 is($nginx->ended(5), 'status 0', 'nginx ends at once');
 is($_->response->{status}, 0, 'a request is broken off') for @clients;

@@ -64,7 +64,7 @@ any => error LOADING Redis is loading the dataset in memory
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake_log
-HGETALL
+HMGET
 --- logged
 \[error\] .*redis server "127\.0\.0\.1:\d+" is down: LOADING Redis is loading the dataset in memory
 --- logged_times
@@ -76,7 +76,7 @@ HGETALL
 --- http_config eval: $::TWO
 --- fake
 GET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
-HGETALL => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
+HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 ZRANGEBYSCORE => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- cases
 {"cameras_ids":[3]}                             -> 3
@@ -96,7 +96,7 @@ any => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake_log
-HGETALL
+HMGET
 --- logged
 \[error\] .*is down: MASTERDOWN
 --- logged_times
@@ -114,7 +114,7 @@ AUTH => error WRONGPASS invalid username-password pair or user is disabled.
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake_log
-HGETALL
+HMGET
 --- logged
 \[error\] .*is down: WRONGPASS invalid username-password pair or user is disabled\.
 --- logged_times
@@ -132,7 +132,7 @@ any => error NOAUTH Authentication required.
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake_log
-HGETALL
+HMGET
 --- logged
 \[error\] .*is down: NOAUTH Authentication required
 --- logged_times
@@ -172,7 +172,7 @@ any => silent
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake_log
-HGETALL
+HMGET
 --- logged
 \[error\] .*redis server "127\.0\.0\.1:\d+" is down: server does not answer
 --- logged_times
@@ -184,7 +184,7 @@ HGETALL
 --- http_config eval: $::TWO
 --- fake
 GET => close
-HGETALL => close
+HMGET => close
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
@@ -207,9 +207,9 @@ any => error LOADING Redis is loading the dataset in memory
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 --- no_fake2_log
-HGETALL
+HMGET
 --- fake3_log
-HGETALL t_servers:camera:3
+HMGET t_servers:camera:3
 --- logged
 \[error\] .*is down: Connection refused
 \[error\] .*is down: LOADING
@@ -240,12 +240,12 @@ any => error LOADING Redis is loading the dataset in memory
 --- run
 my ($is, $failed) = keep_asking(1, $EXAMPLE, '3 4', sub { 0 });
 is($failed, 0, 'none failed while it is loading');
-is($Fake->count('HGETALL'), 0, 'nor was it asked');
+is($Fake->count('HMGET'), 0, 'nor was it asked');
 
 $Fake->change('');
 my $start = Time::HiRes::time();
 
-($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HGETALL') });
+($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
 my $took = Time::HiRes::time() - $start;
 
 ok($is, 'it is asked again');
@@ -253,14 +253,14 @@ is($failed, 0, 'none failed meanwhile');
 cmp_ok($took, '>', 1.9, 'not before its time of probation');
 cmp_ok($took, '<', 8, 'but not long after');
 
-my ($number) = $Fake->log_text =~ /^(\d+) (?:GET|HGETALL|ZRANGEBYSCORE)/m;
+my ($number) = $Fake->log_text =~ /^(\d+) (?:GET|HMGET|ZRANGEBYSCORE)/m;
 my @words = $Fake->log_text =~ /^$number (\w+)/mg;
 is("@words[0 .. 2]", 'accept PING PING', 'it was probed, and then used');
 
-my $asked = $Fake2->count('HGETALL');
+my $asked = $Fake2->count('HMGET');
 ($is, $failed) = keep_asking(2.5, $EXAMPLE, '3 4', sub { 0 });
 is($failed, 0, 'none failed after that');
-is($Fake2->count('HGETALL'), $asked, 'the second is not asked any more');
+is($Fake2->count('HMGET'), $asked, 'the second is not asked any more');
 is($Fake2->count('closed'), $Fake2->count('accept'), 'its connections are closed');
 --- logged_times
 1 is down:
@@ -283,7 +283,7 @@ $Fake->up;
 ok($is, 'it is probed when it is up');
 $Fake->change('PING => error LOADING Redis is loading the dataset in memory');
 
-($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { $Fake->count('HGETALL') });
+($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
 ok(!$is, 'and not used, as it is loading at the end of the probation');
 is($failed, 0, 'none failed meanwhile');
 is($Fake2->count('accept'), 1, 'the second is used all the time, on one connection');
@@ -304,12 +304,12 @@ $Fake->up;
 ok($is, 'it is probed');
 $Fake->change('any => silent');
 
-($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { $Fake->count('HGETALL') });
+($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
 ok(!$is, 'and not used');
 is($failed, 0, 'none failed meanwhile');
 
 $Fake->change('');
-($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HGETALL') });
+($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
 ok($is, 'it is used when it answers after all');
 is($failed, 0, 'none failed meanwhile');
 --- errors_allowed
@@ -321,7 +321,7 @@ is($failed, 0, 'none failed meanwhile');
 --- fake
 listen never
 --- fake2
-HGETALL *:camera:12 => pause 6
+HMGET *:camera:12 => pause 6
 --- run
 answers(ask($EXAMPLE), '3 4', 'on the second');
 $Fake->up;
@@ -336,7 +336,7 @@ is($failed, 0, 'none failed meanwhile');
 
 my $res = $client->response;
 answers($res, '12', 'what was asked of the second');
-is($Fake->count('HGETALL t_servers:camera:12'), 0, 'and answered by it');
+is($Fake->count('HMGET t_servers:camera:12'), 0, 'and answered by it');
 ok(wait_for(5, sub { $Fake2->count('closed') }), 'the second is closed then');
 --- errors_allowed
 
@@ -350,7 +350,7 @@ billing_redis_timeout 5s;
 --enable-debug-command yes
 --- run
 my ($is, $failed) = keep_asking(5, $EXAMPLE, '3 4',
-    sub { $Server->info('commandstats', 'cmdstat_hgetall') });
+    sub { $Server->info('commandstats', 'cmdstat_hmget') });
 ok($is, 'it is used');
 is($failed, 0, 'at first');
 
@@ -361,7 +361,7 @@ is($failed, 0, 'none failed while it is down');
 $Server->start;
 $Server->command(@$_) for fixtures();
 ($is, $failed) = keep_asking(10, $EXAMPLE, '3 4',
-    sub { $Server->info('commandstats', 'cmdstat_hgetall') });
+    sub { $Server->info('commandstats', 'cmdstat_hmget') });
 ok($is, 'it is used again');
 is($failed, 0, 'none failed meanwhile');
 
@@ -418,7 +418,7 @@ is($failed, 0, 'and none fails after that');
 $Server->signal('CONT');
 $Server->command('CONFIG', 'RESETSTAT');
 ($is, $failed) = keep_asking(10, $EXAMPLE, '3 4',
-    sub { $Server->info('commandstats', 'cmdstat_hgetall') });
+    sub { $Server->info('commandstats', 'cmdstat_hmget') });
 ok($is, 'it is used again');
 is($failed, 0, 'none failed meanwhile');
 --- errors_allowed
@@ -582,7 +582,7 @@ listen never
 --- run
 my ($is, $failed) = keep_asking(0.5, $EXAMPLE, '3 4', sub { 0 });
 $Fake->up;
-($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HGETALL') });
+($is, $failed) = keep_asking(10, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
 ok($is, 'it is up');
 ($is, $failed) = keep_asking(2.5, $EXAMPLE, '3 4', sub { 0 });
 $Fake->down;
@@ -639,8 +639,8 @@ billing_redis unix:/a.sock redis://bob:s3cret@[::1;     -> (?!.*s3cret).*billing
 --- fake
 any => error LOADING \x1b[31mred\x07\x08 "quoted"
 --- fake2
-HGETALL *:camera:3 => error WRONGTYPE \x1b[32mgreen\x07
-HGETALL *:camera:4 => raw \x1b[33m\r\n
+HMGET *:camera:3 => error WRONGTYPE \x1b[32mgreen\x07
+HMGET *:camera:4 => raw \x1b[33m\r\n
 ECHO => error OOPS \x1b[34mblue\x07
 --- cases
 {"cameras_ids":[3]}                             -> 502
@@ -654,7 +654,7 @@ ECHO => error OOPS \x1b[34mblue\x07
 
 === TEST 33: so many connections as are allowed, and not one more
 --- fake
-HGETALL => pause 2
+HMGET => pause 2
 --- http_config
 billing_redis_connections 3;
 billing_redis_timeout 20s;
@@ -670,9 +670,9 @@ for my $i (0 .. 11) {
 
 answers($clients[$_]->response, $ids[$_ % 4], "client $_") for 0 .. 11;
 --- fake_log
-^1 HGETALL
-^2 HGETALL
-^3 HGETALL
+^1 HMGET
+^2 HMGET
+^3 HMGET
 --- no_fake_log
 ^4 accept
 
@@ -693,8 +693,8 @@ for my $id (3, 4, 5, 7, 10, 12) {
 
 === TEST 35: one of several breaks, the others go on
 --- fake
-conn 2 HGETALL => close
-HGETALL => pause 1
+conn 2 HMGET => close
+HMGET => pause 1
 --- http_config
 billing_redis_connections 3;
 billing_redis_timeout 20s;
@@ -710,8 +710,8 @@ for my $i (0 .. 7) {
 
 answers($clients[$_]->response, $ids[$_ % 4], "client $_") for 0 .. 7;
 --- fake_log
-^2 closed|^2 HGETALL
-^3 HGETALL
+^2 closed|^2 HMGET
+^3 HMGET
 --- errors_allowed
 
 
@@ -785,7 +785,7 @@ answers($waiting[1]->response, '3', 'the one that stayed');
 
 === TEST 39: what is in flight does not count as waiting
 --- fake
-HGETALL => pause 1
+HMGET => pause 1
 --- http_config
 billing_redis_queue 1;
 billing_redis_timeout 20s;

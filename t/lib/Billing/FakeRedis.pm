@@ -305,6 +305,7 @@ sub answer {
 
     return bulk($value) if $command eq 'GET';
     return defined $value ? ":1\r\n" : ":0\r\n" if $command eq 'EXISTS';
+    return array(map { $value->{$_} } @args) if $command eq 'HMGET';
     return array(map { ($_, $value->{$_}) } sort keys %{ $value // {} })
         if $command eq 'HGETALL';
 

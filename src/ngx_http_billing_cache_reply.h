@@ -1,0 +1,44 @@
+
+/*
+ * Redis' replies, held against the cache contract and read into the lookups
+ * that asked for them.  Private to the cache files.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_CACHE_REPLY_H_INCLUDED_
+#define _NGX_HTTP_BILLING_CACHE_REPLY_H_INCLUDED_
+
+
+#include "ngx_http_billing_cache.h"
+
+
+/*
+ * These return NGX_OK, or NGX_ERROR with lookup->error, or without it for want
+ * of memory.
+ */
+
+ngx_int_t ngx_http_billing_cache_read_token(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+ngx_int_t ngx_http_billing_cache_read_external(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+ngx_int_t ngx_http_billing_cache_read_member(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+ngx_int_t ngx_http_billing_cache_read_login(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+ngx_int_t ngx_http_billing_cache_read_synced_at(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+
+/* the fields of a camera; if none is there, lookup->unsure is set */
+ngx_int_t ngx_http_billing_cache_read_camera(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+
+/* all of a camera's hash */
+ngx_int_t ngx_http_billing_cache_read_hash(
+    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+
+/* Copies the text of a reply, which is gone soon, to the pool. */
+ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
+    redisReply *reply);
+
+
+#endif /* _NGX_HTTP_BILLING_CACHE_REPLY_H_INCLUDED_ */
