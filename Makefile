@@ -9,7 +9,10 @@ test:
 demo:
 	sh conf/demo.sh
 
+deb:
+	sh conf/deb.sh
+
 clean:
 	rm -rf build
 
-.PHONY: all build test demo clean
+.PHONY: all build test demo deb clean

@@ -1,0 +1,197 @@
+#!/bin/sh
+
+# Builds the Debian package in a bare Debian root, then installs, uses and
+# removes it in another one; for each release named, or for Debian 12:
+#
+#     sh t/deb.sh bookworm trixie
+
+set -eu
+umask 022
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+package=libnginx-mod-http-billing
+
+# shellcheck source=t/lib/debian-root.sh
+. "$root/t/lib/debian-root.sh"
+
+die() {
+    echo "deb: $*" >&2
+    exit 1
+}
+
+[ "$(id -u)" -eq 0 ] || die "chroot needs root"
+[ $# -gt 0 ] || set -- bookworm
+
+sh "$root/conf/install.sh" debootstrap
+
+work=$(mktemp -d /tmp/billing-deb.XXXXXX)
+
+trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# quietly <command> ..., with its output only if it fails
+
+quietly() {
+    if ! "$@" >"$work/log" 2>&1; then
+        cat "$work/log" >&2
+        die "failed: $*"
+    fi
+}
+
+build() {
+    echo "$release: building"
+
+    root_make "$release" "$work/build"
+
+    mkdir "$work/build/src"
+    tar -c -C "$root" --exclude=./build --exclude=./.git . \
+        | tar -x -C "$work/build/src"
+    (cd "$work/build/src" && find . | sort) >"$work/before"
+
+    quietly root_run "$work/build" apt-get -q update
+    quietly root_run "$work/build" \
+        apt-get -qy --no-install-recommends build-dep /src
+    quietly root_run "$work/build" sh /src/conf/deb.sh
+
+    mv "$work/build/src/build/deb" "$work/deb"
+    rmdir "$work/build/src/build"
+    (cd "$work/build/src" && find . | sort) | diff "$work/before" - >&2 \
+        || die "the build left files in the tree"
+
+    echo "$release: lintian"
+
+    mv "$work/deb" "$work/build/deb"
+    quietly root_run "$work/build" \
+        apt-get -qy --no-install-recommends install lintian
+    root_run "$work/build" sh -c \
+        'lintian --allow-root --fail-on error,warning /deb/*.changes' \
+        || die "lintian is not content"
+    mv "$work/build/deb" "$work/deb"
+}
+
+# what is done to the package in the second root
+
+use() {
+    cat <<'END'
+set -eu
+
+package=$1
+link=/etc/nginx/modules-enabled/50-mod-http-billing.conf
+
+die() {
+    echo "deb: $*" >&2
+    exit 1
+}
+
+apt_get() {
+    if ! apt-get -qy --no-install-recommends "$@" >/tmp/log 2>&1; then
+        cat /tmp/log >&2
+        die "failed: apt-get $*"
+    fi
+}
+
+# ask <status> <body, a regex> <curl option> ...
+
+ask() {
+    status=$1
+    body=$2
+    shift 2
+
+    answer=$(curl -sS -m 10 --unix-socket /run/nginx.sock -w '\n%{http_code}' \
+        "$@" 'http://billing/api/v1/billing/cameras/list?login=string')
+
+    if [ "${answer##*
+}" != "$status" ] || ! echo "$answer" | grep -qx "$body"; then
+        die "asked for $status $body, got: $answer"
+    fi
+
+    echo "answered with $status"
+}
+
+apt_get update
+apt_get install /deb/"$package"_[0-9]*.deb
+
+dpkg-query -Wf '${Depends}\n' "$package" | grep 'nginx-abi-' \
+    || die "the package does not depend on an ABI of nginx"
+[ -e $link ] || die "installing did not enable the module"
+
+apt_get install redis-server curl
+
+rm /etc/nginx/sites-enabled/default
+
+cat >/etc/nginx/conf.d/billing.conf <<'CONF'
+billing_redis unix:/run/redis.sock;
+
+server {
+    listen unix:/run/nginx.sock;
+
+    location = /api/v1/billing/cameras/list {
+        billing_cameras_list;
+    }
+}
+CONF
+
+nginx -q -t
+
+redis-server --port 0 --unixsocket /run/redis.sock --unixsocketperm 777 \
+    --save '' --dir /tmp --logfile /tmp/redis.log &
+redis=$!
+
+nginx -g 'daemon off;' &
+nginx=$!
+
+tries=200
+until redis-cli -s /run/redis.sock ping && [ -S /run/nginx.sock ]; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || die "nginx or Redis did not start"
+    sleep 0.05
+done >/dev/null 2>&1
+
+sh /usr/share/doc/"$package"/examples/load-sample.sh -s /run/redis.sock
+
+ask 401 '{"message":"Unauthenticated."}'
+ask 200 '\[{"id":3,.*},{"id":4,.*}\]' -H 'Authorization: Bearer demo-token'
+
+kill -QUIT "$nginx"
+wait "$nginx" || die "nginx ended with $?"
+kill "$redis"
+wait "$redis" || die "Redis ended with $?"
+
+rm /etc/nginx/conf.d/billing.conf
+
+apt_get remove "$package"
+[ ! -e $link ] || die "removing did not disable the module"
+nginx -q -t
+echo "removed"
+
+apt_get install /deb/"$package"_[0-9]*.deb
+[ -e $link ] || die "installing again did not enable the module"
+
+apt_get purge "$package"
+nginx -q -t
+left=$(find / -xdev -path /proc -prune -o -path /deb -prune \
+    -o -name '*http[-_]billing*' -print)
+[ -z "$left" ] || die "purging left $left"
+echo "purged"
+END
+}
+
+for release; do
+    start=$(date +%s)
+
+    build
+    built=$(date +%s)
+
+    echo "$release: using"
+
+    root_make "$release" "$work/use"
+    mv "$work/deb" "$work/use/deb"
+    use >"$work/use/use.sh"
+    root_run "$work/use" sh /use.sh "$package"
+
+    rm -rf "$work/build" "$work/use"
+    echo "$release: passed, $((built - start)) s to build," \
+        "$(($(date +%s) - built)) s to use"
+done

@@ -1,0 +1,64 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154
+
+# Bare Debian roots for tests: sourced, with $root as the top directory of the
+# module. As root only.
+#
+# What runs in one has mounts and processes of its own: whichever way the test
+# ends, the kernel takes them away.
+
+# root_make <release> <directory>, the first time for a release by debootstrap
+# and then from build/roots
+
+root_make() {
+    tar=$root/build/roots/$1.tar
+
+    if [ ! -f "$tar" ]; then
+        root_debootstrap "$1" "$2" >"$2.log" 2>&1 || {
+            tail -n 20 "$2.log" >&2
+            return 1
+        }
+
+        mkdir -p "$root/build/roots"
+        tar -cf "$tar.$$" -C "$2" .
+        mv "$tar.$$" "$tar"
+        return
+    fi
+
+    mkdir -p "$2"
+    tar -xf "$tar" -C "$2"
+}
+
+# from the archive that this machine's apt uses
+
+root_debootstrap() {
+    # shellcheck disable=SC2016
+    uris=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' \
+        'Created-By: Packages' | sort -u)
+
+    for uri in $uris; do
+        rm -rf "$2"
+        debootstrap --variant=minbase "$1" "$2" "$uri" && break
+    done
+
+    [ -x "$2/usr/bin/apt-get" ] || return 1
+
+    # as in Debian's images for containers: packages start no services
+
+    printf '#!/bin/sh\nexit 101\n' >"$2/usr/sbin/policy-rc.d"
+    chmod 755 "$2/usr/sbin/policy-rc.d"
+
+    echo force-unsafe-io >"$2/etc/dpkg/dpkg.cfg.d/unsafe-io"
+}
+
+# root_run <directory> <command> ...
+
+root_run() {
+    dir=$1
+    shift
+
+    unshare --mount --pid --fork --kill-child=KILL \
+        --mount-proc="$dir/proc" -- chroot "$dir" \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
+}
