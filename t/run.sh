@@ -21,7 +21,8 @@ die() {
 }
 
 sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
-    liblist-moreutils-perl libwww-perl libipc-run-perl procps
+    liblist-moreutils-perl libwww-perl libipc-run-perl procps \
+    python3-jsonschema python3-yaml
 
 sh "$root/conf/build.sh"
 
