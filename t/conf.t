@@ -1,0 +1,156 @@
+# conf/billing.conf, as it is but for ports and paths.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+
+use Digest::SHA qw(sha256_hex);
+use File::Temp ();
+use JSON::PP ();
+
+use Billing::Fixtures;
+use Billing::Nginx;
+use Billing::Server;
+
+my $ROOT = "$FindBin::RealBin/..";
+my $URI = '/api/v1/billing/cameras/list';
+
+my $dir = File::Temp->newdir('billing-conf-XXXXXX', TMPDIR => 1);
+chmod 0755, $dir;
+
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+       . " -nodes -days 2 -subj /CN=vsaas.example.com -keyout $dir/key"
+       . " -out $dir/crt >$dir/openssl.log 2>&1") == 0 or die "openssl failed\n";
+
+sub put {
+    my ($file, $text) = @_;
+
+    open my $out, '>', "$dir/$file" or die "$dir/$file: $!\n";
+    print $out $text;
+    close $out;
+}
+
+put('password', "s3cret\n");
+
+# the second Redis wants a password, as that of the configuration does
+
+my ($first, $second) = map { Billing::Server->new } 1, 2;
+
+for my $redis ($first, $second) {
+    $redis->start;
+    $redis->command(@$_) for Billing::Fixtures::commands(),
+        map { [ 'SET', 'billing:token:' . sha256_hex($_), "client $_" ] } 'one', 'two';
+}
+
+$_->command('ACL', 'SETUSER', $_ == $first ? 'default' : 'billing', 'on',
+            '>s3cret', '~billing:*', split ' ', '+get +hgetall +zscore'
+            . ' +zrangebyscore +ping +echo +select') for $second;
+$_->command('CONFIG', 'SET', 'requirepass', 's3cret') for $first, $second;
+
+my $streaming = Billing::Server::free_port();
+
+my $text = do {
+    open my $in, '<', "$ROOT/conf/billing.conf" or die "billing.conf: $!\n";
+    local $/;
+    <$in>;
+};
+
+my %PUT = (
+    'listen 443 ssl'                  => 'listen 127.0.0.1:%PORT% ssl',
+    '/etc/nginx/billing.crt'          => "$dir/crt",
+    '/etc/nginx/billing.key'          => "$dir/key",
+    '/etc/nginx/billing-redis.password' => "$dir/password",
+    '/run/redis/redis-server.sock'    => $first->{socket},
+    '127.0.0.1:6380'                  => "127.0.0.1:$second->{port}",
+    '127.0.0.1:8081'                  => "127.0.0.1:$streaming",
+    '/var/log/nginx/billing.log'      => "$dir/access.log",
+);
+
+for my $from (sort keys %PUT) {
+    ok($text =~ s/\Q$from\E/$PUT{$from}/g, "billing.conf has $from");
+}
+
+my $nginx = Billing::Nginx->start($text . <<"END");
+    server {
+        listen 127.0.0.1:$streaming;
+        location / {
+            return 200 "\$uri \$http_x_forwarded_proto";
+        }
+    }
+END
+
+# Status, headers and body for each of some requests.
+
+sub curl {
+    my ($token, $uri, @args) = @_;
+
+    my @token = defined $token ? ('-H', "Authorization: Bearer $token") : ();
+
+    open my $out, '-|', 'curl', '-sSki', '--http2', '--max-time', 30, @token, @args,
+        "https://127.0.0.1:$nginx->{port}$uri" or die "cannot run curl: $!\n";
+
+    my $all = do { local $/; <$out> } // '';
+    $all =~ s/\r//g;
+
+    return map { m{\AHTTP/2 (\d+)} ? [ $1, $_ ] : () } split m{(?=HTTP/2 \d)}, $all;
+}
+
+sub answers {
+    my ($res, $status, $body, $name) = @_;
+
+    is($res->[0], $status, "$name: status");
+    like($res->[1], qr/\n\n\Q$body\E\z/, "$name: body");
+}
+
+my $LIST = Billing::Fixtures::answer(3, 4);
+
+answers(curl('one', "$URI?login=admin"), 200, $LIST, 'over HTTP/2');
+answers(curl(undef, "$URI?login=admin"), 401, '{"message":"Unauthenticated."}', 'no token');
+answers(curl('one', '/live/1/index.m3u8'), 200, '/live/1/index.m3u8 https', 'a stream');
+
+# the largest body that makes sense
+
+my $body = JSON::PP->new->ascii->encode({
+    login => 'x' x 255, cameras_ids => [ map { 9007199254740000 + $_ } 1 .. 30 ],
+    cameras_uuid => [ ("\x{1f3a5}" x 255) x 30 ] });
+$body =~ s/\\ud83c\\udfa5/\xf0\x9f\x8e\xa5/g;
+put('body', $body);
+
+answers(curl('one', $URI, '-XGET', '-H', 'Content-Type: application/json',
+             '--data-binary', "\@$dir/body"), 200, 'null', 'a large body');
+put('body', ' ' x 70_000);
+is((curl('one', $URI, '-XGET', '-H', 'Content-Type: application/json',
+         '--data-binary', "\@$dir/body"))[0][0], 413, 'a larger one');
+
+# a client at its limit, and the others
+
+my @res = curl('one', "$URI?login=admin&n=[1-150]");
+my @limited = grep { $_->[0] == 429 } @res;
+
+is(scalar @res, 150, 'a flood: all are answered');
+ok(scalar @limited, 'a flood: some with 429');
+is((grep { $_->[0] != 200 && $_->[0] != 429 } @res), 0, 'a flood: nothing else');
+answers($limited[-1], 429, '{"message":"Too Many Attempts."}', 'a flood');
+like($limited[-1][1], qr/^retry-after: 1$/m, 'a flood: Retry-After');
+answers(curl('two', "$URI?login=admin"), 200, $LIST, 'another client');
+is((grep { $_->[0] != 401 } curl(undef, "$URI?n=[1-100]")), 0, 'no token: always 401');
+
+# the second Redis
+
+$first->stop;
+my ($end, $res) = (time + 10);
+do { ($res) = curl('two', "$URI?login=admin"); sleep 1 if $res->[0] != 200 }
+    while ($res->[0] != 200 && time < $end);
+answers($res, 200, $LIST, 'the second Redis');
+
+my $log = do { open my $in, '<', "$dir/access.log" or die $!; local $/; <$in> };
+like($log, qr/^127\.0\.0\.1 \[[^]]+\] "GET $URI" 200 \d+ \d/m, 'the log');
+unlike($log, qr/login=|one|two/, 'no logins and no tokens in the log');
+unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]/, 'no alert');
+
+$nginx->stop;
+
+done_testing();
