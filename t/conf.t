@@ -50,6 +50,7 @@ $_->command('ACL', 'SETUSER', $_ == $first ? 'default' : 'billing', 'on',
             . ' +zrangebyscore +ping +echo +select') for $second;
 $_->command('CONFIG', 'SET', 'requirepass', 's3cret') for $first, $second;
 
+my $status = Billing::Server::free_port();
 my $streaming = Billing::Server::free_port();
 
 my $text = do {
@@ -67,6 +68,7 @@ my %PUT = (
     '127.0.0.1:6380'                  => "127.0.0.1:$second->{port}",
     '127.0.0.1:8081'                  => "127.0.0.1:$streaming",
     '/var/log/nginx/billing.log'      => "$dir/access.log",
+    '127.0.0.1:9145'                  => "127.0.0.1:$status",
 );
 
 for my $from (sort keys %PUT) {
@@ -147,8 +149,23 @@ do { ($res) = curl('two', "$URI?login=admin"); sleep 1 if $res->[0] != 200 }
 answers($res, 200, $LIST, 'the second Redis');
 
 my $log = do { open my $in, '<', "$dir/access.log" or die $!; local $/; <$in> };
-like($log, qr/^127\.0\.0\.1 \[[^]]+\] "GET $URI" 200 \d+ \d/m, 'the log');
-unlike($log, qr/login=|one|two/, 'no logins and no tokens in the log');
+like($log, qr/^127\.0\.0\.1 \[[^]]+\] "GET $URI" 200 \d+ [\d.]+ client="client one" cameras=2 redis=\d+\.\d{3} server=\S+$/m,
+     'the log');
+unlike($log, qr/login=|admin/, 'no logins in the log');
+
+# the status page, which others do not get
+
+sub status_from {
+    my ($address) = @_;
+
+    my $code = qx(curl -s --interface $address --max-time 30 -o $dir/status -w %{http_code} http://127.0.0.1:$status/metrics);
+    return $code;
+}
+
+is(status_from('127.0.0.1'), 200, 'the status page');
+like(do { open my $in, '<', "$dir/status" or die $!; local $/; <$in> },
+     qr/^nginx_billing_requests_total\{status="200"\} [1-9]/m, 'the status page: body');
+is(status_from('127.0.0.2'), 403, 'the status page for another');
 unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]/, 'no alert');
 
 $nginx->stop;
