@@ -58,8 +58,8 @@ static ngx_int_t ngx_http_billing_body_blank(ngx_http_billing_body_t *body,
     u_char *p, size_t len);
 static ngx_int_t ngx_http_billing_body_parse(ngx_http_billing_body_t *body,
     u_char *p, size_t len);
-static size_t ngx_http_billing_body_paired(ngx_http_billing_body_t *body,
-    u_char *p, size_t len);
+static size_t ngx_http_billing_body_valid(ngx_http_billing_body_t *body,
+    u_char *p, size_t len, const char **error);
 static ngx_int_t ngx_http_billing_body_unit(ngx_http_billing_body_t *body);
 static ngx_int_t ngx_http_billing_body_error(ngx_http_billing_body_t *body,
     ngx_str_t *error);
@@ -261,19 +261,20 @@ static ngx_int_t
 ngx_http_billing_body_parse(ngx_http_billing_body_t *body, u_char *p,
     size_t len)
 {
-    size_t     n;
-    ngx_int_t  rc;
+    size_t       n;
+    ngx_int_t    rc;
+    const char  *error;
 
     if (len == 0) {
         return NGX_OK;
     }
 
-    n = ngx_http_billing_body_paired(body, p, len);
+    n = ngx_http_billing_body_valid(body, p, len, &error);
 
     rc = ngx_http_billing_json_parse(&body->parser, p, n);
 
     if (rc == NGX_OK && n != len) {
-        body->error = "a surrogate in a \\u escape has no pair";
+        body->error = error;
         return NGX_DECLINED;
     }
 
@@ -286,21 +287,30 @@ ngx_http_billing_body_parse(ngx_http_billing_body_t *body, u_char *p,
 
 
 /*
- * yajl turns an escaped surrogate that has no pair into some other character,
- * and so one login into another one.  Returns the number of bytes before it.
- * A backslash can be in strings only, any other one is an error for yajl.
+ * What yajl lets pass: it turns an escaped surrogate that has no pair into
+ * some other character, and so one login into another one, and takes form
+ * feeds and vertical tabs for white space.  Returns the number of bytes before
+ * that.  A backslash can be in strings only, any other one is an error for
+ * yajl.
  */
 
 static size_t
-ngx_http_billing_body_paired(ngx_http_billing_body_t *body, u_char *p,
-    size_t len)
+ngx_http_billing_body_valid(ngx_http_billing_body_t *body, u_char *p,
+    size_t len, const char **error)
 {
     u_char     ch;
     size_t     i;
     ngx_int_t  n;
 
+    *error = "a surrogate in a \\u escape has no pair";
+
     for (i = 0; i < len; i++) {
         ch = p[i];
+
+        if (ch == '\v' || ch == '\f') {
+            *error = "a control character is no white space";
+            return i;
+        }
 
         switch (body->escape) {
 

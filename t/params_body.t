@@ -199,6 +199,9 @@ x                                                       -> body
 ?login=admin {"x":                                      -> body
 ?cameras_ids[]=3 {"login":"\xff"}                       -> body
 ?login=admin x                                          -> body
+{"login":"admin"}\x0c                                   -> body
+{"login":\x0b"admin"}                                   -> body
+{"login":"a\x0c"}                                       -> body
 
 
 
