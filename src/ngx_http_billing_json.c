@@ -130,8 +130,18 @@ ngx_http_billing_json_parse(ngx_http_billing_json_parser_t *parser, u_char *p,
         return NGX_ERROR;
     }
 
-    status = p ? yajl_parse(parser->handle, p, len)
-               : yajl_complete_parse(parser->handle);
+    if (p) {
+        status = yajl_parse(parser->handle, p, len);
+
+    } else {
+        status = yajl_complete_parse(parser->handle);
+
+        /* a string after the end that is not closed it does not mind yet */
+
+        if (status == yajl_status_ok) {
+            status = yajl_parse(parser->handle, (u_char *) "\n", 1);
+        }
+    }
 
     if (status != yajl_status_ok) {
         parser->offset += p ? yajl_get_bytes_consumed(parser->handle) : 0;

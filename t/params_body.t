@@ -202,6 +202,10 @@ x                                                       -> body
 {"login":"admin"}\x0c                                   -> body
 {"login":\x0b"admin"}                                   -> body
 {"login":"a\x0c"}                                       -> body
+{"login":"admin"}"                                      -> body
+{"login":"admin"} "x\\                                  -> body
+[]"                                                     -> body
+5 "\xd0                                                 -> body
 
 
 
