@@ -2,7 +2,7 @@
 
 # Runs the fuzzers of libFuzzer, each for so many seconds:
 #
-#     sh t/fuzz/run.sh [seconds] [params]
+#     sh t/fuzz/run.sh [seconds] [params|redis]
 #
 # Corpora that grow are kept in build/fuzz/corpus/; t/fuzz/corpus/ has the seeds.
 # An input that fails is left in build/fuzz/ and tried again by
@@ -27,8 +27,15 @@ libs=$(grep -oE -- ' -l[a-z_]+|-Wl,-E' "$fuzz/Makefile" | sort -u)
 includes=$(printf ' -I build/nginx-source/src/%s' core event event/modules \
     os/unix http http/modules)
 
-for target in ${2:-params}; do
+for target in ${2:-params redis}; do
     mkdir -p "$fuzz/corpus/$target"
+
+    wrap=
+
+    if [ "$target" = redis ]; then
+        wrap='-Wl,--wrap=ngx_process_events_and_timers,--wrap=epoll_wait
+            -Wl,--wrap=clock_gettime'
+    fi
 
     # shellcheck disable=SC2086
     clang -O1 -g -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 -Wall -Wextra \
@@ -36,7 +43,7 @@ for target in ${2:-params}; do
         -fsanitize=address,undefined,fuzzer \
         -fsanitize-ignorelist="$fuzz/ignore" \
         -I "$fuzz" -I src $includes \
-        -o "$fuzz/target/$target" "t/fuzz/$target.c" "$fuzz/nginx.a" $libs
+        -o "$fuzz/target/$target" "t/fuzz/$target.c" $wrap "$fuzz/nginx.a" $libs
 
     echo "fuzzing $target for $seconds s"
 
