@@ -12,7 +12,13 @@ demo:
 deb:
 	sh conf/deb.sh
 
+bench:
+	sh t/bench/run.sh
+
+bench-scale:
+	sh t/bench/scale.sh
+
 clean:
 	rm -rf build
 
-.PHONY: all build test demo deb clean
+.PHONY: all build test demo deb bench bench-scale clean
