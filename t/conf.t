@@ -46,7 +46,7 @@ for my $redis ($first, $second) {
 }
 
 $_->command('ACL', 'SETUSER', $_ == $first ? 'default' : 'billing', 'on',
-            '>s3cret', '~billing:*', split ' ', '+get +hgetall +zscore'
+            '>s3cret', '~billing:*', split ' ', '+get +hmget +hgetall +zscore'
             . ' +zrangebyscore +ping +echo +select') for $second;
 $_->command('CONFIG', 'SET', 'requirepass', 's3cret') for $first, $second;
 

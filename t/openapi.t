@@ -39,7 +39,7 @@ my $redis = Billing::Server->new;
 $redis->start;
 $redis->command(@$_) for @commands;
 
-my $fake = Billing::FakeRedis->start("HGETALL => drop\n", @commands);
+my $fake = Billing::FakeRedis->start("HMGET => drop\n", @commands);
 
 my $nginx = Billing::Nginx->start(<<"END");
     billing_redis unix:$redis->{socket};
