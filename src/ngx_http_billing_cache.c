@@ -354,6 +354,7 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
         unsure |= lookup[i].unsure;
 
         if (lookup[i].error) {
+            ngx_http_billing_redis_wrong(&cache->pipeline);
             ngx_http_billing_cache_log(cache, &lookup[i]);
             rc = NGX_ERROR;
         }

@@ -36,7 +36,10 @@ struct ngx_http_billing_lookup_s {
     const char                 *error;
     ngx_str_t                   reply;
 
-    /* in: of a camera, or of a login's member; out: of an external id */
+    /*
+     * in: of a camera, or of a login's member; out: of an external id, and
+     * the time of synced_at
+     */
     int64_t                     id;
 
     /* out: of a token, the client's name */

@@ -92,9 +92,13 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
         return NGX_ERROR;
     }
 
-    if (lookup->found && ngx_atotm((u_char *) reply->str, reply->len)
-                         == NGX_ERROR)
-    {
+    if (!lookup->found) {
+        return NGX_OK;
+    }
+
+    lookup->id = ngx_atotm((u_char *) reply->str, reply->len);
+
+    if (lookup->id == NGX_ERROR) {
         lookup->error = "holds no time";
         return NGX_ERROR;
     }

@@ -55,6 +55,13 @@ ngx_http_billing_handler(ngx_http_request_t *r)
     ngx_http_billing_json_init(&ctx->json, r->pool,
                                (ngx_buf_tag_t) &ngx_http_billing_module);
 
+    ctx->record = ngx_http_billing_status_record(r);
+    if (ctx->record == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->record->cameras = &ctx->cameras;
+
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -200,6 +207,8 @@ ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
         ngx_http_billing_send_unauthorized(ctx, 1);
         return;
     }
+
+    ctx->record->client = lookup->text;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
                    "billing client \"%V\"", &lookup->text);
@@ -517,6 +526,8 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     ctx->cache.pipeline.bulk = (ctx->pool != NULL);
 
+    ngx_http_billing_status_ask(ctx->record);
+
     ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
                                ngx_max(ctx->left, 1), r->connection->log);
 }
@@ -536,6 +547,8 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
     ngx_http_set_log_request(c->log, r);
 
     ctx->left -= (ngx_msec_int_t) (ngx_current_msec - ctx->asked);
+
+    ngx_http_billing_status_answered(ctx->record, ctx->cache.pipeline.server);
 
     if (rc == NGX_OK) {
         ctx->next(ctx);
@@ -558,6 +571,8 @@ ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
     if (ctx->header_sent) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "list broken off after %ui cameras", ctx->cameras);
+
+        ngx_http_billing_status_broken(ctx->record);
 
         ngx_http_finalize_request(r, NGX_ERROR);
         return;

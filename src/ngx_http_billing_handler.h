@@ -23,6 +23,7 @@ typedef void (*ngx_http_billing_next_pt)(ngx_http_billing_ctx_t *ctx);
 
 struct ngx_http_billing_ctx_s {
     ngx_http_request_t            *request;
+    ngx_http_billing_record_t     *record;
 
     ngx_http_billing_params_t      params;
 

@@ -26,6 +26,9 @@ static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_billing_init_process(ngx_cycle_t *cycle);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
 
 
@@ -157,13 +160,20 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       offsetof(ngx_http_billing_loc_conf_t, allow_post),
       NULL },
 
+    { ngx_string("billing_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_billing_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
 
 static ngx_http_module_t  ngx_http_billing_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_billing_add_variables,        /* preconfiguration */
+    ngx_http_billing_status_init,          /* postconfiguration */
 
     ngx_http_billing_create_main_conf,     /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -183,7 +193,7 @@ ngx_module_t  ngx_http_billing_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_billing_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_billing_exit_process,         /* exit process */
@@ -204,7 +214,10 @@ ngx_http_billing_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&bmcf->redis, cf->pool, 1,
                        sizeof(ngx_http_billing_redis_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&bmcf->status.sources, cf->pool, 1,
+                          sizeof(ngx_http_billing_source_t))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -323,7 +336,16 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis,
                                              &conf->redis_conf);
 
-    return conf->redis ? NGX_CONF_OK : NGX_CONF_ERROR;
+    if (conf->redis == NULL
+        || ngx_http_billing_status_source(cf, &bmcf->status, conf->redis,
+                                          &conf->redis_prefix,
+                                          conf->redis_timeout)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -533,6 +555,31 @@ ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *number = n;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_billing_status_handler;
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+    bmcf->status.enable = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_billing_status_attach(cycle);
+
+    return NGX_OK;
 }
 
 

@@ -13,11 +13,14 @@
 #include <ngx_http.h>
 
 #include "ngx_http_billing_redis.h"
+#include "ngx_http_billing_status.h"
 
 
 typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers in use */
     ngx_array_t                     redis;
+
+    ngx_http_billing_status_t       status;
 } ngx_http_billing_main_conf_t;
 
 
@@ -46,6 +49,10 @@ extern ngx_module_t  ngx_http_billing_module;
 
 /* The content handler. */
 ngx_int_t ngx_http_billing_handler(ngx_http_request_t *r);
+
+/* Adds a field to the header; *header, unless header is NULL, is the field. */
+ngx_int_t ngx_http_billing_add_header(ngx_http_request_t *r,
+    ngx_table_elt_t **header, ngx_str_t *key, ngx_str_t *value);
 
 
 #endif /* _NGX_HTTP_BILLING_MODULE_H_INCLUDED_ */

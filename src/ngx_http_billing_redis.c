@@ -172,6 +172,21 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
 }
 
 
+void
+ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_stat_t *stat)
+{
+    redis->stat = stat;
+}
+
+
+ngx_http_billing_redis_peer_t *
+ngx_http_billing_redis_first_peer(ngx_http_billing_redis_t *redis)
+{
+    return redis->conf.peers->elts;
+}
+
+
 ngx_int_t
 ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
     ngx_pool_t *pool, ngx_uint_t n)
@@ -257,7 +272,9 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     pl->redis = redis;
     pl->timeout = timeout;
     pl->slot = NULL;
+    pl->server = NULL;
     pl->tries = 0;
+    pl->resend = 0;
     pl->waiting = 0;
     pl->active = 1;
 
@@ -311,6 +328,13 @@ ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
     }
 
     pl->active = 0;
+}
+
+
+void
+ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl)
+{
+    pl->redis->stat->errors++;
 }
 
 
@@ -434,6 +458,8 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
             continue;
         }
 
+        pl->resend = 1;
+
         ngx_http_billing_redis_wait(pl, 1);
     }
 }
@@ -475,6 +501,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
     if (rc == NGX_AGAIN) {
         redis->late++;
+        redis->stat->timeouts++;
     }
 
     if (pl->slot && !redis->logged) {

@@ -15,6 +15,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include "ngx_http_billing_histogram.h"
+
 
 typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
 typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
@@ -69,6 +71,22 @@ typedef struct {
 } ngx_http_billing_redis_conf_t;
 
 
+/* counted by one process; others may read it */
+
+typedef struct {
+    ngx_atomic_t                       commands;
+    ngx_atomic_t                       errors;
+    ngx_atomic_t                       timeouts;
+    ngx_atomic_t                       retries;
+    ngx_atomic_t                       connects;
+    ngx_atomic_t                       connect_failures;
+    ngx_atomic_t                       lost;
+
+    /* from sending a pipeline to its answer */
+    ngx_http_billing_histogram_t       duration;
+} ngx_http_billing_redis_stat_t;
+
+
 /*
  * Called for the reply to the n-th command of a pipeline, errors included.
  * The reply is valid during the call only.  What was read counts only once
@@ -111,10 +129,15 @@ typedef struct {
     ngx_msec_t                         timeout;
     ngx_int_t                          rc;
 
+    /* when it was sent, and the name of the server that has answered */
+    ngx_msec_t                         sent;
+    ngx_str_t                         *server;
+
     /* the caller's: large, and not to keep others waiting */
     unsigned                           bulk:1;
 
     unsigned                           tries:8;
+    unsigned                           resend:1;
     unsigned                           waiting:1;
     unsigned                           active:1;
 } ngx_http_billing_redis_pipeline_t;
@@ -140,6 +163,13 @@ ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,
 ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
     ngx_array_t *sets, ngx_http_billing_redis_conf_t *conf);
 
+/* Has the set count there; it has to before it is used. */
+void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_stat_t *stat);
+
+ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
+    ngx_http_billing_redis_t *redis);
+
 /* An empty pipeline of about n commands; they are allocated from the pool. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
@@ -159,6 +189,9 @@ void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
 
 /* Forgets the pipeline if it is active: none of its handlers is called. */
 void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
+
+/* Counts an answer of the pipeline that its caller has found wrong. */
+void ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl);
 
 /* Closes the connections of a worker that exits. */
 void ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis);

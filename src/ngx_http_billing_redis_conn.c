@@ -187,6 +187,8 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
     if (reply->type != REDIS_REPLY_STATUS
         || ngx_http_billing_redis_event_unsolicited(event))
     {
+        conn->redis->stat->errors++;
+
         if (!ngx_http_billing_redis_conn_unready(reply)) {
             conn->rc = NGX_ERROR;
         }
@@ -328,7 +330,13 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     conn->event.connection->idle = 0;
 
     pl->slot = slot;
+    pl->sent = ngx_current_msec;
     pl->tries++;
+
+    conn->redis->stat->commands += slot->ncommands;
+    conn->redis->stat->retries += pl->resend;
+
+    pl->resend = 0;
 
     command = pl->commands.elts;
 
@@ -432,6 +440,7 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
     }
 
     if (ngx_http_billing_redis_conn_unready(reply)) {
+        conn->redis->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, reply->str,
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
@@ -474,6 +483,7 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
     conn = slot->conn;
 
     if (reply->type == REDIS_REPLY_ERROR) {
+        conn->redis->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, reply->str,
                                           NGX_HTTP_BILLING_REDIS_BLAME_FIRST);
         return;
@@ -483,6 +493,7 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
         || (size_t) reply->len != slot->fence_len
         || ngx_memcmp(reply->str, slot->fence, slot->fence_len) != 0)
     {
+        conn->redis->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, "replies are out of step",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
@@ -507,6 +518,10 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
 
     ngx_del_timer(&pl->timer);
 
+    ngx_http_billing_histogram_add(&conn->redis->stat->duration,
+                                   ngx_current_msec - pl->sent);
+
+    pl->server = &conn->server->peer->name;
     pl->slot = NULL;
     pl->active = 0;
 

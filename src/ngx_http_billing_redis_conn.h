@@ -117,6 +117,8 @@ struct ngx_http_billing_redis_slot_s {
 struct ngx_http_billing_redis_s {
     ngx_http_billing_redis_conf_t    conf;
 
+    ngx_http_billing_redis_stat_t   *stat;
+
     /* in the order in which they are preferred */
     ngx_http_billing_redis_server_t *servers;
     ngx_uint_t                       nservers;

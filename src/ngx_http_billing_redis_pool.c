@@ -307,6 +307,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
     reason = ngx_http_billing_redis_conn_open(conn);
 
     if (reason) {
+        redis->stat->connect_failures++;
         redis->rc = NGX_DECLINED;
         ngx_http_billing_redis_server_failed(server, reason);
         ngx_http_billing_redis_pool_connect(redis);
@@ -458,6 +459,7 @@ ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn)
     ngx_http_billing_redis_conn_t  *other;
 
     redis = conn->redis;
+    redis->stat->connects++;
     better = 0;
 
     if (conn->probe) {
@@ -545,6 +547,13 @@ ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
     state = conn->state;
 
     conn->state = NGX_HTTP_BILLING_REDIS_CLOSED;
+
+    if (state == NGX_HTTP_BILLING_REDIS_CONNECTING) {
+        redis->stat->connect_failures++;
+
+    } else if (conn->ninflight) {
+        redis->stat->lost++;
+    }
 
     if (state == NGX_HTTP_BILLING_REDIS_CONNECTING
         || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE

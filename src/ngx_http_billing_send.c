@@ -9,8 +9,6 @@
 #define NGX_HTTP_BILLING_UNPROCESSABLE  422
 
 
-static ngx_int_t ngx_http_billing_add_header(ngx_http_request_t *r,
-    ngx_table_elt_t **header, ngx_str_t *key, ngx_str_t *value);
 static ngx_uint_t ngx_http_billing_has_error_page(ngx_http_request_t *r,
     ngx_uint_t status);
 
@@ -51,6 +49,7 @@ ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     }
 
     r->headers_out.status = status;
+    ctx->record->list = (status == NGX_HTTP_OK);
 
     if (status == NGX_HTTP_BILLING_UNPROCESSABLE) {
         /* nginx has no words for it */
@@ -285,7 +284,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_billing_add_header(ngx_http_request_t *r, ngx_table_elt_t **header,
     ngx_str_t *key, ngx_str_t *value)
 {
