@@ -44,13 +44,18 @@ struct ngx_http_billing_page_s {
 
     ngx_http_billing_probe_t       *probes;
     ngx_uint_t                      nprobes;
+
+    /* probes that were not answered yet, and the end of the patience */
     ngx_uint_t                      waiting;
+    ngx_event_t                     timer;
 };
 
 
 static ngx_int_t ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
     ngx_array_t *sources);
 static void ngx_http_billing_page_probed(void *data, ngx_int_t rc);
+static void ngx_http_billing_page_timeout(ngx_event_t *ev);
+static void ngx_http_billing_page_finalize(ngx_http_billing_page_t *page);
 static void ngx_http_billing_page_cleanup(void *data);
 static ngx_int_t ngx_http_billing_page_send(ngx_http_billing_page_t *page);
 static ngx_chain_t *ngx_http_billing_page_text(ngx_http_billing_page_t *page,
@@ -221,13 +226,17 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
     r->main->count++;
     r->read_event_handler = ngx_http_test_reading;
 
+    page->timer.handler = ngx_http_billing_page_timeout;
+    page->timer.data = page;
+    page->timer.log = r->connection->log;
+
+    ngx_add_timer(&page->timer, NGX_HTTP_BILLING_PAGE_TIMEOUT);
+
     page->waiting = page->nprobes;
 
     for (i = 0; i < page->nprobes; i++) {
         ngx_http_billing_cache_ask(&probe[i].cache, source[i].redis,
-                                   source[i].timeout,
-                                   ngx_min(source[i].timeout,
-                                           NGX_HTTP_BILLING_PAGE_TIMEOUT),
+                                   source[i].timeout, source[i].timeout,
                                    r->connection->log);
     }
 
@@ -240,8 +249,6 @@ ngx_http_billing_page_probed(void *data, ngx_int_t rc)
 {
     ngx_http_billing_probe_t *probe = data;
 
-    ngx_connection_t           *c;
-    ngx_http_request_t         *r;
     ngx_http_billing_lookup_t  *lookup;
 
     lookup = probe->cache.lookups.elts;
@@ -250,16 +257,35 @@ ngx_http_billing_page_probed(void *data, ngx_int_t rc)
     probe->synced = (rc == NGX_OK && lookup->found);
     probe->synced_at = lookup->id;
 
-    if (--probe->page->waiting) {
-        return;
+    if (--probe->page->waiting == 0) {
+        ngx_http_billing_page_finalize(probe->page);
     }
+}
 
-    r = probe->page->request;
+
+/* Redis may have more time, but who reads the page does not wait for it */
+
+static void
+ngx_http_billing_page_timeout(ngx_event_t *ev)
+{
+    ngx_http_billing_page_finalize(ev->data);
+}
+
+
+static void
+ngx_http_billing_page_finalize(ngx_http_billing_page_t *page)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = page->request;
     c = r->connection;
 
     ngx_http_set_log_request(c->log, r);
 
-    ngx_http_finalize_request(r, ngx_http_billing_page_send(probe->page));
+    ngx_http_billing_page_cleanup(page);
+
+    ngx_http_finalize_request(r, ngx_http_billing_page_send(page));
 
     ngx_http_run_posted_requests(c);
 }
@@ -271,6 +297,10 @@ ngx_http_billing_page_cleanup(void *data)
     ngx_http_billing_page_t *page = data;
 
     ngx_uint_t  i;
+
+    if (page->timer.timer_set) {
+        ngx_del_timer(&page->timer);
+    }
 
     for (i = 0; i < page->nprobes; i++) {
         ngx_http_billing_cache_cancel(&page->probes[i].cache);

@@ -1,0 +1,608 @@
+# The status page: what counts, when, and how it is written.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use Test::Nginx::Socket 'no_plan';
+use Billing 'status';
+
+our $FAKE = 'redis://127.0.0.1:$TEST_NGINX_FAKE_PORT';
+our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';
+
+# The route, with further directives, and the page.
+
+sub route {
+    my ($directives, $more) = @_;
+
+    return "location = $Billing::URI { billing_cameras_list; "
+           . ($directives // '') . " }\n"
+           . 'location = /status { billing_status; } ' . ($more // '');
+}
+
+# The page as Prometheus reads it: a hash of its series, with their labels.
+# Whatever is no proper text fails here.
+
+sub series {
+    my ($text) = @_;
+
+    my (%series, %type, %help, @wrong);
+    my $value = qr/-?\d+(?:\.\d+)?/;
+
+    for my $line (split /\n/, $text) {
+        if ($line =~ /\A# HELP (\w+) \S.*\z/) {
+            push @wrong, $line if $help{$1}++;
+
+        } elsif ($line =~ /\A# TYPE (\w+) (counter|gauge|histogram)\z/) {
+            my ($name, $type) = ($1, $2);
+            push @wrong, $line if $type{$name} || !$help{$name};
+            push @wrong, $line if ($type eq 'counter' xor $name =~ /_total\z/);
+            $type{$name} = $type;
+
+        } elsif ($line =~ /\A((\w+?)(?:_bucket|_sum|_count)?(?:\{(?:,?\w+="(?:[^"\\\n]|\\[\\"n])*")+\})?) ($value)\z/) {
+            push @wrong, "twice: $line" if exists $series{$1};
+            push @wrong, "no type: $line" if !$type{$2};
+            $series{$1} = $3;
+
+        } else {
+            push @wrong, $line;
+        }
+    }
+
+    for my $name (grep { $type{$_} eq 'histogram' } keys %type) {
+        my $last = 0;
+
+        for my $le (qw(0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1 2 5 10 +Inf)) {
+            my $count = $series{"${name}_bucket{le=\"$le\"}"} // -1;
+            push @wrong, "$name: bucket $le" if $count < $last;
+            $last = $count;
+        }
+
+        push @wrong, "$name: count" if $last != $series{"${name}_count"};
+    }
+
+    push @wrong, 'no line feed at the end' if $text !~ /\n\z/;
+    Test::More::is(join("\n", @wrong), '', 'the page is proper text');
+    return \%series;
+}
+
+sub metrics {
+    my ($nginx) = @_;
+
+    my $res = Billing::ask(undef, uri => '/status', port => $nginx && $nginx->{port});
+    Test::More::is($res->{status}, 200, 'the page is there');
+
+    return series($res->{body});
+}
+
+# Whether counters have moved by so much since then, and no other has. The
+# page's own question to Redis is left out.
+
+sub moved {
+    my ($name, $before, $after, %by) = @_;
+
+    my @wrong;
+
+    for my $series (sort keys %$after) {
+        next if $series =~ /_seconds|_waiting|_up/;
+
+        (my $short = $series) =~ s/\Anginx_billing_(?:requests_total\{status="(\w+)"\}|(\w+)_total)\z/$1 || $2/e;
+        my $moved = $after->{$series} - $before->{$series};
+        my $by = delete $by{$short} // 0;
+
+        if ($short eq 'redis_commands') {
+            next if $by eq 'any';
+            $moved--;
+        }
+
+        if (ref $by) {
+            push @wrong, "$short: $moved" if $moved < $by->[0];
+            next;
+        }
+
+        push @wrong, "$short: $moved, not $by" if $moved != $by;
+    }
+
+    Test::More::is(join("\n", @wrong, sort keys %by), '', "$name: what is counted");
+}
+
+sub many {
+    return map { ("HSET billing:camera:$_ name $_", "ZADD billing:login:many $_ $_") } 101 .. 160;
+}
+
+# An nginx of our own, with a master process.
+
+sub nginx {
+    my ($redis, %opt) = @_;
+
+    my $route = route();
+    return Billing::Nginx->start(<<"END", %opt);
+    billing_redis $redis;
+    billing_redis_prefix $Billing::Prefix;
+    billing_redis_timeout 20s;
+    server {
+        listen 127.0.0.1:%PORT%;
+        keepalive_timeout 0;
+        $route
+    }
+END
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the page
+--- config eval: ::route()
+--- run
+my $res = ask(undef, uri => '/status');
+is($res->{status}, 200, 'status');
+like($res->{headers}, qr{^Content-Type: text/plain; version=0\.0\.4; charset=utf-8\r$}m, 'type');
+like($res->{headers}, qr/^Cache-Control: no-store\r$/m, 'Cache-Control');
+my $series = ::series($res->{body});
+is($series->{'nginx_billing_requests_total{status="' . $_ . '"}'}, 0, "requests: $_")
+    for 200, 401, 405, 413, 422, 499, 500, 502, 503, 504, 'other';
+is($series->{"nginx_billing_synced_at_seconds{prefix=\"$Billing::Prefix\"}"}, 1700000000, 'synced_at');
+cmp_ok(abs($series->{"nginx_billing_synced_age_seconds{prefix=\"$Billing::Prefix\"}"} + 1700000000 - time),
+       '<=', 2, 'its age');
+is($series->{"nginx_billing_redis_up{prefix=\"$Billing::Prefix\"}"}, 1, 'up');
+
+my $head = ask(undef, uri => '/status', method => 'HEAD');
+is($head->{status}, 200, 'HEAD');
+like($head->{headers}, qr/^Content-Length: \d{4}\r$/m, 'HEAD: length');
+
+$res = ask('{}', uri => '/status', method => 'POST');
+is($res->{status}, 405, 'POST');
+like($res->{headers}, qr/^Allow: GET, HEAD\r$/m, 'POST: Allow');
+
+
+
+=== TEST 2: requests by status, and cameras
+--- config eval: ::route('client_max_body_size 100;')
+--- run
+my $m = ::metrics();
+my @cases = (
+    [ [ $EXAMPLE ], 200, cameras_sent => 2, redis_commands => 4 ],
+    [ [ '{"cameras_ids":[3,4,5]}' ], 200, cameras_sent => 3, redis_commands => 4 ],
+    [ [ '{"cameras_ids":[3]}', method => 'HEAD' ], 200, redis_commands => 2 ],
+    [ [ '{"cameras_ids":[999]}' ], 200, redis_commands => 3 ],
+    [ [ $EXAMPLE, token => undef ], 401 ],
+    [ [ $EXAMPLE, token => 'bad' ], 401, redis_commands => 1 ],
+    [ [ $EXAMPLE, method => 'PUT' ], 405 ],
+    [ [ '{"login":5}' ], 422, redis_commands => 1 ],
+    [ [ '"' . 'x' x 100 . '"' ], 413 ],
+    [ [ undef, chunks => [ 'x' x 60, 'x' x 60 ] ], 413, redis_commands => 1 ],
+);
+
+for (@cases) {
+    my ($ask, $status, %by) = @$_;
+    my $res = ask(@$ask);
+    is($res->{status}, $status, "status $status");
+    my $now = ::metrics();
+    ::moved("$status", $m, $now, $status => 1, redis_commands => 'any', %by);
+    is($now->{nginx_billing_request_duration_seconds_count},
+       $m->{nginx_billing_request_duration_seconds_count} + 1, "$status: duration");
+    $m = $now;
+}
+--- logged_times
+2 client intended to send too large (?:chunked )?body
+--- errors_allowed
+
+
+
+=== TEST 3: a request that nginx refuses on its way to the handler
+--- config eval: ::route('deny all;', 'location = /none { return 204; } location = /e { error_page 404 /none; }')
+--- run
+my $m = ::metrics();
+ask($EXAMPLE);
+::moved('denied', $m, ::metrics(), other => 1);
+$m = ::metrics();
+ask(undef, uri => $_) for '/none', '/nothing', '/e';
+::moved('other locations', $m, ::metrics());
+--- request eval
+"GET $Billing::URI"
+--- error_code: 403
+--- errors_allowed
+
+
+
+=== TEST 4: broken contract, refusals
+--- fake
+any *:camera:3 => raw :3\r\n
+any *:camera:4 => error NOPERM no
+--- config eval: ::route()
+--- run
+my $m = ::metrics();
+is(ask('{"cameras_ids":[3]}')->{status}, 502, 'contract');
+is(ask('{"cameras_ids":[4]}')->{status}, 502, 'refused');
+::moved('502', $m, ::metrics(), 502 => 2, redis_errors => 2, redis_commands => 4);
+--- cases
+{"cameras_ids":[5]}                             -> 5
+--- logged
+\[error\] .*NOPERM
+
+
+
+=== TEST 5: no answer in time
+--- fake
+conn 1 any *:camera:3 => silent
+--- config eval: ::route('billing_redis_timeout 300ms;')
+--- run
+my $m = ::metrics();
+is(ask('{"cameras_ids":[3]}')->{status}, 504, 'status');
+::moved('504', $m, ::metrics(), 504 => 1, redis_timeouts => 1, redis_commands => 2,
+        redis_connects => 1, redis_lost => [ 0 ]);
+--- cases
+{"cameras_ids":[5]}                             -> 5
+--- errors_allowed
+
+
+
+=== TEST 6: a connection that breaks
+--- fake
+conn 1 any *:camera:3 => close
+--- config eval: ::route('billing_redis_timeout 10s;')
+--- run
+my $m = ::metrics();
+is($m->{nginx_billing_redis_connects_total}, 1, 'connects');
+answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'answer');
+::moved('broken', $m, ::metrics(), 200 => 1, cameras_sent => 2, redis_connects => 1,
+        redis_lost => 1, redis_retries => 1, redis_commands => 5);
+--- errors_allowed
+
+
+
+=== TEST 7: Redis is down, and up again; the page is there
+--- fake
+listen never
+--- config eval: ::route('billing_redis_timeout 300ms;')
+--- run
+my $m = ::metrics();
+is($m->{"nginx_billing_redis_up{prefix=\"$Billing::Prefix\"}"}, 0, 'down');
+ok(!grep({ /synced/ } keys %$m), 'no age');
+is(ask('{"cameras_ids":[3]}')->{status}, 503, 'the route');
+
+my $now = ::metrics();
+cmp_ok($now->{nginx_billing_redis_connect_failures_total}, '>',
+       $m->{nginx_billing_redis_connect_failures_total}, 'failures to connect');
+is($now->{nginx_billing_redis_connects_total}, $m->{nginx_billing_redis_connects_total}, 'no connection');
+
+my $json = JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body});
+ok(!$json->{caches}[0]{up}, 'JSON: down');
+is($json->{caches}[0]{synced_at}, undef, 'JSON: no time');
+is($json->{caches}[0]{synced_age}, undef, 'JSON: no age');
+
+$Fake->up;
+ok(wait_for(5, sub { ::metrics()->{"nginx_billing_redis_up{prefix=\"$Billing::Prefix\"}"} == 1 }), 'up');
+is(::metrics()->{nginx_billing_redis_connects_total}, 1, 'a connection');
+--- errors_allowed
+
+
+
+=== TEST 8: Redis hangs, the page does not, nor does it cost a connection that others use
+--- fake
+GET *:synced_at => pause 2
+--- config eval: ::route('billing_redis_timeout 10s;')
+--- run
+my $start = Time::HiRes::time();
+my $m = ::metrics();
+cmp_ok(Time::HiRes::time() - $start, '<', 1.5, 'within half a second, or so');
+is($m->{"nginx_billing_redis_up{prefix=\"$Billing::Prefix\"}"}, 0, 'not up');
+is($m->{nginx_billing_redis_timeouts_total}, 0, 'that is no timeout of a request');
+answers(ask('{"cameras_ids":[3]}'), '3', 'the route, behind it');
+--- no_fake_log
+^2 accept
+
+
+
+=== TEST 9: a cache that was never loaded, and one with a wrong time
+--- config eval: ::route()
+--- run
+my $series = "{prefix=\"$Billing::Prefix\"}";
+redis()->command('DEL', "${Billing::Prefix}synced_at");
+my $m = ::metrics();
+is($m->{"nginx_billing_redis_up$series"}, 1, 'never loaded: up');
+ok(!grep({ /synced/ } keys %$m), 'never loaded: no age');
+
+redis()->command('SET', "${Billing::Prefix}synced_at", 'yesterday');
+$m = ::metrics();
+is($m->{"nginx_billing_redis_up$series"}, 0, 'wrong: not up');
+ok(!grep({ /synced/ } keys %$m), 'wrong: no age');
+cmp_ok($m->{nginx_billing_redis_errors_total}, '>=', 1, 'wrong: an error');
+--- logged
+\[error\] .*synced_at" holds no time
+
+
+
+=== TEST 10: a list that is broken off
+--- redis eval: join "\n", ::many()
+--- fake
+any *:camera:130 => error ERR no
+--- config eval: ::route('billing_batch 5;')
+--- run
+my $m = ::metrics();
+my $res = ask(undef, query => '?login=many');
+is($res->{status}, 200, 'status');
+ok(!$res->{complete}, 'broken off');
+my $now = ::metrics();
+::moved('broken', $m, $now, 200 => 1, lists_broken => 1, redis_errors => 1,
+        cameras_sent => 25, redis_commands => 'any');
+--- errors_allowed
+
+
+
+=== TEST 11: requests that wait, clients that leave
+--- fake
+any *:camera:5 => pause 2
+--- config eval: ::route('billing_redis_timeout 10s;')
+--- run
+my $m = ::metrics();
+my @clients = map { client() } 1 .. 3;
+$_->send(text('{"cameras_ids":[5]}')) for @clients;
+
+my $page = client();
+my $waiting = sub {
+    $page->send(text(undef, uri => '/status'));
+    my ($n) = $page->response->{body} =~ /^nginx_billing_requests_waiting (\d+)$/m;
+    return $n;
+};
+
+ok(wait_for(2, sub { $waiting->() == 3 }), 'three wait');
+$clients[0]->close;
+ok(wait_for(1, sub { $waiting->() == 2 }), 'one is gone');
+answers($clients[$_]->response, '5', 'an answer') for 1, 2;
+is($waiting->(), 0, 'none waits');
+
+::moved('left', $m, ::metrics(), 200 => 2, 499 => 1, cameras_sent => 2, redis_commands => 'any');
+--- timeout: 40
+--- errors_allowed
+
+
+
+=== TEST 12: workers are summed
+--- master: 2
+--- config eval: ::route()
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', "request $_") for 1 .. 20;
+my %seen;
+for (1 .. 10) {
+    my $m = ::metrics();
+    $seen{$m->{'nginx_billing_requests_total{status="200"}'}}++;
+    $seen{"sent $m->{nginx_billing_cameras_sent_total}"}++;
+}
+is_deeply(\%seen, { 20 => 10, 'sent 20' => 10 }, 'whatever worker is asked');
+
+
+
+=== TEST 13: counters survive a reload, waiting requests are where they are
+--- fake
+any *:camera:5 => pause 4
+--- run
+my $nginx = ::nginx($::FAKE, workers => 2);
+my %port = (port => $nginx->{port});
+answers(ask('{"cameras_ids":[3]}', %port), '3', "before $_") for 1 .. 6;
+my $m = ::metrics($nginx);
+
+my $client = client(%port);
+$client->send(text('{"cameras_ids":[5]}'));
+ok(wait_for(2, sub { ::metrics($nginx)->{nginx_billing_requests_waiting} == 1 }), 'one waits');
+
+my @old = $nginx->workers;
+$nginx->signal('HUP');
+ok(wait_for(5, sub { $nginx->workers == 3 }), 'the other old worker is gone');
+
+my $now = ::metrics($nginx);
+is($now->{nginx_billing_requests_waiting}, 1, 'one waits, as new workers see it');
+::moved('after the reload', $m, $now, redis_commands => 'any', redis_connects => [ 0 ]);
+
+answers(ask('{"cameras_ids":[3]}', %port), '3', "after $_") for 1 .. 4;
+answers($client->response, '5', 'the one that waited');
+$client->close;
+ok($nginx->replaced(5, @old), 'the old workers are gone');
+
+$now = ::metrics($nginx);
+is($now->{nginx_billing_requests_waiting}, 0, 'none waits');
+::moved('at the end', $m, $now, 200 => 5, cameras_sent => 5, redis_commands => 'any',
+        redis_connects => [ 0 ]);
+--- timeout: 60
+
+
+
+=== TEST 14: a worker that ends with its requests takes them along
+--- fake
+any *:camera:5 => pause 20
+--- run
+my $nginx = ::nginx($::FAKE);
+my %port = (port => $nginx->{port});
+
+my ($old) = $nginx->workers;
+my @clients = map { client(%port) } 1 .. 3;
+$_->send(text('{"cameras_ids":[5]}')) for @clients;
+ok(wait_for(5, sub { ::metrics($nginx)->{nginx_billing_requests_waiting} == 3 }), 'three wait');
+
+kill 'TERM', $old;
+ok($nginx->replaced(5, $old), 'there is another worker');
+is(::metrics($nginx)->{nginx_billing_requests_waiting}, 0, 'none waits');
+$Fake->change('');
+--- timeout: 60
+
+
+
+=== TEST 15: JSON says the same
+--- config eval: ::route()
+--- run
+ask('{"cameras_ids":[3]}');
+ask($EXAMPLE, token => 'bad');
+my $m = ::metrics();
+my $res = ask(undef, uri => '/status?format=json');
+is($res->{status}, 200, 'status');
+like($res->{headers}, qr{^Content-Type: application/json\r$}m, 'type');
+like($res->{headers}, qr/^Cache-Control: no-store\r$/m, 'Cache-Control');
+my $json = JSON::PP::decode_json($res->{body});
+
+is($json->{requests}{$_}, $m->{"nginx_billing_requests_total{status=\"$_\"}"}, "requests: $_")
+    for 200, 401, 405, 413, 422, 499, 500, 502, 503, 504, 'other';
+is($json->{$_}, $m->{"nginx_billing_${_}_total"}, $_)
+    for qw(cameras_sent lists_broken redis_errors redis_timeouts redis_retries redis_connects
+           redis_connect_failures redis_lost);
+is($json->{redis_commands}, $m->{nginx_billing_redis_commands_total} + 1, 'redis_commands');
+is($json->{requests_waiting}, 0, 'requests_waiting');
+
+my %buckets = map { /request_duration_seconds_bucket\{le="(.*)"\}/ ? ($1 => $m->{$_}) : () } keys %$m;
+is_deeply($json->{request_duration}{buckets}, \%buckets, 'buckets');
+is($json->{request_duration}{count}, 2, 'count');
+cmp_ok($json->{request_duration}{sum}, '==', $m->{nginx_billing_request_duration_seconds_sum}, 'sum');
+is($json->{redis_duration}{count}, $m->{nginx_billing_redis_duration_seconds_count} + 1, 'of Redis');
+
+my $cache = $json->{caches}[0];
+is(scalar @{ $json->{caches} }, 1, 'one cache');
+is($cache->{prefix}, $Billing::Prefix, 'prefix');
+is($cache->{server}, "unix:$ENV{TEST_NGINX_REDIS_SOCKET}", 'server');
+ok($cache->{up}, 'up');
+is($cache->{synced_at}, 1700000000, 'synced_at');
+cmp_ok(abs($cache->{synced_age} + 1700000000 - time), '<=', 2, 'synced_age');
+
+like(ask(undef, uri => "/status$_")->{headers}, qr{^Content-Type: text/plain}m, "\"$_\" is text")
+    for '?format=', '?format=jsonx', '?format=xml', '?';
+
+
+
+=== TEST 16: times are in the right bucket
+--- fake
+any *:camera:5 => pause 0.3
+--- config eval: ::route('billing_redis_timeout 10s;')
+--- run
+my $m = ::metrics();
+ask('{"cameras_ids":[5]}');
+my $now = ::metrics();
+
+for my $name ('request', 'redis') {
+    my $moved = sub {
+        my $series = "nginx_billing_${name}_duration_seconds_$_[0]";
+        return $now->{$series} - $m->{$series};
+    };
+    my $all = $moved->('count');
+    is($all, $name eq 'request' ? 1 : 3, "$name: count");
+    is($moved->('bucket{le="10"}'), $all, "$name: 10 s");
+    is($moved->('bucket{le="0.2"}'), $all - 1, "$name: 0.2 s");
+    cmp_ok($moved->('sum'), '>=', 0.29, "$name: sum, at least");
+    cmp_ok($moved->('sum'), '<', 2, "$name: sum, at most");
+}
+
+
+
+=== TEST 17: several caches
+--- fake
+--- config eval
+::route('', <<"END") . "location = /last { billing_cameras_list; billing_redis_prefix bad\xff:; }"
+location = /same { billing_cameras_list; billing_redis_timeout 3s; billing_redis_connections 2; }
+location = /other { billing_cameras_list; billing_redis $::REAL; }
+location = /db { billing_cameras_list; billing_redis redis://127.0.0.1:\$TEST_NGINX_REDIS_PORT/3; }
+location = /quoted { billing_cameras_list; billing_redis_prefix 'a"b\\\\c\n:'; }
+END
+--- run
+my $m = ::metrics();
+my $p = $Billing::Prefix;
+my %expected = (
+    "prefix=\"$p\",server=\"127.0.0.1:$Fake->{port}\"" => 1,
+    "prefix=\"$p\",server=\"unix:$ENV{TEST_NGINX_REDIS_SOCKET}\"" => 1,
+    "prefix=\"$p\",server=\"127.0.0.1:$ENV{TEST_NGINX_REDIS_PORT}/3\"" => 1,
+    'prefix="a\"b\\\\c\n:"' => 1,
+    'prefix="bad?:"' => 1,
+);
+my %up = map { /\Anginx_billing_redis_up\{(.*)\}\z/ ? ($1 => $m->{$_}) : () } keys %$m;
+is_deeply(\%up, \%expected, 'each once');
+
+my $json = JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body});
+is(scalar @{ $json->{caches} }, 5, 'JSON');
+is_deeply([ sort map { $_->{prefix} } @{ $json->{caches} } ], [ sort $p, $p, $p, "a\"b\\c\n:", 'bad?:' ], 'JSON: prefixes');
+
+
+
+=== TEST 18: a page without a route
+--- bare
+--- config
+location = /status { billing_status; }
+--- run
+my $m = ::metrics();
+is($m->{'nginx_billing_requests_total{status="200"}'}, 0, 'no request');
+ok(!grep({ /_up/ } keys %$m), 'no cache');
+is_deeply(JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body})->{caches}, [], 'JSON');
+--- request
+GET /status
+--- response_body_like: nginx_billing_cameras_sent_total 0
+
+
+
+=== TEST 19: error pages: once, with the status that the client got
+--- config eval
+::route('error_page 401 =403 /denied; error_page 422 /wrong;', <<"END")
+location = /denied { return 200 denied; }
+location = /wrong { return 200 wrong; }
+END
+--- run
+my $m = ::metrics();
+is(ask($EXAMPLE, token => undef)->{status}, 403, 'another status');
+::moved('another status', $m, ::metrics(), other => 1);
+$m = ::metrics();
+is(ask('{"login":5}')->{status}, 422, 'the same status');
+::moved('the same status', $m, ::metrics(), 422 => 1, redis_commands => 1);
+--- errors_allowed
+
+
+
+=== TEST 20: an error page that is another route
+--- fake
+any *:camera:3 => error ERR no
+--- config eval
+::route('error_page 502 = /second;', "location = /second { billing_cameras_list; billing_redis $::REAL; }")
+--- run
+my $m = ::metrics();
+answers(ask('{"cameras_ids":[3]}'), '3', 'of the second Redis');
+::moved('once', $m, ::metrics(), 200 => 1, cameras_sent => 1, redis_errors => 1, redis_commands => 'any',
+        redis_connects => [ 0 ]);
+--- errors_allowed
+
+
+
+=== TEST 21: subrequests count where they are logged
+--- config eval
+::route('', <<"END")
+location = /main { mirror /quiet; empty_gif; }
+location = /logged { mirror /loud; empty_gif; }
+location = /quiet { billing_cameras_list; billing_token off; }
+location = /loud { log_subrequest on; billing_cameras_list; billing_token off; }
+END
+--- run
+my $m = ::metrics();
+ask(undef, uri => '/main?cameras_ids[]=3');
+::moved('not logged', $m, ::metrics(), redis_commands => 1);
+$m = ::metrics();
+ask(undef, uri => '/logged?cameras_ids[]=3');
+
+# of a mirror's answer nothing is sent
+
+::moved('logged', $m, ::metrics(), 200 => 1, redis_commands => 1);
+
+
+
+=== TEST 22: a client that leaves before the page is there
+--- fake
+GET *:synced_at => pause 1
+--- config eval: ::route('billing_redis_timeout 10s;')
+--- run
+for (1 .. 5) {
+    my $client = client();
+    $client->send(text(undef, uri => '/status'));
+    select undef, undef, undef, 0.05;
+    $_ % 2 ? $client->reset : $client->close;
+}
+$Fake->change('');
+answers(ask('{"cameras_ids":[3]}'), '3', 'the worker lives');
+--- errors_allowed
+
+
+
+=== TEST 23: wrong uses
+--- refuses
+billing_status on;                              -> invalid number of arguments in "billing_status" directive

@@ -1,0 +1,237 @@
+# The variables of the access log.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'variables';
+
+our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';
+
+# What --- http_config has to begin with, and the log of it: without the
+# times, which are checked here.
+
+our $LOG = <<'END';
+log_format billing '$status|$billing_client|$billing_cameras|$billing_redis_time|$billing_redis_server';
+access_log $TEST_NGINX_SERVER_ROOT/logs/billing.log billing;
+END
+
+our $SOCKET = "unix:$ENV{TEST_NGINX_REDIS_SOCKET}";
+
+sub lines {
+    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/billing.log" or return ();
+    chomp(my @lines = <$in>);
+    return @lines;
+}
+
+# The line that a request leaves, once it has: it may be logged after its
+# client has the answer.
+
+sub logged {
+    my ($name, $request, $expected, %opt) = @_;
+
+    my $before = lines();
+    $request->();
+
+    Billing::wait_for(5, sub { lines() > $before });
+
+    my @new = splice @{ [ lines() ] }, $before;
+    my $line = join "\n", @new;
+
+    if ($line =~ s/\|(\d+\.\d{3})\|/|T|/) {
+        Test::More::cmp_ok($1, '>=', $opt{least} // 0, "$name: time, at least");
+        Test::More::cmp_ok($1, '<', $opt{most} // 2, "$name: time, at most");
+    }
+
+    Test::More::is($line, $expected, "$name: log");
+}
+
+sub many {
+    return join "\n", map { ("HSET billing:camera:$_ name $_", "ZADD billing:login:many $_ $_") } 101 .. 160;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: answers
+--- http_config eval: $::LOG
+--- run
+my $client = "client $Billing::Suite";
+my @cases = (
+    [ '200',   [ $EXAMPLE ],                      "200|$client|2|T|$::SOCKET" ],
+    [ 'one',   [ '{"cameras_ids":[3]}' ],         "200|$client|1|T|$::SOCKET" ],
+    [ 'null',  [ '{"login":"nobody"}' ],          "200|$client|0|T|$::SOCKET" ],
+    [ 'gone',  [ '{"login":"gone"}' ],            "200|$client|0|T|$::SOCKET" ],
+    [ 'HEAD',  [ $EXAMPLE, method => 'HEAD' ],    "200|$client|-|T|$::SOCKET" ],
+    [ '422',   [ '{"login":5}' ],                 "422|$client|-|T|$::SOCKET" ],
+    [ 'bad',   [ $EXAMPLE, token => 'bad' ],      "401|-|-|T|$::SOCKET" ],
+    [ 'none',  [ $EXAMPLE, token => undef ],      '401|-|-|-|-' ],
+    [ '405',   [ $EXAMPLE, method => 'PUT' ],     '405|-|-|-|-' ],
+    [ 'other', [ undef, uri => '/other' ],        '404|-|-|-|-' ],
+);
+
+for (@cases) {
+    my ($name, $ask, $line) = @$_;
+    ::logged($name, sub { ask(@$ask) }, $line);
+}
+--- errors_allowed
+
+
+
+=== TEST 2: no token, a client without a name
+--- http_config eval: $::LOG
+--- config eval
+<<"END"
+location = $Billing::URI { billing_cameras_list; }
+location = /open { billing_cameras_list; billing_token off; }
+END
+--- run
+::logged('no token', sub { ask(undef, uri => '/open?cameras_ids[]=3') }, "200|-|1|T|$::SOCKET");
+
+redis()->command('SET', "${Billing::Prefix}token:" . sha256($Token), '');
+::logged('no name', sub { ask($EXAMPLE) }, "200|-|2|T|$::SOCKET");
+
+redis()->command('SET', "${Billing::Prefix}token:" . sha256($Token), "a \"b\"\n");
+::logged('escaped by the log', sub { ask($EXAMPLE) }, "200|a \\x22b\\x22\\x0A|2|T|$::SOCKET");
+
+
+
+=== TEST 3: the time is that of all the waiting
+--- fake
+any *:token:* => pause 0.2
+any *:camera:5 => pause 0.3
+--- http_config eval: $::LOG . 'billing_redis_timeout 10s;'
+--- run
+my $server = "127.0.0.1:$Fake->{port}";
+::logged('both', sub { ask('{"cameras_ids":[5]}') }, "200|client variables|1|T|$server", least => 0.45, most => 2);
+::logged('one', sub { ask('{"cameras_ids":[3]}') }, "200|client variables|1|T|$server", least => 0.18, most => 0.45);
+
+
+
+=== TEST 4: wrong data, no answer in time
+--- fake
+any *:camera:3 => error NOPERM no
+any *:camera:4 => silent
+--- http_config eval: $::LOG . 'billing_redis_timeout 400ms;'
+--- run
+my $server = "127.0.0.1:$Fake->{port}";
+::logged('502', sub { ask('{"cameras_ids":[3]}') }, "502|client variables|-|T|$server");
+::logged('504', sub { ask('{"cameras_ids":[4]}') }, "504|client variables|-|T|$server", least => 0.35, most => 0.7);
+--- cases
+{"cameras_ids":[5]}                             -> 5
+--- errors_allowed
+
+
+
+=== TEST 5: Redis is down
+--- fake
+listen never
+--- http_config eval: $::LOG . 'billing_redis_timeout 300ms;'
+--- run
+::logged('503', sub { ask($EXAMPLE) }, '503|-|-|T|-', least => 0.25, most => 0.6);
+$Fake->up;
+wait_for(5, sub { ask($EXAMPLE)->{status} == 200 });
+--- errors_allowed
+
+
+
+=== TEST 6: the server that has answered last
+--- fake
+conn 1 any *:camera:3 => close
+any *:camera:3 => error LOADING Redis is loading the dataset in memory
+--- fake2
+--- http_config eval
+$::LOG . <<'END'
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT redis://127.0.0.1:$TEST_NGINX_FAKE2_PORT;
+billing_redis_timeout 10s;
+END
+--- run
+::logged('the first', sub { ask('{"cameras_ids":[5]}') }, "200|client variables|1|T|127.0.0.1:$Fake->{port}");
+::logged('the second', sub { ask('{"cameras_ids":[3]}') }, "200|client variables|1|T|127.0.0.1:$Fake2->{port}");
+--- errors_allowed
+
+
+
+=== TEST 7: a list: whole, and broken off
+--- redis eval: ::many()
+--- fake
+any *:camera:150 => error ERR no
+--- http_config eval: $::LOG
+--- route
+billing_batch 5;
+--- run
+my $server = "127.0.0.1:$Fake->{port}";
+::logged('broken', sub { ask(undef, query => '?login=many') }, "200|client variables|45|T|$server");
+$Fake->change('');
+::logged('whole', sub { ask(undef, query => '?login=many') }, "200|client variables|60|T|$server");
+--- errors_allowed
+
+
+
+=== TEST 8: a client that leaves
+--- fake
+any *:camera:5 => pause 2
+--- http_config eval: $::LOG . 'billing_redis_timeout 10s;'
+--- run
+::logged('499', sub {
+    my $client = client();
+    $client->send(text('{"cameras_ids":[5]}'));
+    select undef, undef, undef, 0.4;
+    $client->close;
+}, "499|client variables|-|T|127.0.0.1:$Fake->{port}", least => 0.3, most => 1.5);
+--- timeout: 30
+
+
+
+=== TEST 9: error pages, which make nginx forget the request's context
+--- fake
+any *:camera:3 => error ERR no
+--- http_config eval: $::LOG . 'billing_redis_timeout 10s;'
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    error_page 401 /denied;
+    error_page 422 \@wrong;
+    error_page 502 =200 /second;
+}
+location = /denied { return 200 denied; }
+location \@wrong { return 200 wrong; }
+location = /second { billing_cameras_list; billing_redis $::REAL; }
+END
+--- run
+my $server = "127.0.0.1:$Fake->{port}";
+::logged('401', sub { ask($EXAMPLE, token => 'bad') }, "401|-|-|T|$server");
+::logged('422', sub { ask('{"login":5}') }, "422|client variables|-|T|$server");
+::logged('502', sub { ask('{"cameras_ids":[3]}') }, "200|client variables|1|T|$::SOCKET");
+--- errors_allowed
+
+
+
+=== TEST 10: a subrequest has its own
+--- http_config eval: $::LOG
+--- config eval
+<<"END"
+location = $Billing::URI { billing_cameras_list; }
+location = /main { mirror /copy; empty_gif; }
+location = /copy { log_subrequest on; billing_cameras_list; billing_token off; }
+END
+--- run
+::logged('mirror', sub {
+    ask(undef, uri => '/main?cameras_ids[]=3');
+    wait_for(2, sub { ::lines() >= 2 });
+}, "200|-|-|T|$::SOCKET\n200|-|-|-|-");
+
+
+
+=== TEST 11: in a header: what is known by then
+--- http_config eval: $::LOG
+--- route
+add_header X-Client "$billing_client" always;
+add_header X-Server "$billing_redis_server" always;
+--- run
+my $res = ask($EXAMPLE);
+like($res->{headers}, qr/^X-Client: client variables\r$/m, 'client');
+like($res->{headers}, qr/^X-Server: \Q$::SOCKET\E\r$/m, 'server');
+unlike(ask($EXAMPLE, token => 'bad')->{headers}, qr/^X-Client/m, 'no client');
