@@ -18,7 +18,10 @@ bench:
 bench-scale:
 	sh t/bench/scale.sh
 
+lint:
+	sh t/lint.sh
+
 clean:
 	rm -rf build
 
-.PHONY: all build test demo deb bench bench-scale clean
+.PHONY: all build test demo deb bench bench-scale lint clean

@@ -94,7 +94,7 @@ ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
     ngx_str_t                   name;
     ngx_http_billing_lookup_t  *lookup;
 
-    ngx_str_null(&name);
+    ngx_str_set(&name, "");
 
     lookup = ngx_http_billing_cache_add(cache,
                                         ngx_http_billing_cache_read_synced_at,

@@ -1,0 +1,73 @@
+#!/bin/sh
+
+# Looks for mistakes without running anything: two compilers' warnings and
+# analyzers, clang-tidy and cppcheck over src/, shellcheck over the scripts.
+# Any finding fails.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+sh "$root/conf/install.sh" clang clang-tidy clang-tools cppcheck shellcheck
+sh "$root/conf/build.sh"
+
+cd "$root"
+export LC_ALL=C
+
+# nginx' own headers are not ours to mend
+
+nginx=/usr/share/nginx/src/src
+headers="-isystem $nginx/core -isystem $nginx/event -isystem $nginx/os/unix
+    -isystem $nginx/event/modules -isystem $nginx/http
+    -isystem $nginx/http/modules -isystem $nginx/http/v2 -isystem build"
+
+# nginx' type of a handler has arguments that not all need. A length is the
+# difference of two pointers all over nginx, hence no -Wsign-conversion; and
+# only gcc says which conversions are to a flag of one bit.
+
+warnings="-Wall -Wextra -Wshadow -Wno-unused-parameter"
+conversion="-Wconversion -Wno-sign-conversion"
+
+# This one takes the last element of a queue for the same one after it was
+# removed; gcc's analyzer looks for the same mistakes.
+
+disabled="-Xclang -analyzer-disable-checker -Xclang unix.Malloc"
+
+log=build/lint.log
+: >"$log"
+
+# one after another, so that all is seen before it fails
+
+check() {
+    echo "$*" | cut -d ' ' -f 1-2
+    "$@" >>"$log" 2>&1 || echo "failed: $1" >>"$log"
+}
+
+# shellcheck disable=SC2086
+for file in src/*.c; do
+    check gcc -O2 -c -o /dev/null $headers $warnings $conversion \
+        -fanalyzer "$file"
+    check clang -O2 -c -o /dev/null $headers $warnings "$file"
+    check clang --analyze $disabled -Xclang -analyzer-output=text \
+        -o /dev/null $headers "$file"
+    check clang-tidy --quiet --checks=-clang-analyzer-unix.Malloc "$file" \
+        -- $headers
+done | sort | uniq -c
+
+check cppcheck --quiet --enable=warning,performance,portability \
+    --error-exitcode=1 --inline-suppr src
+
+find . -path ./build -prune -o -name '*.sh' -print >build/scripts
+check xargs shellcheck -S warning .ci/run <build/scripts
+
+# clang-tidy counts what it suppresses in others' headers, and gcc minds flags
+# of one bit, too
+
+sed -e '/^[0-9]* warnings\{0,1\} generated\.$/d' \
+    -e "/: In function '.*':\$/d" \
+    -e "/ to 'unsigned char:1' may change value /,+2d" "$log" >"$log.found"
+
+if [ -s "$log.found" ]; then
+    cat "$log.found" >&2
+    exit 1
+fi
