@@ -139,6 +139,8 @@ CONF
     worker=${worker% }
 }
 
+# has_child <pid>
+
 has_child() {
     [ -n "$(cat "/proc/$1/task/$1/children")" ]
 }
