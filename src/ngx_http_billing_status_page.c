@@ -564,14 +564,15 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
     ngx_http_billing_json_t           json;
     const ngx_http_billing_metric_t  *metric;
 
-    if (ngx_http_billing_json_init(&json, page->request->pool,
-                                   (ngx_buf_tag_t) &ngx_http_billing_module)
-        != NGX_OK)
-    {
+    ngx_http_billing_json_init(&json, page->request->pool,
+                               (ngx_buf_tag_t) &ngx_http_billing_module);
+
+    gen = ngx_http_billing_json_gen(&json);
+
+    if (gen == NULL) {
         return NULL;
     }
 
-    gen = json.gen;
     counters = (u_char *) &page->counters;
 
     yajl_gen_map_open(gen);
