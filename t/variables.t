@@ -186,6 +186,7 @@ any *:camera:5 => pause 2
 
 === TEST 9: error pages, which make nginx forget the request's context
 --- fake
+any *:token:* => pause 0.3
 any *:camera:3 => error ERR no
 --- http_config eval: $::LOG . 'billing_redis_timeout 10s;'
 --- config eval
@@ -204,7 +205,8 @@ END
 my $server = "127.0.0.1:$Fake->{port}";
 ::logged('401', sub { ask($EXAMPLE, token => 'bad') }, "401|-|-|T|$server");
 ::logged('422', sub { ask('{"login":5}') }, "422|client variables|-|T|$server");
-::logged('502', sub { ask('{"cameras_ids":[3]}') }, "200|client variables|1|T|$::SOCKET");
+::logged('502', sub { ask('{"cameras_ids":[3]}') }, "200|client variables|1|T|$::SOCKET",
+         least => 0.28);
 --- errors_allowed
 
 
