@@ -4,14 +4,27 @@
 #
 #     sh t/run.sh
 #     sh t/run.sh -j1 -v t/token.t
+#     sh t/run.sh --asan t/redis.t
 #
-# The arguments are prove's, paths are as seen from the top directory.
+# The arguments are prove's, paths are as seen from the top directory. Before
+# them may stand how to run nginx:
+#
+#     --asan        with AddressSanitizer and UBSan: any report fails the run
+#     --fault       with each single allocation of a request failing once
 
 set -eu
 umask 022
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
+kind=
+
+case ${1:-} in
+    --asan | --fault)
+        kind=${1#--}
+        shift
+        ;;
+esac
 
 export PATH="$PATH:/usr/sbin" LC_ALL=C.UTF-8 no_proxy=127.0.0.1
 
@@ -24,7 +37,25 @@ sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
     liblist-moreutils-perl libwww-perl libipc-run-perl procps \
     python3-jsonschema python3-yaml
 
-sh "$root/conf/build.sh"
+# the module is in all of them but Debian's own
+
+binary=nginx
+module=
+
+case $kind in
+    '')
+        sh "$root/conf/build.sh"
+        module=$build/ngx_http_billing_module.so
+        ;;
+    asan)
+        sh "$root/t/build-nginx.sh" asan
+        binary=$build/asan/nginx
+        ;;
+    fault)
+        sh "$root/t/build-nginx.sh" debug
+        binary=$build/debug/nginx
+        ;;
+esac
 
 if ! perl -MTest::Nginx::Socket -e1 2>/dev/null; then
     PERL5LIB=$build/test-nginx/usr/share/perl5${PERL5LIB:+:$PERL5LIB}
@@ -70,11 +101,13 @@ fi
 
 # Test::Nginx spends half a minute on a configuration that nginx refuses
 
-mkdir "$dir/modules"
-ln -s "$build/ngx_http_billing_module.so" "$dir/modules"
+if [ -n "$module" ]; then
+    mkdir "$dir/modules"
+    ln -s "$module" "$dir/modules"
 
-nginx -q -t -p "$dir" -e stderr -c "$root/conf/nginx.conf" \
-    || die "nginx does not take the module"
+    nginx -q -t -p "$dir" -e stderr -c "$root/conf/nginx.conf" \
+        || die "nginx does not take the module"
+fi
 
 export TEST_NGINX_REDIS_SOCKET="$dir/redis.sock"
 TEST_NGINX_REDIS_PORT=$(perl -MIO::Socket::INET -e '
@@ -96,16 +129,38 @@ until redis-cli -s "$TEST_NGINX_REDIS_SOCKET" ping >/dev/null 2>&1; do
     sleep 0.05
 done
 
+# a file for each process that has something to report, workers too
+
+reports=$dir/reports
+mkdir -m 1777 "$reports"
+
+case $kind in
+    asan)
+        # the report counts, and not the status that a leak would end with
+        binary="env ASAN_OPTIONS=log_path=$reports/asan:exitcode=0 \
+            UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
+        export TEST_NGINX_MASTER_PROCESS=on TEST_NGINX_SANITIZER=asan
+        ;;
+    fault)
+        export BILLING_FAULT="$dir/fault"
+        head -c 1048 /dev/zero >"$BILLING_FAULT"
+        chmod 666 "$BILLING_FAULT"
+        gcc -O1 -Wall -Wextra -shared -fPIC -o "$build/fault.so" \
+            "$root/t/fault/alloc.c"
+        binary="env LD_PRELOAD=$build/fault.so $binary"
+        ;;
+esac
+
 # Test::Nginx forgets what nginx logs as it stops or crashes: keep all of it
 
 cat >"$dir/nginx" <<END
 #!/bin/sh
-exec nginx -g 'error_log $dir/nginx.log debug;' "\$@"
+exec $binary -g "error_log $dir/nginx.log \${BILLING_LOG_LEVEL:-debug};" "\$@"
 END
 chmod 755 "$dir/nginx"
 
 export TEST_NGINX_BINARY="$dir/nginx"
-export TEST_NGINX_LOAD_MODULES="$build/ngx_http_billing_module.so"
+export TEST_NGINX_LOAD_MODULES="$module"
 export TEST_NGINX_ERROR_LOG="$dir/error.log"
 export TEST_NGINX_SLEEP="${TEST_NGINX_SLEEP:-0.002}"
 
@@ -117,6 +172,8 @@ mkdir "$dir/t"
 ln -s "$root"/t/* "$dir/t"
 cd "$dir"
 
+[ "$kind" != fault ] || set -- t/fault/alloc.pl "$@"
+
 # in a process group of its own, to end all of it
 
 TMPDIR=$dir setsid prove -r -j2 -It/lib "$@" &
@@ -126,15 +183,35 @@ status=0
 wait "$prove" || status=$?
 prove=
 
-if grep -E '^[0-9/]+ [0-9:]+ \[(alert|crit)\]' nginx.log 2>/dev/null; then
+# t/faults.t takes all connections that a worker has
+
+if grep -E '^[0-9/]+ [0-9:]+ \[(alert|crit)\]' nginx.log 2>/dev/null \
+   | grep -v ' worker_connections are not enough'
+then
     echo "run: nginx logged the above" >&2
+    [ $status -ne 0 ] || status=1
+fi
+
+# What nginx itself leaves: its first pool, when it refuses a configuration,
+# and PCRE's context
+
+find "$reports" -type f -exec perl -00 -ni -e 'print unless
+    /^=+\n==\d+==ERROR: LeakSanitizer/ || /^SUMMARY: .* leaked/
+    || /^Direct leak of 1024 .*#2 \S+ in ngx_create_pool .*#3 \S+ in main /s
+    || /#2 \S+ in ngx_regex_malloc /' {} +
+
+find "$reports" -type f -empty -delete
+
+if [ -n "$(ls "$reports")" ]; then
+    head -n 60 "$reports"/* >&2
+    echo "run: $kind reported the above" >&2
     [ $status -ne 0 ] || status=1
 fi
 
 if [ $status -ne 0 ]; then
     rm -rf "$build/test-logs"
     mkdir "$build/test-logs"
-    cp ./*.log "$build/test-logs"
+    cp -R ./*.log reports "$build/test-logs"
     echo "run: logs are in $build/test-logs" >&2
 fi
 

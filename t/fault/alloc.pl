@@ -1,0 +1,156 @@
+# Each single allocation of a request fails once: the request gets an error or
+# is broken off, the worker lives, and the next request is answered rightly.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Test::More;
+use Test::Nginx::Socket 'no_plan';
+use Billing 'alloc';
+
+my $file = $ENV{BILLING_FAULT} // die "run it as: sh t/run.sh --fault\n";
+my $redis = Billing::redis();
+
+$redis->wipe($Billing::Prefix);
+$redis->pipeline(Billing::fixtures());
+
+my $nginx = Billing::Nginx->start(<<"END");
+    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;
+    billing_redis_prefix $Billing::Prefix;
+    billing_batch 2;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $Billing::URI {
+            billing_cameras_list;
+        }
+        location = /file {
+            billing_cameras_list;
+            client_body_in_file_only clean;
+        }
+    }
+END
+
+my ($worker) = $nginx->workers;
+
+# See alloc.c for what is in the file.
+
+sub arm {
+    my ($n) = @_;
+
+    open my $out, '+<', $file or die "$file: $!\n";
+    syswrite $out, pack 'q3 a1024', $n, 0, 0, '';
+}
+
+sub disarm {
+    open my $in, '+<', $file or die "$file: $!\n";
+    sysread $in, my $bytes, 1048;
+    sysseek $in, 0, 0;
+    syswrite $in, pack 'q', 0;
+
+    return (unpack 'q3 Z1024', $bytes)[1 .. 3];
+}
+
+sub ask {
+    my %opt = @_;
+
+    my $client = Billing::client(port => $nginx->{port});
+    $client->send(Billing::text($opt{body}, %opt));
+    return $client->response;
+}
+
+# A kind of request, with the answer that it has when nothing fails.
+
+sub sweep {
+    my ($kind, $status, $answer, %opt) = @_;
+
+    my ($n, $failed, $spared, $unlike, $wrong) = (0, 0, 0, 0, 0);
+
+    my $good = sub {
+        my ($res) = @_;
+        return $res->{status} == $status && $res->{complete}
+               && $res->{body} eq $answer;
+    };
+
+    ok($good->(ask(%opt)), "$kind: an answer while nothing fails");
+
+    for ($n = 1; $n < 5000; $n++) {
+        $redis->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+            if $opt{connect};
+        arm($n);
+        my $res = ask(%opt);
+        my ($count, $spare, $callers) = disarm();
+
+        $spared += $spare;
+
+        if (!$good->($res)) {
+            $failed++;
+
+            if ($res->{complete} && $res->{status} !~ /\A50[0234]\z/) {
+                diag("$kind, allocation $n: $res->{status} $res->{body}");
+                $wrong++;
+            }
+        }
+
+        my $next = ask(%opt);
+
+        if (!$good->($next)) {
+            diag("$kind, after allocation $n: $next->{status} $next->{body}");
+            $unlike++;
+        }
+
+        my ($now) = $nginx->workers;
+
+        if (($now // 0) != $worker) {
+            fail("$kind: the worker outlives allocation $n");
+            diag("called by$callers");
+            $worker = $now;
+        }
+
+        last if $count < $n;
+    }
+
+    cmp_ok($n, '<', 5000, "$kind: all of " . ($n - 1) . ' allocations');
+    cmp_ok($failed, '>', 0, "$kind: $failed of them fail the request");
+    is($wrong, 0, "$kind: with an error or the end of the connection");
+    is($unlike, 0, "$kind: the next request is answered");
+    diag("$kind: " . ($n - 1) . " allocations, $failed requests failed"
+         . ($spared ? ", $spared allocations spared" : ''));
+}
+
+my $long = 'x' x 300;
+
+my @kinds = (
+    ids => [ 200, Billing::Fixtures::answer(3, 4, 5),
+             body => '{"cameras_ids":[3,4,5]}' ],
+    uuids => [ 200, Billing::Fixtures::answer(3, 5),
+               body => '{"cameras_uuid":["3","cam-5"],"login":"' . "\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xbd" . '"}' ],
+    login => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
+               body => '{"login":"mixed"}' ],
+    nobody => [ 200, 'null', body => '{"login":"nobody"}' ],
+    'no token' => [ 401, '{"message":"Unauthenticated."}', token => undef ],
+    'bad token' => [ 401, '{"message":"Unauthenticated."}', token => 'bad' ],
+    errors => [ 422, Billing::Fixtures::errors([ 'cameras_ids.0', 'integer' ],
+                                               [ 'cameras_ids.1', 'integer' ],
+                                               [ 'login', 'long' ]),
+                body => "{\"cameras_ids\":[true,\"x\"],\"login\":\"$long\"}" ],
+    'no JSON' => [ 422, ask(body => '{"login":')->{body}, body => '{"login":' ],
+    query => [ 200, Billing::Fixtures::answer(3, 4),
+               query => '?cameras_ids[]=3&cameras_ids%5B%5D=4&login=admin' ],
+    file => [ 200, Billing::Fixtures::answer(3, 4), uri => '/file',
+              body => '{"login":"admin","x":"' . 'y' x 40000 . '"}' ],
+    connect => [ 200, Billing::Fixtures::answer(3, 4), connect => 1,
+                 body => '{"cameras_ids":[3,4]}' ],
+);
+
+while (my ($kind, $case) = splice @kinds, 0, 2) {
+    sweep($kind, @$case);
+}
+
+my @bad = grep { /\[alert\]/ } split /\n/, $nginx->log_text;
+is(join("\n", @bad), '', 'no alert in the log');
+
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
