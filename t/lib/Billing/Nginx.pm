@@ -26,6 +26,7 @@ sub start {
                   split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
     my $user = $ENV{TEST_NGINX_WORKER_USER} // '';
     my $workers = $opt{workers} // 1;
+    my $level = $opt{level} // 'debug';
 
     $user = "user $user;" if length $user;
     $http =~ s/%PORT%/$self->{port}/g;
@@ -39,7 +40,7 @@ daemon off;
 master_process on;
 worker_processes $workers;
 pid $dir/nginx.pid;
-error_log $dir/error.log debug;
+error_log $dir/error.log $level;
 events { worker_connections 256; }
 http {
     access_log off;
@@ -60,6 +61,7 @@ END
         open STDIN, '<', '/dev/null';
         open STDOUT, '>', '/dev/null';
         open STDERR, '>', "$dir/stderr";
+        $ENV{BILLING_LOG_LEVEL} = $level;
         exec $Test::Nginx::Util::NginxBinary, '-p', "$dir/", '-c', "$dir/nginx.conf"
             or POSIX::_exit(1);
     }

@@ -1,0 +1,199 @@
+# What befalls a worker from the outside: callers that break off, settings that
+# cut everything small, no connection left, reloads without end.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'faults';
+
+# KiB of memory that a process has in use.
+
+sub rss {
+    my ($pid) = @_;
+
+    open my $in, '<', "/proc/$pid/status" or die "process $pid: $!\n";
+    my ($kib) = map { /^VmRSS:\s*(\d+)/ } <$in>;
+    return $kib;
+}
+
+# What may be held back of freed memory, in KiB: a sanitizer keeps a lot of it,
+# and looks for leaks by itself.
+
+our $SLACK = $ENV{TEST_NGINX_SANITIZER} ? 500_000 : 1024;
+
+sub nginx {
+    my ($more, %opt) = @_;
+
+    return Billing::Nginx->start(<<"END", %opt);
+    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;
+    billing_redis_prefix $Billing::Prefix;
+    $more
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $Billing::URI {
+            billing_cameras_list;
+        }
+    }
+END
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a body buffer of one byte
+--- route
+client_body_buffer_size 1;
+--- cases
+{"login":"admin"}                               -> 3 4
+{"cameras_ids":[3],"login":"\u0061dmin"}        -> 3
+{"login":                                       -> body
+{"login":5}                                     -> login: string
+
+
+
+=== TEST 2: output in the smallest pieces, at a limited rate
+--- route
+billing_batch 1;
+postpone_output 1;
+limit_rate 1500;
+output_buffers 1 64;
+--- run
+my $start = Time::HiRes::time();
+my $client = client();
+$client->send(text(undef, query => '?login=mixed'));
+my $res = $client->response;
+ok($res->{complete}, 'the list is complete');
+is($res->{body}, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'), 'and whole');
+cmp_ok(Time::HiRes::time() - $start, '>', 0.5, 'and not at once');
+answers(ask('{"login":5}'), 'login: string', 'an error');
+
+
+
+=== TEST 3: callers who reset or close the connection at each stage
+--- fake
+GET *:token:* => pause 0.5
+HGETALL => pause 0.5
+--- http_config
+billing_redis_timeout 5s;
+--- run
+my $text = text('{"cameras_ids":[3,4,5]}');
+my $list = text(undef, query => '?login=mixed');
+
+for my $how (qw(close reset)) {
+    for my $part ($text, $list) {
+        my $head = index($part, "\r\n\r\n") + 4;
+
+        # in the header, in the body, at the token, at the cameras
+
+        for my $sent (20, $head + 5, length $part) {
+            my $client = client();
+            $client->send(substr $part, 0, $sent);
+            select undef, undef, undef, 0.1;
+            $client->$how;
+        }
+
+        my $client = client();
+        $client->send($part);
+        select undef, undef, undef, 0.7;
+        $client->$how;
+    }
+}
+
+select undef, undef, undef, 1.2;
+$Fake->change('');
+answers(ask('{"cameras_ids":[3,4,5]}'), '3 4 5', 'afterwards');
+--- errors_allowed
+
+
+
+=== TEST 4: no connection is left in the worker
+--- run
+my $nginx = ::nginx('billing_redis_timeout 1s;');
+my ($worker) = $nginx->workers;
+
+# nginx gives up those that idle for new ones: these have begun a request
+
+my @clients = map { client(port => $nginx->{port}) } 1 .. 245;
+$_->send('GET / HTTP/1.1') for @clients;
+select undef, undef, undef, 0.3;
+
+my $last = client(port => $nginx->{port});
+$last->send(text('{"cameras_ids":[3]}'));
+
+for (1 .. 20) {
+    push @clients, client(port => $nginx->{port});
+    $clients[-1]->send('GET / HTTP/1.1');
+}
+
+my $res = $last->response;
+like($res->{status}, qr/\A(?:200|503|0)\z/, "no connection: $res->{status}");
+$_->close for @clients, $last;
+select undef, undef, undef, 0.5;
+
+answers(ask('{"cameras_ids":[3]}', port => $nginx->{port}), '3', 'when there are some again');
+is(($nginx->workers)[0], $worker, 'by the same worker');
+like($nginx->log_text, qr/worker_connections are not enough/, 'there were none');
+
+
+
+=== TEST 5: a hundred thousand bad tokens, each another
+--- run
+my $nginx = ::nginx('keepalive_requests 1000000;', level => 'error');
+my ($worker) = $nginx->workers;
+my ($n, $wrong, $before) = (0, 0);
+my $client = client(port => $nginx->{port});
+
+for my $turn (1 .. 1000) {
+    $client->send(join '', map { text(undef, token => 'bad-' . $n++) } 1 .. 100);
+
+    for (1 .. 100) {
+        my $res = $client->response;
+        $wrong++ if $res->{status} != 401;
+    }
+
+    $before = ::rss($worker) if $turn == 100;
+}
+
+is($wrong, 0, "$n are answered with 401");
+cmp_ok(::rss($worker) - $before, '<', $::SLACK, 'and leave nothing in the worker');
+answers(ask('{"cameras_ids":[3]}', port => $nginx->{port}), '3', 'a good one');
+--- timeout: 300
+
+
+
+=== TEST 6: a hundred reloads
+--- run
+my $nginx = ::nginx('');
+my ($before, $failed) = (undef, 0);
+
+for my $turn (1 .. 110) {
+    my @old = $nginx->workers;
+    $nginx->signal('HUP');
+    $failed++ if !$nginx->replaced(10, @old);
+    my $res = ask('{"cameras_ids":[3]}', port => $nginx->{port});
+    $failed++ if $res->{status} != 200;
+    $before = ::rss($nginx->{pid}) if $turn == 10;
+}
+
+is($failed, 0, 'each has a new worker that answers');
+cmp_ok(::rss($nginx->{pid}) - $before, '<', $::SLACK, 'the master does not grow');
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'and ends');
+--- timeout: 300
+
+
+
+=== TEST 7: a configuration without http
+--- run
+my $root = $Test::Nginx::Util::ServRoot;
+my $modules = join ' ', map { "load_module $_;" }
+              split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+
+open my $conf, '>', "$root/conf/bare.conf" or die "$!\n";
+print $conf "$modules pid $root/logs/bare.pid; error_log stderr; events { }\n";
+close $conf;
+
+my $text = `$Test::Nginx::Util::NginxBinary -t -p $root/ -c $root/conf/bare.conf 2>&1`;
+is($?, 0, 'nginx takes it') or diag($text);
