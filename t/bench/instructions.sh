@@ -89,6 +89,7 @@ CONF
 # A signal that comes just before nginx waits for events is seen after the
 # next event only, and there is none: it may take another one.
 
+# shellcheck disable=SC2317
 stopped() {
     grep -q '^summary: ' "$dir/callgrind" || {
         [ $((tries % 20)) -ne 0 ] || kill "$pid"
@@ -115,7 +116,7 @@ count() {
         || die "the module's answer is not the one expected"
 
     sleep 0.2
-    wait_for stopped && wait "$pid" \
+    { wait_for stopped && wait "$pid"; } \
         || die "nginx failed: $(cat "$dir/valgrind" "$dir/nginx/error.log")"
     pids=
 

@@ -1,7 +1,7 @@
 # What the benchmarks share: a private directory, a Redis and nginx servers of
 # their own on loopback, and the CPU time of each. To be sourced; $root is set.
 
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034,SC2015
 
 umask 022
 
@@ -23,6 +23,10 @@ die() {
 dir=$(mktemp -d /tmp/billing-bench.XXXXXX)
 redis=
 pids=
+
+# seconds that wrk waits for the last answers
+
+drain=1
 
 cleanup() {
     for pid in $pids $redis; do
@@ -51,10 +55,10 @@ free_port() {
               ->sockport'
 }
 
-# wait_for <command>, for 10 seconds
+# wait_for <command>, for 30 seconds
 
 wait_for() {
-    tries=200
+    tries=600
 
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))
@@ -89,15 +93,14 @@ load() {
         || die "the cameras were not loaded: $(cat "$dir/load")"
 }
 
-# start_nginx <name> <core> <top level> <http level> <server level>, sets
-# $pid, $worker and $port
+# start_nginx <name> <top level> <http level> <server level>
 
 start_nginx() {
     mkdir "$dir/$1"
     port=$(free_port)
 
     cat >"$dir/$1/nginx.conf" <<CONF
-$3
+$2
 $user
 daemon off;
 worker_processes 1;
@@ -118,16 +121,16 @@ http {
     fastcgi_temp_path     fastcgi_temp;
     uwsgi_temp_path       uwsgi_temp;
     scgi_temp_path        scgi_temp;
-$4
+$3
 
     server {
         listen 127.0.0.1:$port;
-$5
+$4
     }
 }
 CONF
 
-    taskset -c "$2" nginx -p "$dir/$1" -e error.log -c nginx.conf \
+    taskset -c "$server_core" nginx -p "$dir/$1" -e error.log -c nginx.conf \
         2>"$dir/$1/stderr" &
     pid=$!
     pids="$pids $pid"
@@ -135,8 +138,8 @@ CONF
     wait_for has_child "$pid" \
         || die "nginx $1 did not start: $(cat "$dir/$1/stderr")"
 
-    worker=$(cat "/proc/$pid/task/$pid/children")
-    worker=${worker% }
+    echo "$port" >"$dir/$1/port"
+    tr -d ' ' <"/proc/$pid/task/$pid/children" >"$dir/$1/worker"
 }
 
 # has_child <pid>
@@ -149,6 +152,57 @@ has_child() {
 
 cpu() {
     cut -d ' ' -f 1 "/proc/$1/schedstat"
+}
+
+# bodies <number> <ids in each> <cameras in Redis>
+
+bodies() {
+    awk -v n="$1" -v ids="$2" -v max="$3" 'BEGIN {
+        srand(1)
+
+        for (i = 0; i < n; i++) {
+            body = "{\"cameras_ids\":["
+
+            for (j = 0; j < ids; j++) {
+                body = body (j ? "," : "") int(rand() * max) + 1
+            }
+
+            print body "]}"
+        }
+    }'
+}
+
+# drive <server> <path> <connections> <seconds> <bodies> <token> <status>,
+# prints: requests, nanoseconds of the server's CPU and of Redis', p50 and p99
+# in milliseconds
+
+drive() {
+    pid=$(cat "$dir/$1/worker")
+    cpu=$(cpu "$pid")
+    redis_cpu=$(cpu "$redis")
+
+    taskset -c "$load_core" wrk -t 1 -c "$3" -d $(($4 + drain))s --timeout 10s \
+        -s "$bench/wrk.lua" "http://127.0.0.1:$(cat "$dir/$1/port")$2" \
+        -- "$5" "$6" "$4" >"$dir/wrk" 2>&1 || :
+
+    cpu=$(($(cpu "$pid") - cpu))
+    redis_cpu=$(($(cpu "$redis") - redis_cpu))
+
+    # no answers that are errors, or nothing but errors
+
+    [ "$7" -lt 400 ] && wrong=0 || wrong=all
+
+    # shellcheck disable=SC2046
+    set -- $(sed -n 's/^result //p' "$dir/wrk")
+
+    if [ $# -ne 5 ] || [ "$1" -eq 0 ] || [ "$2" -ne 0 ]; then
+        die "wrk failed: $(cat "$dir/wrk")"
+    fi
+
+    [ "$wrong" = 0 ] || wrong=$1
+    [ "$3" -eq "$wrong" ] || die "$3 of $1 answers were errors"
+
+    echo "$1 $cpu $redis_cpu $4 $5"
 }
 
 machine() {

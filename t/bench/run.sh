@@ -15,15 +15,19 @@
 #     SECONDS_EACH 3, of load for each figure
 #     SCENARIOS    "1 30 list bad 422"
 #     CAMERAS      100000, in Redis
+#     LISTPACK     64, Redis' hash-max-listpack-value
 #     SERVER_CORE, LOAD_CORE
 
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
+quick=
+
 case $*:$# in
     :0) ;;
     --quick:1)
+        quick=yes
         ROUNDS=${ROUNDS:-1}
         SECONDS_EACH=${SECONDS_EACH:-1}
         ;;
@@ -47,32 +51,14 @@ sh "$root/conf/build.sh"
 
 [ "$server_core" != "$load_core" ] || die "it takes two cores"
 
-start_redis
+start_redis --hash-max-listpack-value "${LISTPACK:-64}"
 load "$cameras" 1000
 socket=unix:$dir/redis.sock
 
 mkdir "$dir/bodies" "$dir/answers" "$dir/static"
 
-# bodies <seed> <number> <ids>
-
-bodies() {
-    awk -v seed="$1" -v n="$2" -v ids="$3" -v max="$cameras" 'BEGIN {
-        srand(seed)
-
-        for (i = 0; i < n; i++) {
-            body = "{\"cameras_ids\":["
-
-            for (j = 0; j < ids; j++) {
-                body = body (j ? "," : "") int(rand() * max) + 1
-            }
-
-            print body "]}"
-        }
-    }'
-}
-
-bodies 1 1000 1 >"$dir/bodies/1"
-bodies 2 1000 30 >"$dir/bodies/30"
+bodies 1000 1 "$cameras" >"$dir/bodies/1"
+bodies 1000 30 "$cameras" >"$dir/bodies/30"
 echo '{"login":"list-1000"}' >"$dir/bodies/list"
 cp "$dir/bodies/1" "$dir/bodies/bad"
 echo '{"cameras_ids":[1,"x"],"login":5}' >"$dir/bodies/422"
@@ -108,11 +94,10 @@ status_of() {
     esac
 }
 
-start_nginx module "$server_core" \
+start_nginx module \
     "load_module $root/build/ngx_http_billing_module.so;" \
     "billing_redis $socket; billing_redis_timeout 10s;" \
     "location = $route { billing_cameras_list; }"
-module_port=$port module_pid=$worker
 
 lua_modules="load_module /usr/share/nginx/modules/ndk_http_module.so;
 load_module /usr/share/nginx/modules/ngx_http_lua_module.so;"
@@ -120,7 +105,7 @@ load_module /usr/share/nginx/modules/ngx_http_lua_module.so;"
 # start_lua <name>
 
 start_lua() {
-    start_nginx "$1" "$server_core" "$lua_modules" \
+    start_nginx "$1" "$lua_modules" \
         "lua_package_path '$bench/lua/?.lua;;';
          lua_socket_buffer_size 64k;
          init_by_lua_block { $1 = require '$1' }" \
@@ -131,21 +116,14 @@ start_lua() {
 }
 
 start_lua fast
-fast_port=$port fast_pid=$worker
-
 start_lua usual
-usual_port=$port usual_pid=$worker
-
-port_of() {
-    eval "echo \"\$${1}_port\""
-}
 
 # ask <server> <scenario> <body> <file>
 
 ask() {
     curl -s -i -X GET -H 'Content-Type: application/json' \
         -H "Authorization: Bearer $(token_of "$2")" -d "$3" -o "$4" \
-        "http://127.0.0.1:$(port_of "$1")$(path_of "$1" "$2")"
+        "http://127.0.0.1:$(cat "$dir/$1/port")$(path_of "$1" "$2")"
 }
 
 path_of() {
@@ -227,8 +205,7 @@ $(cat "$dir/geo")"
         }"
 done
 
-start_nginx limit "$server_core" '' "$limit_http" "$limit_server"
-limit_port=$port limit_pid=$worker
+start_nginx limit '' "$limit_http" "$limit_server"
 
 for scenario in $scenarios; do
     compare limit "$scenario" 1
@@ -240,38 +217,26 @@ measure() {
     connections=64
     [ "$2" != list ] || connections=8
 
-    eval "pid=\$${1}_pid"
-    cpu=$(cpu "$pid")
-    redis_cpu=$(cpu "$redis")
+    result=$(drive "$1" "$(path_of "$1" "$2")" $connections "$3" \
+        "$dir/bodies/$2" "$(token_of "$2")" "$(status_of "$2")")
 
-    taskset -c "$load_core" wrk -t 1 -c $connections -d $(($3 + 1))s \
-        --timeout 10s -s "$bench/wrk.lua" \
-        "http://127.0.0.1:$(port_of "$1")$(path_of "$1" "$2")" \
-        -- "$dir/bodies/$2" "$(token_of "$2")" "$3" >"$dir/wrk" 2>&1
-
-    cpu=$(($(cpu "$pid") - cpu))
-    redis_cpu=$(($(cpu "$redis") - redis_cpu))
-
-    # shellcheck disable=SC2046
-    set -- "$1" "$2" $(sed -n 's/^result //p' "$dir/wrk")
-
-    [ $# -eq 7 ] && [ "$3" -gt 0 ] && [ "$4" -eq 0 ] \
-        || die "wrk failed: $(cat "$dir/wrk")"
-
-    if [ "$(status_of "$2")" = 200 ]; then
-        [ "$5" -eq 0 ] || die "$1 answered $2 with errors"
-    else
-        [ "$5" -eq "$3" ] || die "$1 answered $2 without an error"
-    fi
-
-    echo "$2 $1 $3 $cpu $redis_cpu $6 $7"
+    echo "$2 $1 $result"
 }
 
-for scenario in $scenarios; do
-    for server in limit module fast usual; do
-        measure "$server" "$scenario" 1 >/dev/null
+# measure_all <seconds>, interleaved
+
+measure_all() {
+    for scenario in $scenarios; do
+        for server in limit module fast usual; do
+            measure "$server" "$scenario" "$1"
+        done
     done
-done
+}
+
+# to warm up, above all LuaJIT
+
+[ -n "$quick" ] || measure_all 1 >"$dir/results"
+: >"$dir/results"
 
 round=0
 
@@ -279,11 +244,7 @@ while [ "$round" -lt "$rounds" ]; do
     round=$((round + 1))
     echo "round $round of $rounds"
 
-    for scenario in $scenarios; do
-        for server in limit module fast usual; do
-            measure "$server" "$scenario" "$seconds" >>"$dir/results"
-        done
-    done
+    measure_all "$seconds" >>"$dir/results"
 done
 
 echo
