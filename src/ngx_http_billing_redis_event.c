@@ -229,7 +229,8 @@ ngx_http_billing_redis_event_create_array(const redisReadTask *task,
         return NULL;
     }
 
-    p = ngx_palloc(event->pool, n * (sizeof(redisReply *) + sizeof(redisReply)));
+    p = ngx_palloc(event->pool,
+                   n * (sizeof(redisReply *) + sizeof(redisReply)));
     if (p == NULL) {
         return NULL;
     }
