@@ -404,6 +404,8 @@ $now = ::metrics($nginx);
 is($now->{nginx_billing_requests_waiting}, 0, 'none waits');
 ::moved('at the end', $m, $now, 200 => 5, cameras_sent => 5, redis_commands => 'any',
         redis_connects => [ 0 ]);
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
 --- timeout: 60
 
 
@@ -424,6 +426,8 @@ kill 'TERM', $old;
 ok($nginx->replaced(5, $old), 'there is another worker');
 is(::metrics($nginx)->{nginx_billing_requests_waiting}, 0, 'none waits');
 $Fake->change('');
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
 --- timeout: 60
 
 
