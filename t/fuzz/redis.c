@@ -241,17 +241,18 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 static char *
 good_reply(char *command)
 {
-    switch (command[0]) {
-
-    case 'H':
-        return "*4\r\n$4\r\nname\r\n$1\r\nA\r\n$7\r\nstreams\r\n$6\r\nhigh=x\r\n";
-
-    case 'Z':
-        return command[1] == 'S' ? "$1\r\n3\r\n" : "*0\r\n";
-
-    default:
-        return "$1\r\n3\r\n";
+    if (strcmp(command, "HMGET") == 0) {
+        return "*7\r\n$1\r\ne\r\n$-1\r\n$6\r\nactive\r\n$1\r\nA\r\n"
+               "$-1\r\n$11\r\nhigh=x,low=\r\n$-1\r\n";
     }
+
+    if (strcmp(command, "HGETALL") == 0
+        || strcmp(command, "ZRANGEBYSCORE") == 0)
+    {
+        return "*0\r\n";
+    }
+
+    return "$1\r\n3\r\n";
 }
 
 
