@@ -161,6 +161,15 @@ run() {
 
     health || die "not healthy"
 
+    curl -sS http://127.0.0.1:9145/metrics >"$work/status"
+    grep -qx 'nginx_billing_requests_total{status="200"} 1' "$work/status" \
+        || die "this is no status page: $(cat "$work/status")"
+    if curl -s http://127.0.0.2:9145/metrics \
+       || curl -fs http://127.0.0.1:8080/metrics
+    then
+        die "outsiders have the status page"
+    fi
+
     redis_stop
     ask 503 '{"message":.*}' -H 'Authorization: Bearer demo-token'
     health || die "not healthy while Redis is down"
@@ -178,7 +187,7 @@ run() {
     engine=
     [ $status -eq 0 ] || die "nginx ended with $status"
 
-    grep -q '"GET /api/v1/billing/cameras/list?login=string HTTP/1.1" 200' \
+    grep -q '"GET /api/v1/billing/cameras/list" 200 .* client="Demo client"' \
         "$work/stdout" || die "stdout has no access log"
     grep -q 'redis server ".*" is down' "$work/stderr" \
         || die "stderr has no error log"

@@ -1,14 +1,12 @@
 #!/bin/bash
 
-# Healthy is an nginx that answers the route: without a token that is 401, and
-# Redis is not asked. While Redis is down the container is healthy, as starting
-# it again would not help.
+# Healthy is an nginx whose status page answers. It does so while Redis is
+# down, too: starting the container again would not help then.
 
-exec 3<>/dev/tcp/127.0.0.1/8080 || exit 1
+exec 3<>/dev/tcp/127.0.0.1/9145 || exit 1
 
-printf 'GET %s HTTP/1.0\r\nUser-Agent: health\r\n\r\n' \
-    /api/v1/billing/cameras/list >&3
+printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
 
 read -r -t 4 _ status _ <&3
 
-[ "$status" = 401 ]
+[ "$status" = 200 ]
