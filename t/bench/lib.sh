@@ -207,7 +207,7 @@ drive() {
 
 machine() {
     echo "$(date -u +%Y-%m-%d),$(sed -n 's/^model name[^:]*://p' /proc/cpuinfo \
-        | head -n 1), $(nproc) cores, Linux $(uname -r), Debian" \
+        | head -n 1), $(nproc) cores, Linux $(uname -r | cut -d - -f 1), Debian" \
         "$(cat /etc/debian_version)," \
         "$(nginx -v 2>&1 | sed 's|.*nginx/|nginx |')," \
         "Redis $(redis-server --version | sed 's/.* v=\([^ ]*\).*/\1/')"
