@@ -283,6 +283,10 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
         }
     }
 
+    /* it has had its turn: what is left is small, and the deadline is near */
+
+    cache->pipeline.bulk = 0;
+
     left = (ngx_msec_int_t) (cache->deadline - ngx_current_msec);
 
     ngx_http_billing_redis_send(cache->redis, &cache->pipeline, cache->timeout,

@@ -212,6 +212,13 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
         return NGX_ERROR;
     }
 
+    for (i = 0; i < reply->elements; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_STRING) {
+            lookup->error = "is not answered by fields and values";
+            return NGX_ERROR;
+        }
+    }
+
     nil.type = REDIS_REPLY_NIL;
     name = ngx_http_billing_camera_names;
 
@@ -220,8 +227,7 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
 
         for (i = 0; i < reply->elements; i += 2) {
 
-            if (reply->element[i]->type == REDIS_REPLY_STRING
-                && (size_t) reply->element[i]->len == name[n].len
+            if ((size_t) reply->element[i]->len == name[n].len
                 && ngx_memcmp(reply->element[i]->str, name[n].data,
                               name[n].len)
                    == 0)

@@ -225,7 +225,7 @@ ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
     size_t       len;
     ngx_uint_t   i;
 
-    len = 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2;
+    len = 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2 + 1;
 
     for (i = 0; i < argc; i++) {
         len += 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2 + argv[i].len + 2;
@@ -252,6 +252,10 @@ ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
     }
 
     command->len = p - command->data;
+
+    /* hiredis looks at what comes after the first argument */
+
+    *p = '\0';
 
     return NGX_OK;
 }
@@ -293,7 +297,10 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
 
     ngx_add_timer(&pl->timer, left);
 
-    if (pl->bulk && redis->nbulk >= NGX_HTTP_BILLING_REDIS_BULK) {
+    if (pl->bulk
+        && (redis->nbulk >= NGX_HTTP_BILLING_REDIS_BULK
+            || !ngx_queue_empty(&redis->bulk)))
+    {
         ngx_queue_insert_tail(&redis->bulk, &pl->queue);
 
     } else if (conn) {

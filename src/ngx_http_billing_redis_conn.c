@@ -510,22 +510,22 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
 
     conn->served = 1;
 
-    ngx_http_billing_redis_conn_served(conn);
+    if (pl) {
+        ngx_del_timer(&pl->timer);
 
-    if (pl == NULL) {
-        return;
+        ngx_http_billing_histogram_add(&conn->redis->stat->duration,
+                                       ngx_current_msec - pl->sent);
+
+        pl->server = &conn->server->peer->name;
+        pl->slot = NULL;
+        pl->active = 0;
+
+        pl->done(pl->data, NGX_OK);
     }
 
-    ngx_del_timer(&pl->timer);
+    /* a second round of the same lookups goes before the next bulk */
 
-    ngx_http_billing_histogram_add(&conn->redis->stat->duration,
-                                   ngx_current_msec - pl->sent);
-
-    pl->server = &conn->server->peer->name;
-    pl->slot = NULL;
-    pl->active = 0;
-
-    pl->done(pl->data, NGX_OK);
+    ngx_http_billing_redis_conn_served(conn);
 }
 
 

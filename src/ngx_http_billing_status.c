@@ -383,7 +383,7 @@ ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
         }
 
         if (slot->waiting
-            && (kill((ngx_pid_t) slot->pid, 0) == 0 || ngx_errno != ESRCH))
+            && (kill((ngx_pid_t) slot->pid, 0) == 0 || ngx_errno != NGX_ESRCH))
         {
             waiting += slot->waiting;
         }

@@ -563,9 +563,12 @@ HMGET *:camera:4 => raw $3\r\nabc\r\n
 HMGET *:camera:5 => raw +OK\r\n
 HMGET *:camera:10 => raw *1\r\n$4\r\nname\r\n
 HMGET *:camera:12 => raw *2\r\n$4\r\nname\r\n*0\r\n
+HMGET *:camera:7 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:7 => raw *2\r\n:1\r\n:2\r\n
 GET *:external:3 => raw *0\r\n
 GET *:external:4 => raw :4\r\n
 --- cases
+{"cameras_ids":[7]}                             -> 502
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 502
 {"cameras_ids":[5]}                             -> 502
