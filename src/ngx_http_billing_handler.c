@@ -2,6 +2,11 @@
 #include "ngx_http_billing_handler.h"
 
 
+/* commands above which a request, as a batch of a list is, waits its turn */
+
+#define NGX_HTTP_BILLING_BULK  64
+
+
 static void ngx_http_billing_cleanup(void *data);
 static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
     ngx_str_t *token);
@@ -522,9 +527,8 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     r->read_event_handler = ngx_http_test_reading;
 
-    /* a batch of a list */
-
-    ctx->cache.pipeline.bulk = (ctx->pool != NULL);
+    ctx->cache.pipeline.bulk = (ctx->cache.pipeline.commands.nelts
+                                > NGX_HTTP_BILLING_BULK);
 
     ngx_http_billing_status_ask(ctx->record);
 

@@ -5,7 +5,7 @@
 
 /* bulk pipelines in flight: what is sent after them has to wait for them */
 
-#define NGX_HTTP_BILLING_REDIS_BULK    1
+#define NGX_HTTP_BILLING_REDIS_BULK    2
 
 /* digits of the length of an argument */
 
