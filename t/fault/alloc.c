@@ -46,8 +46,10 @@ static int       fault_nested;
 
 /*
  * Where hiredis 0.14 does not look at what it got, or aborts, and no caller of
- * it can help: a new output buffer, the copy of a path, and the tables of an
- * asynchronous context.  It counts who has allocated, and its caller.
+ * it can help: a new output buffer, the copy of a path, the tables of an
+ * asynchronous context, and the iterators that it walks them with to free it,
+ * in a function without a name that is called by ours.  It counts who has
+ * allocated, and its caller.
  */
 
 static const char *fault_broken[] = {
@@ -55,6 +57,7 @@ static const char *fault_broken[] = {
     "hi_strdup",
     "redisAsyncConnect",
     "redisAsyncConnectUnix",
+    "ngx_http_billing_redis_event_close",
     NULL
 };
 
