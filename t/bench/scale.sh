@@ -54,8 +54,6 @@ measure() {
         }' "$dir/rounds" | sed "s/^/$1/"
 }
 
-# one connection, so that a list is not fetched while another one is sent
-
 largest=0
 
 for n in $lists; do
@@ -67,8 +65,9 @@ load "$largest" $lists
 
 for n in $lists; do
     drain=$((n / 15000 + 1))
+    connections=$((n > 1000 ? 1 : 8))
     echo "{\"login\":\"list-$n\"}" >"$dir/bodies"
-    measure "$n" 1 "$dir/bodies" >>"$dir/list"
+    measure "$n" $connections "$dir/bodies" >>"$dir/list"
 done
 
 drain=1
@@ -108,19 +107,23 @@ set key right top
 set autoscale xfix
 set logscale x
 set format x "%.0f"
-set yrange [0:*]
+set rmargin 5
 
 set terminal svg size 560,340 font "sans,12" background "#ffffff"
 set output "$bench/scale-list.svg"
 set title "a login's list: CPU per camera"
 set xlabel "cameras in the list"
 set ylabel "us"
+set logscale y
+set yrange [1:*]
 plot "$dir/list" using 1:(\$2/\$1) with linespoints ls 1 title "nginx", \
      "$dir/list" using 1:(\$3/\$1) with linespoints ls 2 title "Redis"
 
 set terminal svg size 900,340 font "sans,12" background "#ffffff"
 set output "$bench/scale-cache.svg"
 set multiplot layout 1,2
+unset logscale y
+set yrange [0:*]
 set key right center
 set xlabel "cameras in Redis"
 set title "nginx' CPU per request"
