@@ -95,6 +95,7 @@ http {
     billing_redis_timeout 20s;
     server {
         listen 127.0.0.1:$port;
+        location / { return 404; }
         $locations
     }
 }

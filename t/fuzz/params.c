@@ -213,7 +213,8 @@ written(ngx_pool_t *pool, ngx_http_billing_params_t *params, size_t len)
     ngx_http_billing_json_t    json;
     ngx_http_billing_error_t  *error;
 
-    check(ngx_http_billing_json_init(&json, pool, NULL) == NGX_OK);
+    ngx_http_billing_json_init(&json, pool, NULL);
+    check(ngx_http_billing_json_gen(&json) != NULL);
 
     yajl_gen_map_open(json.gen);
 
