@@ -195,3 +195,21 @@ Billing::Fixtures::answer(3)
 --- response_headers
 Content-Type: application/json
 !Content-Range
+
+
+
+=== TEST 13: a character to escape at any place in a long text
+--- run
+my $redis = redis();
+my $id = 1000;
+
+for my $char ('\\', '"', "\x01", "\x1f", "\n") {
+    for my $at (0 .. 17) {
+        my $name = 'x' x $at . $char . 'x' x (17 - $at);
+        $id++;
+        $redis->command('HSET', "${Billing::Prefix}camera:$id", 'name', $name);
+        is(ask("{\"cameras_ids\":[$id]}")->{body},
+           '[' . Billing::Fixtures::camera($id, { name => $name }) . ']',
+           sprintf '\x%02x at %d', ord $char, $at);
+    }
+}

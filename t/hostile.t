@@ -501,3 +501,14 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 --- error_code: 401
 --- logged
 \[error\] .*t_hostile:login:admin
+
+
+
+=== TEST 27: values that are too large in all, and none of them by itself
+--- fake eval
+'HMGET *:camera:4 => raw *7\r\n' . '$200000\r\n\{x*200000}\r\n' x 7
+--- cases
+{"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*reply is too large
