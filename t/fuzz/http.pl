@@ -26,7 +26,8 @@ my $MAX_FAULTS = 10;
 # errors that are a client's fault, or that the oracle has expected
 
 my $EXPECTED_LOG = 'client intended to send too large body|client sent invalid chunked body'
-                   . '|"none:synced_at" does not exist: the cache has never been loaded';
+                   . '|"none:synced_at" does not exist: the cache has never been loaded'
+                   . '|"[^"]*/html/[^"]*" (?:failed|is forbidden|is not found)';
 
 my %CAMERA = (%Billing::Fixtures::CAMERA,
               map { $_ => { external_id => "city-$_", name => "Crossing $_",
@@ -95,7 +96,6 @@ http {
     billing_redis_timeout 20s;
     server {
         listen 127.0.0.1:$port;
-        location / { return 404; }
         $locations
     }
 }
