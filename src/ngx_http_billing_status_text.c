@@ -1,0 +1,207 @@
+
+#include "ngx_http_billing_status_page.h"
+
+
+/* the longest line of a sample, with its HELP and TYPE, and without labels */
+
+#define NGX_HTTP_BILLING_PAGE_LINES  512
+
+
+static u_char *ngx_http_billing_page_text_counter(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric, ngx_atomic_t value);
+static u_char *ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric,
+    ngx_http_billing_histogram_t *histogram);
+static u_char *ngx_http_billing_page_text_probes(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page);
+
+
+ngx_chain_t *
+ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
+{
+    size_t                            len;
+    u_char                           *p, *last, *counters;
+    ngx_buf_t                        *b;
+    ngx_uint_t                        i;
+    ngx_chain_t                      *cl;
+    const ngx_http_billing_metric_t  *metric;
+
+    /* requests by status, those that wait, and the heads of three gauges */
+
+    len = NGX_HTTP_BILLING_PAGE_LINES * (NGX_HTTP_BILLING_STATUS_CODES + 1 + 3);
+
+    for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
+        len += NGX_HTTP_BILLING_PAGE_LINES;
+    }
+
+    for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
+        len += NGX_HTTP_BILLING_PAGE_LINES
+               * (NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 3);
+    }
+
+    for (i = 0; i < page->nprobes; i++) {
+        len += 3 * (NGX_HTTP_BILLING_PAGE_LINES
+                    + page->probes[i].source->labels.len);
+    }
+
+    b = ngx_create_temp_buf(page->request->pool, len);
+    cl = ngx_alloc_chain_link(page->request->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NULL;
+    }
+
+    p = b->last;
+    last = b->end;
+    counters = (u_char *) &page->counters;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_requests_total "
+                     "Requests by the status of their answer.\n"
+                     "# TYPE nginx_billing_requests_total counter\n");
+
+    for (i = 0; i < NGX_HTTP_BILLING_STATUS_CODES - 1; i++) {
+        p = ngx_slprintf(p, last,
+                         "nginx_billing_requests_total{status=\"%ui\"} %uA\n",
+                         ngx_http_billing_status_codes[i],
+                         page->counters.requests[i]);
+    }
+
+    p = ngx_slprintf(p, last,
+                     "nginx_billing_requests_total{status=\"other\"} %uA\n"
+                     "# HELP nginx_billing_requests_waiting "
+                     "Requests that wait for Redis.\n"
+                     "# TYPE nginx_billing_requests_waiting gauge\n"
+                     "nginx_billing_requests_waiting %ui\n",
+                     page->counters.requests[i], page->requests_waiting);
+
+    for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
+        p = ngx_http_billing_page_text_counter(p, last, metric,
+                               *(ngx_atomic_t *) (counters + metric->offset));
+    }
+
+    for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
+        p = ngx_http_billing_page_text_histogram(p, last, metric,
+                               (ngx_http_billing_histogram_t *)
+                               (counters + metric->offset));
+    }
+
+    b->last = ngx_http_billing_page_text_probes(p, last, page);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *size = b->last - b->pos;
+
+    return cl;
+}
+
+
+static u_char *
+ngx_http_billing_page_text_counter(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric, ngx_atomic_t value)
+{
+    return ngx_slprintf(p, last,
+                        "# HELP nginx_billing_%s_total %s\n"
+                        "# TYPE nginx_billing_%s_total counter\n"
+                        "nginx_billing_%s_total %uA\n",
+                        metric->name, metric->help, metric->name,
+                        metric->name, value);
+}
+
+
+static u_char *
+ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric,
+    ngx_http_billing_histogram_t *histogram)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  count;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_%s_seconds %s\n"
+                     "# TYPE nginx_billing_%s_seconds histogram\n",
+                     metric->name, metric->help, metric->name);
+
+    count = 0;
+
+    for (i = 0; i < NGX_HTTP_BILLING_HISTOGRAM_BOUNDS; i++) {
+        count += histogram->times[i];
+
+        p = ngx_slprintf(p, last,
+                         "nginx_billing_%s_seconds_bucket{le=\"%s\"} %uA\n",
+                         metric->name,
+                         ngx_http_billing_histogram_bounds[i].seconds, count);
+    }
+
+    count += histogram->times[i];
+
+    return ngx_slprintf(p, last,
+                        "nginx_billing_%s_seconds_bucket{le=\"+Inf\"} %uA\n"
+                        "nginx_billing_%s_seconds_sum %uA.%03uA\n"
+                        "nginx_billing_%s_seconds_count %uA\n",
+                        metric->name, count,
+                        metric->name, histogram->sum / 1000,
+                        histogram->sum % 1000,
+                        metric->name, count);
+}
+
+
+static u_char *
+ngx_http_billing_page_text_probes(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page)
+{
+    ngx_uint_t                 i, synced;
+    ngx_http_billing_probe_t  *probe;
+
+    if (page->nprobes == 0) {
+        return p;
+    }
+
+    probe = page->probes;
+    synced = 0;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_redis_up "
+                     "Whether Redis has answered for this page.\n"
+                     "# TYPE nginx_billing_redis_up gauge\n");
+
+    for (i = 0; i < page->nprobes; i++) {
+        p = ngx_slprintf(p, last, "nginx_billing_redis_up{%V} %ui\n",
+                         &probe[i].source->labels, (ngx_uint_t) probe[i].up);
+        synced += probe[i].synced;
+    }
+
+    if (synced == 0) {
+        return p;
+    }
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_synced_at_seconds "
+                     "When the loader last finished, in Unix time.\n"
+                     "# TYPE nginx_billing_synced_at_seconds gauge\n");
+
+    for (i = 0; i < page->nprobes; i++) {
+        if (probe[i].synced) {
+            p = ngx_slprintf(p, last,
+                             "nginx_billing_synced_at_seconds{%V} %L\n",
+                             &probe[i].source->labels, probe[i].synced_at);
+        }
+    }
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_synced_age_seconds "
+                     "How long ago that was.\n"
+                     "# TYPE nginx_billing_synced_age_seconds gauge\n");
+
+    for (i = 0; i < page->nprobes; i++) {
+        if (probe[i].synced) {
+            p = ngx_slprintf(p, last,
+                             "nginx_billing_synced_age_seconds{%V} %L\n",
+                             &probe[i].source->labels,
+                             (int64_t) ngx_time() - probe[i].synced_at);
+        }
+    }
+
+    return p;
+}
