@@ -103,8 +103,14 @@ ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
 static ngx_uint_t
 ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
 {
-    return one->len == two->len
-           && ngx_memcmp(one->data, two->data, one->len) == 0;
+    if (one->len != two->len) {
+        return 0;
+    }
+
+    /* what is not set has no data */
+
+    return one->len == 0
+           || ngx_memcmp(one->data, two->data, one->len) == 0;
 }
 
 
