@@ -15,14 +15,13 @@ kind=$1
 build=$root/build/$kind
 source=$root/build/nginx-source
 
-# nginx copies no bytes from NULL, here and in its own code, and reads words at
-# any address, in its own only
+# nginx copies no bytes from NULL, and reads words at any address
 
 case $kind in
     asan)
         flags='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer'
         core='-fno-sanitize=alignment,nonnull-attribute'
-        module='-fsanitize=alignment'
+        module='-fsanitize=alignment,nonnull-attribute'
         ;;
     debug)
         flags='-O1 -fno-omit-frame-pointer'
