@@ -240,7 +240,7 @@ ngx_http_billing_redis_conn_redact(redisReply *reply)
         return;
     }
 
-    p = ngx_strchr(reply->str, ' ');
+    p = (char *) ngx_strchr(reply->str, ' ');
 
     if (p) {
         *p = '\0';
