@@ -18,10 +18,13 @@ bench:
 bench-scale:
 	sh t/bench/scale.sh
 
+matrix:
+	sh t/matrix.sh
+
 lint:
 	sh t/lint.sh
 
 clean:
 	rm -rf build
 
-.PHONY: all build test demo deb bench bench-scale lint clean
+.PHONY: all build test demo deb bench bench-scale matrix lint clean

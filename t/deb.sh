@@ -44,10 +44,7 @@ build() {
     echo "$release: building"
 
     root_make "$release" "$work/build"
-
-    mkdir "$work/build/src"
-    tar -c -C "$root" --exclude=./build --exclude=./.git . \
-        | tar -x -C "$work/build/src"
+    root_copy "$work/build"
     (cd "$work/build/src" && find . | sort) >"$work/before"
 
     quietly root_run "$work/build" apt-get -q update

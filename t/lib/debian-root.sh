@@ -20,13 +20,23 @@ root_make() {
         }
 
         mkdir -p "$root/build/roots"
-        tar -cf "$tar.$$" -C "$2" .
+        tar -cf "$tar.$$" -C "$2" . || return 1
         mv "$tar.$$" "$tar"
-        return
+    else
+        mkdir -p "$2"
+        tar -xf "$tar" -C "$2" || return 1
     fi
 
-    mkdir -p "$2"
-    tar -xf "$tar" -C "$2"
+    root_network "$2"
+}
+
+# the way to the archive, as this machine has it now
+
+root_network() {
+    cp /etc/resolv.conf "$1/etc/resolv.conf"
+    echo '127.0.0.1 localhost' >"$1/etc/hosts"
+    apt-config dump | grep -E '^Acquire::(https?::|Check-)' \
+        >"$1/etc/apt/apt.conf.d/90network" || :
 }
 
 # from the archive that this machine's apt uses
@@ -49,6 +59,13 @@ root_debootstrap() {
     chmod 755 "$2/usr/sbin/policy-rc.d"
 
     echo force-unsafe-io >"$2/etc/dpkg/dpkg.cfg.d/unsafe-io"
+}
+
+# root_copy <directory>, the module's tree into its /src
+
+root_copy() {
+    mkdir "$1/src"
+    tar -c -C "$root" --exclude=./build --exclude=./.git . | tar -x -C "$1/src"
 }
 
 # root_run <directory> <command> ...

@@ -1,0 +1,82 @@
+#!/bin/sh
+
+# Runs the test suites in a bare Debian root of each release named, with what
+# that release has of nginx, hiredis and Redis:
+#
+#     sh t/matrix.sh
+#     sh t/matrix.sh trixie
+#
+# A release that cannot be had fails, too.
+
+set -eu
+umask 022
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+# shellcheck source=t/lib/debian-root.sh
+. "$root/t/lib/debian-root.sh"
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "matrix: chroot needs root" >&2
+    exit 1
+fi
+
+[ $# -gt 0 ] || set -- bookworm trixie sid
+
+sh "$root/conf/install.sh" debootstrap
+
+work=$(mktemp -d /tmp/billing-matrix.XXXXXX)
+
+trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# version <directory> <package>
+
+version() {
+    # shellcheck disable=SC2016
+    root_run "$1" dpkg-query -Wf '${source:Upstream-Version}' "$2"
+}
+
+# run <release>: what came of it is in $result
+
+run() {
+    dir=$work/$1
+    result="not tested"
+
+    root_make "$1" "$dir" && root_copy "$dir" || return 1
+    root_run "$dir" sh /src/conf/install.sh || return 1
+
+    versions="nginx $(version "$dir" nginx)"
+    versions="$versions, hiredis $(version "$dir" libhiredis-dev)"
+    versions="$versions, Redis $(version "$dir" redis-server)"
+
+    result="$versions, failed"
+    root_run "$dir" sh /src/t/run.sh || return 1
+    result="$versions, passed"
+}
+
+status=0
+
+for release; do
+    echo "$release:"
+    start=$(date +%s)
+
+    if ! run "$release"; then
+        status=1
+
+        if [ -d "$work/$release/src/build/test-logs" ]; then
+            rm -rf "$root/build/test-logs-$release"
+            mv "$work/$release/src/build/test-logs" \
+                "$root/build/test-logs-$release"
+            echo "$release: logs are in $root/build/test-logs-$release" >&2
+        fi
+    fi
+
+    rm -rf "${work:?}/$release"
+    echo "$release: $result, $(($(date +%s) - start)) s" >>"$work/results"
+done
+
+cat "$work/results"
+exit $status
