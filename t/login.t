@@ -474,3 +474,21 @@ ok(!$res->{complete}, 'there is no last chunk');
 --- logged
 \[error\] .*the cache was emptied while a list was read
 \[error\] .*list broken off after 49 cameras
+
+
+
+=== TEST 25: lists that each ask a slow Redis once more do not wait for each other's first time
+--- redis eval: ::many('many', 101, 200)
+--- fake
+HMGET *:camera:101 => pause 0.4
+HMGET *:camera:150 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:150 => pause 0.4
+--- http_config
+billing_redis_timeout 2600ms;
+--- run
+my @clients = map { client() } 1 .. 8;
+$_->send(text(undef, query => '?login=many')) for @clients;
+
+# four times two of them, and the last two once more: 2 s
+
+is(join(' ', map { $_->response->{status} } @clients), join(' ', (200) x 8), 'all have an answer');
