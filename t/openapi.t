@@ -65,7 +65,7 @@ my $nginx = Billing::Nginx->start(<<"END");
         location = /slow {
             billing_cameras_list;
             billing_redis redis://127.0.0.1:$fake->{port};
-            billing_redis_timeout 300ms;
+            billing_redis_timeout 2s;
         }
     }
 END
