@@ -156,7 +156,7 @@ ngx_http_billing_page_json_probe(ngx_http_billing_json_t *json,
     if (probe->synced) {
         yajl_gen_integer(gen, probe->synced_at);
         ngx_http_billing_json_name(json, "synced_age");
-        yajl_gen_integer(gen, (int64_t) ngx_time() - probe->synced_at);
+        yajl_gen_integer(gen, probe->synced_age);
 
     } else {
         yajl_gen_null(gen);

@@ -197,6 +197,10 @@ ngx_http_billing_page_probed(void *data, ngx_int_t rc)
     probe->synced = (rc == NGX_OK && lookup->found);
     probe->synced_at = lookup->id;
 
+    /* the loader's clock may be ahead, and this one may be set back */
+
+    probe->synced_age = ngx_max((int64_t) ngx_time() - lookup->id, 0);
+
     if (--probe->page->waiting == 0) {
         ngx_http_billing_page_finalize(probe->page);
     }

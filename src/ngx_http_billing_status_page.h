@@ -39,6 +39,7 @@ typedef struct {
     unsigned                      up:1;
     unsigned                      synced:1;
     int64_t                       synced_at;
+    int64_t                       synced_age;
 } ngx_http_billing_probe_t;
 
 

@@ -198,8 +198,7 @@ ngx_http_billing_page_text_probes(u_char *p, u_char *last,
         if (probe[i].synced) {
             p = ngx_slprintf(p, last,
                              "nginx_billing_synced_age_seconds{%V} %L\n",
-                             &probe[i].source->labels,
-                             (int64_t) ngx_time() - probe[i].synced_at);
+                             &probe[i].source->labels, probe[i].synced_age);
         }
     }
 
