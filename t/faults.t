@@ -4,6 +4,7 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use HTTP::Date ();
 use Test::Nginx::Socket 'no_plan';
 use Billing 'faults';
 
@@ -25,14 +26,19 @@ our $SLACK = $ENV{TEST_NGINX_SANITIZER} ? 500_000 : 1024;
 sub nginx {
     my ($more, %opt) = @_;
 
+    my $redis = $opt{redis} // 'unix:$TEST_NGINX_REDIS_SOCKET';
+
     return Billing::Nginx->start(<<"END", %opt);
-    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;
+    billing_redis $redis;
     billing_redis_prefix $Billing::Prefix;
     $more
     server {
         listen 127.0.0.1:%PORT%;
         location = $Billing::URI {
             billing_cameras_list;
+        }
+        location = /status {
+            billing_status;
         }
     }
 END
@@ -197,3 +203,76 @@ close $conf;
 
 my $text = `$Test::Nginx::Util::NginxBinary -t -p $root/ -c $root/conf/bare.conf 2>&1`;
 is($?, 0, 'nginx takes it') or diag($text);
+
+
+
+=== TEST 8: the clock goes back by an hour, and on again
+--- fake
+once HMGET *:camera:3 => pause 1
+HMGET *:camera:12 => drop
+--- redis eval: 'SET billing:synced_at ' . time
+--- run
+my $clock = File::Temp->new(TEMPLATE => 'billing-clock-XXXXXX', TMPDIR => 1);
+my $lib = File::Temp->new(TEMPLATE => 'billing-clock-XXXXXX', TMPDIR => 1, SUFFIX => '.so');
+chmod 0755, $clock->filename, $lib->filename;
+
+system('gcc', qw(-O1 -Wall -Wextra -shared -fPIC -o), $lib->filename,
+       "$FindBin::Bin/fault/clock.c") == 0 or die "no clock.c\n";
+
+my $turn = sub {
+    my ($offset) = @_;
+
+    sysseek $clock, 0, 0;
+    syswrite $clock, pack 'q', $offset;
+};
+
+$turn->(0);
+
+@ENV{qw(LD_PRELOAD BILLING_CLOCK)} = ($lib->filename, $clock->filename);
+
+my $nginx = ::nginx('billing_redis_timeout 3s;', redis => "redis://127.0.0.1:$Fake->{port}");
+
+delete @ENV{qw(LD_PRELOAD BILLING_CLOCK)};
+
+my @port = (port => $nginx->{port});
+
+my $date = sub {
+    my ($res) = @_;
+    return HTTP::Date::str2time(($res->{headers} =~ /^Date: ([^\r]+)/m)[0]) - time;
+};
+
+my $waiting = client(@port);
+$waiting->send(text('{"cameras_ids":[3]}'));
+select undef, undef, undef, 0.3;
+$turn->(-3600);
+answers($waiting->response, '3', 'a request that waited for Redis meanwhile');
+
+my $res = ask('{"cameras_ids":[4]}', @port);
+answers($res, '4', 'another');
+cmp_ok(abs($date->($res) + 3600), '<', 60, 'the clock is an hour late');
+
+my $start = time;
+answers(ask('{"cameras_ids":[12]}', @port), '504', 'a time limit');
+cmp_ok(time - $start, '<', 15, 'in its time');
+
+$Fake->down;
+my $down = client(@port);
+$down->send(text('{"cameras_ids":[4]}'));
+select undef, undef, undef, 0.3;
+$Fake->up;
+answers($down->response, '4', 'a new connection to Redis');
+
+my $page = ask(undef, uri => '/status', @port)->{body};
+like($page, qr/^nginx_billing_synced_age_seconds\{[^}]*\} 0$/m, 'the age of a sync that lies ahead');
+my ($sum) = $page =~ /^nginx_billing_request_duration_seconds_sum (\S+)$/m;
+cmp_ok($sum, '>=', 0, 'how long the requests took');
+cmp_ok($sum, '<', 60, 'not an hour');
+
+$turn->(0);
+$res = ask('{"cameras_ids":[5]}', @port);
+answers($res, '5', 'on again');
+cmp_ok(abs($date->($res)), '<', 60, 'to the time that it is');
+
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
+--- errors_allowed
