@@ -1052,3 +1052,39 @@ for my $uri ($URI, '/file') {
         answers($client->response, '401', "$uri, a bad token");
     }
 }
+
+
+
+=== TEST 50: error_page for a body that is too large, and for a Redis that does not answer
+--- user_files
+>>> e413.html
+operator's 413
+>>> e504.html
+operator's 504
+--- route
+client_max_body_size 100;
+billing_redis_timeout 1s;
+error_page 413 /e413.html;
+error_page 504 /e504.html;
+--- fake
+HMGET *:camera:5 => drop
+--- run
+my $client = client();
+
+$client->send(text('{"x":"' . 'y' x 200 . '"}'));
+my $res = $client->response;
+is($res->{status}, 413, 'status 413');
+is($res->{body}, "operator's 413\n", '413: body');
+
+$client = client();
+
+for my $turn (1, 2) {
+    $client->send(text('{"cameras_ids":[5]}'));
+    $res = $client->response;
+    is($res->{status}, 504, "status 504, turn $turn");
+    is($res->{body}, "operator's 504\n", "504: body, turn $turn");
+
+    $client->send(text('{"cameras_ids":[3]}'));
+    answers($client->response, '3', "good, turn $turn");
+}
+--- errors_allowed
