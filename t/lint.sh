@@ -60,6 +60,14 @@ check cppcheck --quiet --enable=warning,performance,portability \
 find . -path ./build -prune -o -name '*.sh' -print >build/scripts
 check xargs shellcheck -S warning .ci/run <build/scripts
 
+# the tests that t/CHECKLIST.md names
+
+sed -n 's/^  - `\(.*\.t\)`: \(.*\)/\1 \2/p' t/CHECKLIST.md |
+while read -r file title; do
+    sed 's/^=== TEST [0-9]*: //' "t/$file" | grep -Fqx -e "$title" \
+        || echo "t/CHECKLIST.md: no block \"$title\" in t/$file" >>"$log"
+done
+
 # clang-tidy counts what it suppresses in others' headers, and gcc minds flags
 # of one bit, and the length of nginx' variables, too
 
