@@ -8,8 +8,8 @@
 #     sh conf/check-cache.sh --prefix test: -h 127.0.0.1 -p 6380 -n 3
 #
 # It only reads, by SCAN and in small pieces, so that a Redis in use has no
-# long command to do. The user of an ACL needs +scan +type +exists +hscan
-# +zscan +zscore +getrange +echo for it.
+# long command to do. The user of an ACL needs +scan +type +exists +ttl +hscan
+# +zscan +zscore +getrange +info +ping +echo for it.
 #
 #     error     the module answers 502 or 503, or never finds the key
 #     warning   a loader halfway through its work leaves this, and a loader
@@ -46,6 +46,9 @@ my $MAX_ID = '9223372036854775807';
 my %FIELD = map { $_ => 1 } qw(external_id start_at status name group_type
                                streams preview);
 
+my $EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb924'
+                   . '27ae41e4649b934ca495991b7852b855';
+
 my %SHORT = (n => "\n", r => "\r", t => "\t", a => "\a", b => "\b");
 
 # redis-cli waits for each reply: several of them hide the network's delay
@@ -66,9 +69,10 @@ for my $i (reverse 0 .. $#args) {
 
 my (@clients, @queue, %found, %count);
 
-# of each camera: its external_id, and whether an index leads to it
+# of each camera: its external_id, whether an index leads to it, and whether
+# that of its external_id does
 
-my (%camera, %led);
+my (%camera, %led, %own);
 
 my $synced_at;
 
@@ -89,10 +93,12 @@ sub check {
 
     for my $id (sort { length $a <=> length $b || $a cmp $b } keys %camera) {
         unled($id) if !$led{$id};
+        unowned($id) if !$own{$id} && length($camera{$id} // '');
     }
 
     synced_at();
     run();
+    expiry();
 
     printf "%d cameras, %d external ids, %d logins, %d tokens%s: "
            . "%d errors, %d warnings, %d notes\n",
@@ -109,17 +115,29 @@ sub check {
 # on with another one.
 
 sub ping {
-    my $pid = open my $ping, '-|';
+    my $pong = command('PING');
+    fail($pong) if $? || $pong ne "\"PONG\"\n";
+}
+
+
+# A command by itself: all that redis-cli says.
+
+sub command {
+    my @words = @_;
+
+    my $pid = open my $out, '-|';
     fail("fork: $!") if !defined $pid;
 
     if ($pid == 0) {
         open STDERR, '>&', \*STDOUT;
-        exec @cli, @args, 'PING' or print "cannot run redis-cli: $!\n";
+        exec @cli, @args, @words or print "cannot run redis-cli: $!\n";
         exit 1;
     }
 
-    my $pong = join '', <$ping>;
-    fail($pong) if !close $ping || $pong ne "\"PONG\"\n";
+    my $text = join '', <$out>;
+    close $out;
+
+    return $text;
 }
 
 
@@ -154,7 +172,7 @@ sub camera {
         return;
     }
 
-    hash($key, '0', { id => $id, size => 0, fields => 0 });
+    hash($key, '0', { id => $id, size => 0, fields => 0, other => 0 });
 }
 
 
@@ -168,17 +186,16 @@ sub hash {
 
         for my $name (keys %piece) {
             $hash->{fields}++;
-            $hash->{size} += length($name) + length $piece{$name};
 
             if (!$FIELD{$name}) {
+                $hash->{other} += length($name) + length $piece{$name};
                 once('note', $hash, $key, 'has a field that is not read',
                      quote($name));
                 next;
             }
 
-            finding('error', $key, "$name is not UTF-8")
-                if !is_utf8($piece{$name});
-            $hash->{$name} = $piece{$name};
+            $hash->{size} += length $piece{$name};
+            $hash->{read}{$name} = $piece{$name};
         }
 
         return hash($key, $next, $hash) if $next ne '0';
@@ -191,20 +208,42 @@ sub hash {
 sub hash_end {
     my ($key, $hash) = @_;
 
-    $camera{ $hash->{id} } = $hash->{external_id};
+    my $read = $hash->{read} // {};
 
-    finding('error', $key, "has more than $MAX_FIELDS fields")
-        if $hash->{fields} > $MAX_FIELDS;
+    $camera{ $hash->{id} } = $read->{external_id};
+
+    # a hash that has no field to be read is asked for as a whole
+
+    if (!%$read) {
+        $hash->{size} = $hash->{other};
+
+        finding('error', $key, "has more than $MAX_FIELDS fields")
+            if $hash->{fields} > $MAX_FIELDS;
+    }
 
     finding('error', $key, "has more than $MAX_REPLY bytes")
         if $hash->{size} > $MAX_REPLY;
 
-    for my $stream (split /,/, $hash->{streams} // '', -1) {
-        next if $stream =~ /\A[^=]+=/;
+    if (!is_utf8(join ',', values %$read)) {
+        for my $name (grep { !is_utf8($read->{$_}) } sort keys %$read) {
+            finding('error', $key, "$name is not UTF-8");
+        }
+    }
 
+    for my $name (sort keys %$read) {
+        finding('note', $key, "$name is a text and not null: "
+                              . quote($read->{$name}))
+            if $read->{$name} =~ /\A(?:null|none|nil)\z/i;
+    }
+
+    my $streams = $read->{streams} // '';
+
+    if ($streams =~ /(?:\A|,)(?:=|[^=,]*(?:,|\z))/ && $streams ne '') {
         finding('error', $key, 'streams are not "type=status,...": '
-                               . quote($hash->{streams}));
-        last;
+                               . quote($streams));
+
+    } elsif ($streams =~ /\s/) {
+        finding('note', $key, 'streams have white space: ' . quote($streams));
     }
 }
 
@@ -245,10 +284,14 @@ sub external {
 
         $led{$id} = 1;
 
-        finding('note', $key, "leads to camera $id, whose external_id is "
-                              . (defined $camera{$id} ? quote($camera{$id})
-                                                      : 'not set'))
-            if ($camera{$id} // "\0$name") ne $name;
+        if (defined $camera{$id} && $camera{$id} eq $name) {
+            $own{$id} = 1;
+            return;
+        }
+
+        finding('warning', $key, "leads to camera $id, whose external_id is "
+                                 . (defined $camera{$id} ? quote($camera{$id})
+                                                         : 'not set'));
     });
 }
 
@@ -325,6 +368,50 @@ sub unled {
 }
 
 
+# The key may have come since; what is wrong with its value is known by now.
+
+sub unowned {
+    my ($id) = @_;
+
+    my $name = $camera{$id};
+
+    ask(sub {
+        my ($other) = @_;
+
+        return if !defined $other || $other eq $id;
+        return if $other ne '' && !is_id($other, $MAX_ID);
+
+        finding('warning', "camera:$id",
+                'is not found by its external_id, ' . quote($name)
+                . ($other eq '' ? '' : ", which leads to camera $other"));
+    }, 'GETRANGE', "${prefix}external:$name", 0, 32);
+}
+
+
+# Only tokens may expire. Redis knows how many keys do: where these are the
+# tokens, no other has to be asked for.
+
+sub expiry {
+    my $info = command('INFO', 'keyspace');
+    fail($info) if $? || $info !~ /\A# Keyspace/;
+
+    my $expires = 0;
+    $expires += $1 while $info =~ /expires=(\d+)/g;
+
+    return if $expires <= ($count{expiring} // 0);
+
+    scan('', sub {
+        my ($key) = @_;
+
+        return if $key =~ /\Atoken:/;
+
+        ask(sub {
+            finding('warning', $key, 'expires: only tokens may') if $_[0] >= 0;
+        }, 'TTL', $prefix . $key);
+    });
+}
+
+
 # What a request cannot hold cannot be asked for.
 
 sub askable {
@@ -334,6 +421,8 @@ sub askable {
         finding('error', $key, 'is not UTF-8');
         return;
     }
+
+    return if length $name <= $MAX_CHARS;
 
     my $chars = () = $name =~ /[^\x80-\xbf]/g;
 
@@ -350,6 +439,12 @@ sub token {
 
     finding('error', $key, 'is no SHA-256 in lower-case hexadecimal')
         if $key !~ /\Atoken:[0-9a-f]{64}\z/;
+
+    finding('error', $key, 'is the SHA-256 of nothing: no request can send '
+                           . 'an empty token')
+        if $key eq "token:$EMPTY_SHA256";
+
+    ask(sub { $count{expiring}++ if $_[0] >= 0 }, 'TTL', $prefix . $key);
 
     string($key, $MAX_REPLY, sub {
         my ($client) = @_;
@@ -373,8 +468,11 @@ sub synced_at {
             return;
         }
 
-        finding('warning', $key, "$value is in the future: it is in seconds")
-            if $value > time + 60;
+        if ($value > time + 60) {
+            finding('warning', $key, "is in the future: $value; it has to be "
+                                     . 'in seconds');
+            return;
+        }
 
         $synced_at = $value;
     }, sub {
@@ -597,14 +695,14 @@ sub reply {
 
     $line = substr $line, 1, -1;
 
-    return [ length $line ? map { unescape($_) } split /","/, $line, -1 : '' ];
+    return [ '' ] if $line eq '';
+    return [ split /","/, $line, -1 ] if index($line, '\\') < 0;
+    return [ map { unescape($_) } split /","/, $line, -1 ];
 }
 
 
 sub unescape {
     my ($text) = @_;
-
-    return $text if index($text, '\\') < 0;
 
     $text =~ s/\\(?:x([0-9a-f]{2})|(.))/defined $1 ? chr hex $1
                                         : $SHORT{$2} \/\/ $2/ge;

@@ -86,7 +86,7 @@ my @FAULTS = (
     [ [ [ 'SET', 'billing:synced_at', '' ] ],
       'error: "billing:synced_at" holds no Unix time in seconds: ""' ],
     [ [ [ 'SET', 'billing:synced_at', '1795413600000' ] ],
-      'warning: "billing:synced_at" 1795413600000 is in the future: it is in seconds' ],
+      'warning: "billing:synced_at" is in the future: 1795413600000; it has to be in seconds' ],
 
     (map { [ [ [ 'HSET', "billing:camera:$_", 'name', 'x' ] ],
              "error: \"billing:camera:$_\" the id is no integer from 1" ] }
@@ -109,13 +109,24 @@ my @FAULTS = (
     [ [ [ 'HSET', 'billing:camera:88', 'name', 'x' ] ],
       'note: "billing:camera:88" no index leads to it' ],
     [ [ [ 'SET', 'billing:external:x', 3 ] ],
-      'note: "billing:external:x" leads to camera 3, whose external_id is "e-3"' ],
+      'warning: "billing:external:x" leads to camera 3, whose external_id is "e-3"' ],
     [ [ [ 'SET', 'billing:external:x', 4 ] ],
-      'note: "billing:external:x" leads to camera 4, whose external_id is not set' ],
+      'warning: "billing:external:x" leads to camera 4, whose external_id is not set' ],
+    [ [ [ 'DEL', 'billing:external:e-3' ] ],
+      'warning: "billing:camera:3" is not found by its external_id, "e-3"' ],
+    [ [ [ 'HSET', 'billing:camera:4', 'external_id', 'e-3' ] ],
+      'warning: "billing:camera:4" is not found by its external_id, "e-3", which leads to camera 3' ],
+    [ [ [ 'SET', 'billing:external:e-3', '03' ] ],
+      'error: "billing:external:e-3" holds no integer from 1: "03"' ],
+    [ [ [ 'HSET', 'billing:camera:4', 'external_id', '' ] ], undef ],
 
     (map { [ [ [ 'HSET', 'billing:camera:3', 'streams', $_ ] ],
              'error: "billing:camera:3" streams are not "type=status,...": "' . "$_\"" ] }
         'high', '=active', 'high=active,', ',high=active', 'high=a,,low=b', ','),
+    [ [ [ 'HSET', 'billing:camera:3', 'streams', 'high=active, low=' ] ],
+      'note: "billing:camera:3" streams have white space: "high=active, low="' ],
+    [ [ [ 'HSET', 'billing:camera:3', 'start_at', 'NULL' ] ],
+      'note: "billing:camera:3" start_at is a text and not null: "NULL"' ],
     [ [ [ 'HSET', 'billing:camera:3', 'name', "caf\xe9" ] ],
       'error: "billing:camera:3" name is not UTF-8' ],
     [ [ [ 'HSET', 'billing:camera:3', 'name', "\xed\xa0\x80" ] ],
@@ -124,9 +135,16 @@ my @FAULTS = (
       'note: "billing:camera:3" has a field that is not read: "colour"' ],
     [ [ [ 'HSET', 'billing:camera:3', 'preview', 'x' x 1048576 ] ],
       'error: "billing:camera:3" has more than 1048576 bytes' ],
-    [ [ [ 'HSET', 'billing:camera:3', map { ("f$_", 1) } 1 .. 2050 ] ],
-      'error: "billing:camera:3" has more than 2048 fields',
-      qr/^note: "billing:camera:3" has a field that is not read: "f\d+"\n/m ],
+    [ [ [ 'HSET', 'billing:camera:3', 'colour', 'x' x 1048576 ] ],
+      'note: "billing:camera:3" has a field that is not read: "colour"' ],
+    [ [ [ 'HDEL', 'billing:camera:4', 'name' ],
+        [ 'HSET', 'billing:camera:4', 'colour', 'x' x 1048576 ] ],
+      'error: "billing:camera:4" has more than 1048576 bytes',
+      qr/^note: "billing:camera:4" has a field that is not read: "colour"\n/m ],
+    [ [ [ 'HDEL', 'billing:camera:4', 'name' ],
+        [ 'HSET', 'billing:camera:4', map { ("f$_", 1) } 1 .. 2050 ] ],
+      'error: "billing:camera:4" has more than 2048 fields',
+      qr/^note: "billing:camera:4" has a field that is not read: "f\d+"\n/m ],
 
     [ [ [ 'ZADD', "billing:login:\xff", 3, 3 ] ],
       'error: "billing:login:\xff" is not UTF-8' ],
@@ -144,6 +162,14 @@ my @FAULTS = (
       "error: \"billing:token:\U$hex\E\" is no SHA-256 in lower-case hexadecimal" ],
     [ [ [ 'SET', 'billing:token:secret-word', 'x' ] ],
       'error: "billing:token:secr... of 11 bytes" is no SHA-256 in lower-case hexadecimal' ],
+    [ [ [ 'SET', 'billing:token:' . sha256_hex(''), 'x' ] ],
+      'error: "billing:token:' . sha256_hex('')
+      . '" is the SHA-256 of nothing: no request can send an empty token' ],
+    [ [ [ 'SET', "billing:token:$hex", 'x', 'EX', 1000 ] ], undef ],
+    (map { [ [ [ 'SET', "billing:token:$hex", 'x', 'EX', 1000 ],
+               [ 'EXPIRE', "billing:$_", 1000 ] ],
+             "warning: \"billing:$_\" expires: only tokens may" ] }
+        'camera:3', 'external:e-3', 'synced_at'),
     [ [ [ 'SET', 'billing:cameras:3', 'x' ] ],
       'warning: "billing:cameras:3" is not of the contract' ],
     [ [ [ 'SET', "billing:line\nbreak", 'x' ] ],
@@ -190,7 +216,7 @@ is(() = $text =~ /^warning: "billing:external:gone-\d+" leads to/mg, 500,
    'each of 500 that dangle');
 like($text, qr/^error: "billing:camera:5000" streams/m, 'one of 6000');
 like($text, qr/^5998 cameras, 501 external ids, 2 logins, 1 tokens/m, 'all are counted');
-is(join(' ', sort keys %asked), 'ECHO EXISTS GETRANGE HSCAN PING SCAN ZSCAN',
+is(join(' ', sort keys %asked), 'ECHO EXISTS GETRANGE HSCAN INFO PING SCAN TTL ZSCAN',
    'what Redis was asked');
 cmp_ok((grep { $_->[3][0] eq 'HSCAN' && $_->[3][1] eq 'billing:camera:7' } @log),
        '>', 5, 'a large hash is read in pieces');
@@ -208,12 +234,28 @@ like($text, qr/\A0 cameras, [^\n]*\n\z/, 'a prefix: output');
 
 # what is no cache
 
+my @args;
+
 is((check('-s', '/nonexistent.sock'))[0], 2, 'no Redis');
 is((check('--prefix'))[0], 2, 'no value');
 is((check('-s', $server->{socket}, '-n', 99))[0], 2, 'no such database');
 $redis->command('CONFIG', 'SET', 'requirepass', 'x');
 is((check('-s', $server->{socket}))[0], 2, 'no password');
 is((check('-s', $server->{socket}, '-a', 'x'))[0], 0, 'a password');
+
+# what the user of an ACL needs
+
+my ($commands) = do { local $/; open my $in, '<', "$CONF/check-cache.sh" or die; <$in> }
+    =~ /ACL needs (.*) for it\./s;
+$commands =~ s/[\s#]+/ /g;
+$redis->command('ACL', 'SETUSER', 'checker', 'on', '>y', '~billing:*', split ' ', $commands);
+$redis->command('SET', 'billing:camera:5', 'x');
+$redis->command('SET', 'billing:external:y', 3, 'EX', 100);
+$redis->command('SET', 'billing:external:z', 77);
+@args = ('-s', $server->{socket}, '--user', 'checker', '--pass', 'y');
+is((check(@args))[0], 1, 'a user');
+$redis->command('ACL', 'SETUSER', 'checker', '-zscan');
+is((check(@args))[0], 2, 'a user who may not');
 is(system("sh $CONF/check-cache.sh 2>/dev/null") >> 8, 2, 'no arguments');
 
 done_testing();
