@@ -142,16 +142,41 @@ CONF
     tr -d ' ' <"/proc/$pid/task/$pid/children" >"$dir/$1/worker"
 }
 
+# start_go <name>, built without fetching anything
+
+start_go() {
+    mkdir "$dir/$1"
+    port=$(free_port)
+
+    (
+        cd "$bench/go"
+        GO111MODULE=on GOFLAGS=-mod=readonly GOPROXY=off GOTOOLCHAIN=local \
+            GOCACHE=$root/build/go CGO_ENABLED=0 \
+            go build -buildvcs=false -o "$dir/$1/server"
+    )
+
+    GOMAXPROCS=1 taskset -c "$server_core" "$dir/$1/server" "127.0.0.1:$port" \
+        "$dir/redis.sock" 2>"$dir/$1/stderr" &
+    pid=$!
+    pids="$pids $pid"
+
+    wait_for curl -s "http://127.0.0.1:$port/" \
+        || die "$1 did not start: $(cat "$dir/$1/stderr")"
+
+    echo "$port" >"$dir/$1/port"
+    echo "$pid" >"$dir/$1/worker"
+}
+
 # has_child <pid>
 
 has_child() {
     [ -n "$(cat "/proc/$1/task/$1/children")" ]
 }
 
-# nanoseconds that a process has run
+# nanoseconds that a process has run, with all its threads
 
 cpu() {
-    cut -d ' ' -f 1 "/proc/$1/schedstat"
+    cat "/proc/$1/task"/*/schedstat | awk '{ n += $1 } END { printf "%.0f", n }'
 }
 
 # bodies <number> <ids in each> <cameras in Redis>

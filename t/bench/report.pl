@@ -19,9 +19,10 @@ my %server = (
     module => 'the module',
     fast   => 'nginx + Lua, written for speed',
     usual  => 'nginx + Lua, the usual way',
+    go     => 'Go, one connection to Redis',
 );
 
-my @servers = qw(limit module fast usual);
+my @servers = qw(limit module fast usual go);
 my (@scenarios, %runs);
 
 while (<>) {
@@ -59,9 +60,9 @@ for my $server (@servers) {
     row($server{$server}, map { number(median($_, $server, 0)) } @scenarios);
 }
 
-for my $peer (qw(limit fast usual)) {
+for my $peer (qw(limit fast usual go)) {
     my $name = { limit => 'the limit', fast => 'Lua for speed',
-                 usual => 'Lua as usual' }->{$peer};
+                 usual => 'Lua as usual', go => 'Go' }->{$peer};
 
     row("module : $name",
         map { sprintf '%.2f', median($_, 'module', 0) / median($_, $peer, 0) }

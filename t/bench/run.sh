@@ -2,8 +2,9 @@
 
 # Compares the module with nginx' "return" of the same bytes (a static file
 # for the long list), the least that nginx does for such an answer, and with
-# two Lua programs that do the module's job: one written for speed, one as
-# such programs usually are. Prints tables in Markdown.
+# programs that do the module's job: two in Lua, one of them written for speed,
+# one as such programs usually are; and one in Go, written for speed. Prints
+# tables in Markdown.
 #
 #     sh t/bench/run.sh
 #     sh t/bench/run.sh --quick
@@ -43,7 +44,7 @@ scenarios=${SCENARIOS:-1 30 list bad 422}
 cameras=${CAMERAS:-100000}
 
 sh "$root/conf/install.sh" wrk perl libnginx-mod-http-lua lua-nginx-redis \
-    lua-nginx-string lua-cjson
+    lua-nginx-string lua-cjson golang-go
 sh "$root/conf/build.sh"
 
 # shellcheck source=t/bench/lib.sh
@@ -117,6 +118,7 @@ start_lua() {
 
 start_lua fast
 start_lua usual
+start_go go
 
 # ask <server> <scenario> <body> <file>
 
@@ -156,7 +158,7 @@ compare() {
 }
 
 for scenario in $scenarios other; do
-    for peer in fast usual; do
+    for peer in fast usual go; do
         compare "$peer" "$scenario" 20
     done
 done
@@ -227,7 +229,7 @@ measure() {
 
 measure_all() {
     for scenario in $scenarios; do
-        for server in limit module fast usual; do
+        for server in limit module fast usual go; do
             measure "$server" "$scenario" "$1"
         done
     done
