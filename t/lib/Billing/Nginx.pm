@@ -13,7 +13,9 @@ use Time::HiRes qw(sleep time);
 
 use Billing::Server;
 
-# The text is that of the http block: %PORT% in it is a free port.
+# The text is that of the http block: %PORT% in it is a free port. With "alerts",
+# what it logs is not in the log of the whole run, which may have no alert: the
+# test has to look for those that it does not provoke.
 
 sub start {
     my ($class, $http, %opt) = @_;
@@ -62,6 +64,7 @@ END
         open STDOUT, '>', '/dev/null';
         open STDERR, '>', "$dir/stderr";
         $ENV{BILLING_LOG_LEVEL} = $level;
+        $ENV{BILLING_LOG} = "$dir/error.log" if $opt{alerts};
         exec $Test::Nginx::Util::NginxBinary, '-p', "$dir/", '-c', "$dir/nginx.conf"
             or POSIX::_exit(1);
     }
