@@ -219,11 +219,6 @@ ngx_http_billing_json_gen(ngx_http_billing_json_t *json)
 void
 ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
 {
-    if (value->data == NULL) {
-        yajl_gen_null(json->gen);
-        return;
-    }
-
     yajl_gen_string(json->gen, value->data, value->len);
 }
 

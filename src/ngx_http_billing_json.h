@@ -93,7 +93,7 @@ yajl_gen ngx_http_billing_json_gen(ngx_http_billing_json_t *json);
 
 /* These write; whether it went well is asked once, with the chain. */
 
-/* a string, or null if it has no data, by the generator */
+/* a string, by the generator */
 void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
     ngx_str_t *value);
 
