@@ -341,13 +341,6 @@ ngx_http_billing_redis_set_host(ngx_conf_t *cf,
         host.len = ngx_sock_ntop(addr->sockaddr, addr->socklen, text,
                                  NGX_SOCKADDR_STRLEN, 0);
         host.data = text;
-
-        /* nginx writes an IPv6 address in brackets, hiredis takes it bare */
-
-        if (host.data[0] == '[') {
-            host.data++;
-            host.len -= 2;
-        }
     }
 
     peer->host.len = host.len;
