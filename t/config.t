@@ -299,6 +299,7 @@ billing_redis unix:/a.sock; billing_redis unix:/a.sock;         -> "billing_redi
 billing_redis_timeout 1s; billing_redis_timeout 1s;             -> "billing_redis_timeout" directive is duplicate
 billing_redis_connect_timeout 1s; billing_redis_connect_timeout 1s; -> "billing_redis_connect_timeout" directive is duplicate
 billing_redis_prefix x:; billing_redis_prefix x:;               -> "billing_redis_prefix" directive is duplicate
+billing_redis_password_file /etc/os-release; billing_redis_password_file /etc/os-release; -> "billing_redis_password_file" directive is duplicate
 billing_token off; billing_token off;                           -> "billing_token" directive is duplicate
 billing_max_ids 3; billing_max_ids 3;                           -> "billing_max_ids" directive is duplicate
 billing_allow_post on; billing_allow_post on;                   -> "billing_allow_post" directive is duplicate
@@ -373,6 +374,7 @@ billing_redis_connect_timeout 0s;                               ->
 --- refuses
 billing_allow_post maybe;                                       ->
 billing_allow_post 1;                                           ->
+billing_token "";                                               -> invalid value "" in "billing_token" directive
 billing_token $no_such_variable;                                -> unknown "no_such_variable" variable
 
 

@@ -206,8 +206,13 @@ open my $conf, '>', "$root/conf/bare.conf" or die "$!\n";
 print $conf "$modules pid $root/logs/bare.pid; error_log stderr; events { }\n";
 close $conf;
 
-my $text = `$Test::Nginx::Util::NginxBinary -t -p $root/ -c $root/conf/bare.conf 2>&1`;
+my $command = "$Test::Nginx::Util::NginxBinary -p $root/ -c $root/conf/bare.conf";
+my $text = `$command -t 2>&1`;
 is($?, 0, 'nginx takes it') or diag($text);
+
+$text = `$command 2>&1 && $command -s quit 2>&1`;
+is($?, 0, 'starts with it, and is told to end') or diag($text);
+ok(wait_for(10, sub { !-e "$root/logs/bare.pid" }), 'and ends');
 
 
 

@@ -1088,3 +1088,57 @@ for my $turn (1, 2) {
     answers($client->response, '3', "good, turn $turn");
 }
 --- errors_allowed
+
+
+
+=== TEST 51: a chunked body that is none, behind what is answered without it
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /status {
+    billing_status;
+}
+END
+--- run
+for my $uri ($URI, '/status') {
+    my $client = client();
+
+    $client->send("GET $uri HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n");
+    is($client->response->{status}, 400, "$uri: status");
+    is($client->slurp, '', "$uri: the connection is closed");
+}
+--- logged
+\[error\] .*client sent invalid chunked body
+
+
+
+=== TEST 52: a body's file that was cut off meanwhile
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    client_body_in_file_only clean;
+    mirror /copy;
+}
+location = /copy {
+    internal;
+    return 204;
+}
+END
+--- fake
+once GET *:token:* => pause 0.5
+--- run
+my $client = client();
+$client->send(text('{"login":"admin"}'));
+
+# the mirror has had the body read before Redis was asked for the token
+
+my @files;
+ok(wait_for(5, sub { @files = glob "$Test::Nginx::Util::ServRoot/client_body_temp/*" }),
+   'there is a file');
+truncate $_, 5 for @files;
+is($client->response->{status}, 500, 'status');
+--- logged
+\[error\] .*request body file "[^"]+" is truncated

@@ -492,3 +492,59 @@ $_->send(text(undef, query => '?login=many')) for @clients;
 # four times two of them, and the last two once more: 2 s
 
 is(join(' ', map { $_->response->{status} } @clients), join(' ', (200) x 8), 'all have an answer');
+
+
+
+=== TEST 26: readers that read a little now and then, not any more, and are gone
+--- redis eval: ::many('many', 1001, 4000, 'x' x 2000)
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    send_timeout 1s;
+    location / {
+        billing_cameras_list;
+        billing_batch 100;
+    }
+}
+END
+--- run
+my @clients = map { client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1}) } 1 .. 3;
+my ($slow, $stuck, $gone) = @clients;
+$_->send(text(undef, query => '?login=many')) for @clients;
+
+for my $turn (1 .. 30) {
+    $slow->fill;
+    select undef, undef, undef, 0.1;
+    $gone->reset if $turn == 5;
+}
+
+is($slow->response->{body}, ::cameras('x' x 2000, 1001 .. 4000), 'now and then: all of it');
+
+like(error_log(), qr/\[info\] .*client timed out/, 'not any more: for so long');
+my $res = $stuck->response;
+is($res->{status}, 200, 'not any more: status');
+ok(!$res->{complete}, 'broken off');
+--- timeout: 60
+
+
+
+=== TEST 27: a long list waits its turn, and the connection breaks that the others had
+--- redis eval: ::many('many', 101, 200)
+--- fake
+once ZRANGEBYSCORE => pause 0.5
+HMGET *:camera:101 => pause 30
+--- http_config
+billing_redis_timeout 15s;
+--- run
+my @clients = map { client() } 1 .. 3;
+$_->send(text(undef, query => '?login=many')) for @clients;
+
+ok(wait_for(5, sub { $Fake->count('HMGET \S+:camera:101') == 2 }), 'two are asked for');
+my $last = pop @clients;
+$_->close for @clients;
+select undef, undef, undef, 0.3;
+is($Fake->count('HMGET \S+:camera:101'), 2, 'not the third');
+$Fake->change("hangup\n");
+is($last->response->{status}, 200, 'but on the next connection');
+--- errors_allowed

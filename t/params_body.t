@@ -244,6 +244,7 @@ x                                                       -> body
 {"login":"\xf4\x90\x80\x80"}                            -> body
 {"login":"\xf5\x80\x80\x80"}                            -> body
 {"login":"\xf8\x88\x80\x80\x80"}                        -> body
+{"\xc0\xaf":1,"login":"admin"}                          -> body
 {"login":"\ud800"}                                      -> body
 {"login":"\udc00"}                                      -> body
 {"login":"\ud800x"}                                     -> body

@@ -74,6 +74,7 @@ __DATA__
 
 === TEST 5: unknown parameters
 --- cases
+?cameras_ids[=3&cameras_uuid[0=3                -> required
 ?page=2&login=admin&x[]=1&x[a][b]=2             -> 3 4
 ?Login=admin                                    -> required
 ?logi=admin                                     -> required

@@ -565,10 +565,18 @@ HMGET *:camera:10 => raw *1\r\n$4\r\nname\r\n
 HMGET *:camera:12 => raw *2\r\n$4\r\nname\r\n*0\r\n
 HMGET *:camera:7 => raw *7\r\n\{$-1\r\n*7}
 HGETALL *:camera:7 => raw *2\r\n:1\r\n:2\r\n
+HMGET *:camera:8 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:8 => raw *1\r\n$4\r\nname\r\n
+HMGET *:camera:9 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:9 => raw :1\r\n
+HMGET *:camera:11 => raw *7\r\n\{$-1\r\n*6}:1\r\n
 GET *:external:3 => raw *0\r\n
 GET *:external:4 => raw :4\r\n
 --- cases
 {"cameras_ids":[7]}                             -> 502
+{"cameras_ids":[8]}                             -> 502
+{"cameras_ids":[9]}                             -> 502
+{"cameras_ids":[11]}                            -> 502
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 502
 {"cameras_ids":[5]}                             -> 502
@@ -853,3 +861,19 @@ like($now, qr/\A\s*\d+\s*\z/, 'and only one');
 answers(ask('{"cameras_ids":[4]}'), '4', 'after');
 --- no_error_log
 open socket
+
+
+
+=== TEST 61: an idle connection that Redis resets
+--- route
+billing_token off;
+--- fake
+once ECHO => tear 100000
+--- run
+answers(ask('{"cameras_ids":[5]}'), '5', 'before');
+select undef, undef, undef, 1;
+answers(ask('{"cameras_ids":[3]}'), '3', 'after');
+--- fake_log
+^2 HMGET t_redis:camera:3 external_id\b
+--- logged
+\[info\] .*idle connection to redis server "127.0.0.1:\d+" is closed: connection broke

@@ -1084,3 +1084,27 @@ cmp_ok($n, '<', 60, "$n attempts, not more");
 $Fake->change('');
 recovers('{"cameras_ids":[3]}', '3', 'when it is up');
 --- errors_allowed
+
+
+
+=== TEST 54: requests in flight that the server they were sent to does not answer
+--- http_config eval: $::FAKES . 'billing_redis_timeout 30s;'
+--- fake
+listen never
+--- fake2
+HMGET *:camera:12 => silent
+--- run
+answers(ask($EXAMPLE), '3 4', 'on the second');
+
+my $client = client();
+$client->send(text('{"cameras_ids":[12]}'));
+ok(wait_for(5, sub { $Fake2->count('HMGET \S+:camera:12') }), 'it is asked');
+
+my $start = time;
+$Fake->up;
+my $res = $client->response;
+answers($res, '12', 'answered after all');
+is($Fake->count('HMGET t_servers:camera:12'), 1, 'by the first');
+cmp_ok(time - $start, '>=', 9, 'when the second had had time enough');
+--- timeout: 40
+--- errors_allowed

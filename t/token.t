@@ -368,3 +368,13 @@ very-secret
 "GET $Billing::URI?login=admin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 . "Authorization: Bearer nobody\r\nAuthorization: Bearer $Billing::Token\r\n\r\n"
 --- error_code_like: ^40[01]$
+
+
+
+=== TEST 32: a client's name that is no text
+--- fake
+GET *:token:* => raw $2\r\n\xff\xfe\r\n
+--- cases
+{"login":"admin"}                               -> 502
+--- logged
+\[error\] .*redis key "t_token:token:[0-9a-f]{64}" holds text that is not UTF-8
