@@ -6,6 +6,9 @@ build:
 test:
 	sh t/run.sh
 
+coverage:
+	sh t/run.sh --coverage
+
 demo:
 	sh conf/demo.sh
 
@@ -27,4 +30,4 @@ lint:
 clean:
 	rm -rf build
 
-.PHONY: all build test demo deb bench bench-scale matrix lint clean
+.PHONY: all build test coverage demo deb bench bench-scale matrix lint clean

@@ -5,6 +5,7 @@
 #
 #     asan        AddressSanitizer and UBSan
 #     debug       neither, for what brings its own malloc()
+#     coverage    counts which lines and branches of the module are run
 #
 # In all of them each allocation from a pool is a malloc() of its own.
 
@@ -28,8 +29,13 @@ case $kind in
         core=
         module=
         ;;
+    coverage)
+        flags=-O0
+        core=
+        module='--coverage'
+        ;;
     *)
-        echo "usage: sh $0 asan|debug" >&2
+        echo "usage: sh $0 asan|debug|coverage" >&2
         exit 2
         ;;
 esac

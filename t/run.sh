@@ -11,6 +11,8 @@
 #
 #     --asan        with AddressSanitizer and UBSan: any report fails the run
 #     --fault       with each single allocation of a request failing once
+#     --coverage    counting the lines and branches of src/ that the suites, and
+#                   that of --fault, run: fails if they are too few of all
 
 set -eu
 umask 022
@@ -20,7 +22,7 @@ build=$root/build
 kind=
 
 case ${1:-} in
-    --asan | --fault)
+    --asan | --fault | --coverage)
         kind=${1#--}
         shift
         ;;
@@ -41,6 +43,7 @@ sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
 
 binary=nginx
 module=
+main=
 
 case $kind in
     '')
@@ -54,6 +57,10 @@ case $kind in
     fault)
         sh "$root/t/build-nginx.sh" debug
         binary=$build/debug/nginx
+        ;;
+    coverage)
+        sh "$root/t/build-nginx.sh" coverage
+        binary=$build/coverage/nginx
         ;;
 esac
 
@@ -141,13 +148,22 @@ case $kind in
             UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
         export TEST_NGINX_MASTER_PROCESS=on TEST_NGINX_SANITIZER=asan
         ;;
-    fault)
-        export BILLING_FAULT="$dir/fault"
+    coverage)
+        # each process adds to these as it ends, whatever user it is
+        export GCOV_PREFIX="$dir/coverage"
+        main="env GCOV_PREFIX;"
+        (umask 0 && "$binary" -v)
+        [ $# -gt 0 ] || set -- t t/fault/alloc.pl
+        ;;
+esac
+
+case $kind in
+    fault | coverage)
+        export BILLING_FAULT="$dir/fault" BILLING_FAULT_LIB="$build/fault.so"
         head -c 1048 /dev/zero >"$BILLING_FAULT"
         chmod 666 "$BILLING_FAULT"
-        gcc -O1 -Wall -Wextra -shared -fPIC -o "$build/fault.so" \
+        gcc -O1 -Wall -Wextra -shared -fPIC -o "$BILLING_FAULT_LIB" \
             "$root/t/fault/alloc.c"
-        binary="env LD_PRELOAD=$build/fault.so $binary"
         ;;
 esac
 
@@ -155,7 +171,7 @@ esac
 
 cat >"$dir/nginx" <<END
 #!/bin/sh
-exec $binary -g "error_log \${BILLING_LOG:-$dir/nginx.log} \${BILLING_LOG_LEVEL:-debug};" "\$@"
+exec $binary -g "$main error_log \${BILLING_LOG:-$dir/nginx.log} \${BILLING_LOG_LEVEL:-debug};" "\$@"
 END
 chmod 755 "$dir/nginx"
 
@@ -203,6 +219,11 @@ if [ -n "$(ls "$reports")" ]; then
     head -n 60 "$reports"/* >&2
     echo "run: $kind reported the above" >&2
     [ $status -ne 0 ] || status=1
+fi
+
+if [ "$kind" = coverage ]; then
+    cp -R "$GCOV_PREFIX$build/coverage" "$build"
+    perl "$root/t/coverage.pl" || status=1
 fi
 
 if [ $status -ne 0 ]; then
