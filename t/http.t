@@ -386,6 +386,9 @@ like($text, qr/^content-type: application\/json$/m, 'Content-Type');
 like($text, qr/^cache-control: no-store$/m, 'Cache-Control');
 is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(3, 4), 'body');
 
+($exit, $text) = curl($EXAMPLE, @h2, '-H', "Authorization: Bearer $Token  ", "$url/");
+is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(3, 4), 'a token with spaces behind it');
+
 ($exit, $text) = curl(undef, @h2, "$url/?cameras_ids[]=5");
 is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(5), 'query string');
 
