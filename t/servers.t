@@ -1028,7 +1028,7 @@ is($Fake->count('AUTH'), 1, 'and so the password');
 --- fake
 listen never
 --- http_config
-billing_redis_timeout 300ms;
+billing_redis_timeout 450ms;
 --- run
 my ($is, $failed) = keep_asking(6, '{"cameras_ids":[3]}', '503', sub { 0 });
 is($failed, 0, 'while it is down');
@@ -1051,7 +1051,7 @@ is($failed, 0, 'and none fails any more');
 --- fake
 listen never
 --- http_config
-billing_redis_timeout 300ms;
+billing_redis_timeout 450ms;
 --- run
 for (1 .. 4) {
     answers(ask('{"cameras_ids":[3]}'), '503', 'while it is down');
