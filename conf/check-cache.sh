@@ -67,7 +67,7 @@ for my $i (reverse 0 .. $#args) {
     }
 }
 
-my (@clients, @queue, %found, %count);
+my (@clients, $errors, @queue, %found, %count);
 
 # of each camera: its external_id, whether an index leads to it, and whether
 # that of its external_id does
@@ -84,7 +84,7 @@ check();
 sub check {
     ping();
 
-    @clients = map { client() } 1 .. $CLIENTS;
+    start();
 
     # the cameras come first, to know which entries of the indexes dangle
 
@@ -627,7 +627,7 @@ sub exchange {
 
     my $end = 'end-of-' . ++$count{exchange};
     my $part = int(@commands / @clients) + 1;
-    my $readers = IO::Select->new;
+    my $readers = IO::Select->new($errors);
     my $writers = IO::Select->new;
     my @asked;
 
@@ -643,7 +643,7 @@ sub exchange {
 
     my %client = map { ($_->{from} => $_, $_->{to} => $_) } @asked;
 
-    while ($readers->count) {
+    while ($readers->count > 1) {
         my ($from, $to) = IO::Select::select($readers, $writers, undef, 60)
             or fail('redis-cli gives no answer');
 
@@ -652,6 +652,11 @@ sub exchange {
             fail('redis-cli has ended') if !defined $n;
             substr($client->{out}, 0, $n) = '';
             $writers->remove($client->{to}) if $client->{out} eq '';
+        }
+
+        if (grep { $_ == $errors } @$from) {
+            sysread $errors, my $text, 65536;
+            fail('redis-cli says: ' . $text =~ s/\n.*//sr);
         }
 
         for my $client (map { $client{$_} } @$from) {
@@ -708,6 +713,19 @@ sub unescape {
                                         : $SHORT{$2} \/\/ $2/ge;
 
     return $text;
+}
+
+
+# What one of them says on the standard error ends it all: redis-cli goes on
+# with the next command when the connection is lost.
+
+sub start {
+    pipe $errors, my $to or fail("pipe: $!");
+    open my $saved, '>&', \*STDERR or fail("dup: $!");
+
+    open STDERR, '>&', $to or fail("dup: $!");
+    @clients = map { client() } 1 .. $CLIENTS;
+    open STDERR, '>&', $saved or fail("dup: $!");
 }
 
 

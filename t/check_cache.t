@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use File::Temp ();
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
@@ -256,6 +257,29 @@ $redis->command('SET', 'billing:external:z', 77);
 is((check(@args))[0], 1, 'a user');
 $redis->command('ACL', 'SETUSER', 'checker', '-zscan');
 is((check(@args))[0], 2, 'a user who may not');
+
+# a redis-cli that loses its connection says so, and goes on
+
+my $dir = File::Temp->newdir('billing-check-XXXXXX', TMPDIR => 1);
+my ($cli) = grep { -x } map { "$_/redis-cli" } split /:/, $ENV{PATH};
+open my $lost, '>', "$dir/redis-cli" or die "$dir/redis-cli: $!\n";
+print $lost <<"END";
+#!/bin/sh
+case "\$*" in *PING) exec $cli "\$@" ;; esac
+echo "Error: Server closed the connection" >&2
+cat >/dev/null
+END
+close $lost;
+chmod 0755, "$dir/redis-cli";
+
+{
+    local $ENV{PATH} = "$dir:$ENV{PATH}";
+    ($status, $text) = check('-s', $server->{socket}, '-a', 'x');
+    is($status, 2, 'a connection that is lost: status');
+    is($text, "check-cache: redis-cli says: Error: Server closed the connection\n",
+       'a connection that is lost: output');
+}
+
 is(system("sh $CONF/check-cache.sh 2>/dev/null") >> 8, 2, 'no arguments');
 
 done_testing();
