@@ -41,8 +41,19 @@ $redis->command(@$_) for @commands;
 
 my $fake = Billing::FakeRedis->start("HMGET => drop\n", @commands);
 
+# what a client over its limit is told is in the example of a deployment
+
+my $conf = do {
+    open my $in, '<', "$ROOT/conf/billing.conf" or die "billing.conf: $!\n";
+    local $/;
+    <$in>;
+};
+my ($too_many) = $conf =~ /(location \@billing_too_many \{.*?\n    \})/s
+    or die "no \@billing_too_many in billing.conf\n";
+
 my $nginx = Billing::Nginx->start(<<"END");
     billing_redis unix:$redis->{socket};
+    limit_req_zone \$uri zone=limit:64k rate=1r/m;
     client_max_body_size 1k;
     server {
         listen 127.0.0.1:%PORT%;
@@ -62,6 +73,13 @@ my $nginx = Billing::Nginx->start(<<"END");
             billing_cameras_list;
             billing_redis unix:/nonexistent.sock;
         }
+        location = /limited {
+            billing_cameras_list;
+            limit_req zone=limit;
+            limit_req_status 429;
+            error_page 429 = \@billing_too_many;
+        }
+        $too_many
         location = /slow {
             billing_cameras_list;
             billing_redis redis://127.0.0.1:$fake->{port};
@@ -122,6 +140,8 @@ ask(422, 'too long', "$URI?login=" . 'x' x 256);
 ask(422, 'keys of the query', "$URI?cameras_ids[a]=x");
 ask(422, 'no JSON', $URI, body => '{"login":');
 ask(422, 'no JSON by its type', $URI, body => '{"login":"admin"}', type => 'text/plain');
+ask(200, 'below the limit', '/limited?login=admin');
+ask(429, 'over the limit', '/limited?login=admin');
 ask(502, 'wrong data', "$URI?cameras_ids[]=99");
 ask(503, 'never loaded', '/empty?login=admin');
 ask(503, 'no Redis', '/down?login=admin');
@@ -167,7 +187,7 @@ for my $line (@lines) {
 }
 
 my %seen = map { $_->{status} => 1 } @answers;
-is(join(' ', sort keys %seen), '200 401 405 413 418 422 502 503 504', 'all statuses');
+is(join(' ', sort keys %seen), '200 401 405 413 418 422 429 502 503 504', 'all statuses');
 
 $nginx->stop;
 $fake->stop;
