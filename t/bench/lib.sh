@@ -67,11 +67,25 @@ wait_for() {
     done
 }
 
-# start_redis [options of redis-server]
+# start_redis [options of redis-server], on a Unix socket and, if $REDIS says
+# so, on a port; what the servers are to use is $redis_url
 
 start_redis() {
-    taskset -c "$load_core" redis-server --port 0 \
-        --unixsocket "$dir/redis.sock" --unixsocketperm 777 --save '' \
+    redis_url=unix:$dir/redis.sock
+    redis_port=0
+
+    case ${REDIS:-unix} in
+        unix) ;;
+        tcp)
+            redis_port=$(free_port)
+            redis_url=redis://127.0.0.1:$redis_port
+            ;;
+        *) die "REDIS is neither unix nor tcp" ;;
+    esac
+
+    taskset -c "$load_core" redis-server --bind 127.0.0.1 \
+        --port "$redis_port" --unixsocket "$dir/redis.sock" \
+        --unixsocketperm 777 --save '' \
         --dir "$dir" --logfile "$dir/redis.log" "$@" &
     redis=$!
 
@@ -142,21 +156,21 @@ CONF
     tr -d ' ' <"/proc/$pid/task/$pid/children" >"$dir/$1/worker"
 }
 
-# start_go <name>, built without fetching anything
+# start_go <name>, built from what is here, nothing is fetched
 
 start_go() {
     mkdir "$dir/$1"
     port=$(free_port)
 
     (
-        cd "$bench/go"
-        GO111MODULE=on GOFLAGS=-mod=readonly GOPROXY=off GOTOOLCHAIN=local \
-            GOCACHE=$root/build/go CGO_ENABLED=0 \
-            go build -buildvcs=false -o "$dir/$1/server"
-    )
+        cd "$bench/go" \
+            && GO111MODULE=on GOFLAGS=-mod=readonly GOPROXY=off \
+               GOTOOLCHAIN=local GOCACHE=$root/build/go CGO_ENABLED=0 \
+               go build -buildvcs=false -o "$dir/$1/server"
+    ) || die "$1 was not built"
 
     GOMAXPROCS=1 taskset -c "$server_core" "$dir/$1/server" "127.0.0.1:$port" \
-        "$dir/redis.sock" 2>"$dir/$1/stderr" &
+        "$redis_url" 2>"$dir/$1/stderr" &
     pid=$!
     pids="$pids $pid"
 

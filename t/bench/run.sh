@@ -17,6 +17,7 @@
 #     SCENARIOS    "1 30 list bad 422"
 #     CAMERAS      100000, in Redis
 #     LISTPACK     64, Redis' hash-max-listpack-value
+#     REDIS        unix, the socket by which Redis is reached, or tcp
 #     SERVER_CORE, LOAD_CORE
 
 set -eu
@@ -54,7 +55,6 @@ sh "$root/conf/build.sh"
 
 start_redis --hash-max-listpack-value "${LISTPACK:-64}"
 load "$cameras" 1000
-socket=unix:$dir/redis.sock
 
 mkdir "$dir/bodies" "$dir/answers" "$dir/static"
 
@@ -97,11 +97,16 @@ status_of() {
 
 start_nginx module \
     "load_module $root/build/ngx_http_billing_module.so;" \
-    "billing_redis $socket; billing_redis_timeout 10s;" \
+    "billing_redis $redis_url; billing_redis_timeout 10s;" \
     "location = $route { billing_cameras_list; }"
 
 lua_modules="load_module /usr/share/nginx/modules/ndk_http_module.so;
 load_module /usr/share/nginx/modules/ngx_http_lua_module.so;"
+
+case $redis_url in
+    unix:*) redis_host=$redis_url ;;
+    *) redis_host=127.0.0.1 ;;
+esac
 
 # start_lua <name>
 
@@ -111,7 +116,8 @@ start_lua() {
          lua_socket_buffer_size 64k;
          init_by_lua_block { $1 = require '$1' }" \
         "location = $route {
-             set \$redis '$socket';
+             set \$redis '$redis_host';
+             set \$redis_port $redis_port;
              content_by_lua_block { $1.handle() }
          }"
 }

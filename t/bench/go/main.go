@@ -2,7 +2,8 @@
 // requests, whose commands are written together; replies are read, and JSON
 // written, by hand, into buffers that are used again.
 //
-//	cameras 127.0.0.1:8080 redis.sock
+//	cameras 127.0.0.1:8080 unix:/path/to/redis.sock
+//	cameras 127.0.0.1:8080 redis://127.0.0.1:6379
 package main
 
 import (
@@ -56,11 +57,11 @@ var (
 
 const unauthenticated = `{"message":"Unauthenticated."}`
 
-type server struct{ redis client }
+type server struct{ redis *client }
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatalf("usage: %s address redis.sock", os.Args[0])
+		log.Fatalf("usage: %s address redis", os.Args[0])
 	}
 
 	// there is little that lives longer than a request
@@ -72,7 +73,16 @@ func main() {
 		log.Fatal(err)
 	}
 
-	log.Fatal(http.Serve(listener, &server{client{path: os.Args[2]}}))
+	redis := client{network: "unix"}
+
+	if s := os.Args[2]; strings.HasPrefix(s, "unix:") {
+		redis.address = strings.TrimPrefix(s, "unix:")
+	} else {
+		redis.network = "tcp"
+		redis.address = strings.TrimPrefix(s, "redis://")
+	}
+
+	log.Fatal(http.Serve(listener, &server{redis: &redis}))
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, req *http.Request) {

@@ -15,7 +15,7 @@ const timeout = time.Second
 
 // client has one connection to Redis, which all requests share.
 type client struct {
-	path string
+	network, address string
 
 	mu   sync.Mutex
 	conn *conn
@@ -42,7 +42,7 @@ func (c *client) send(r *request) error {
 		return nil
 	}
 
-	sock, err := net.DialTimeout("unix", c.path, timeout)
+	sock, err := net.DialTimeout(c.network, c.address, timeout)
 	if err != nil {
 		return err
 	}

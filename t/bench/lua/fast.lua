@@ -442,7 +442,7 @@ function _M.handle()
     local conn = { sock = sock, buf = "", pos = 1 }
 
     sock:settimeout(1000)
-    assert(sock:connect(ngx.var.redis))
+    assert(sock:connect(ngx.var.redis, ngx.var.redis_port))
     assert(sock:send(cmds))
 
     if not string_reply(conn) then

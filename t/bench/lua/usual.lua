@@ -150,7 +150,7 @@ function _M.handle()
 
     local red = redis:new()
     red:set_timeout(1000)
-    assert(red:connect(ngx.var.redis))
+    assert(red:connect(ngx.var.redis, ngx.var.redis_port))
 
     local hash = sha256:new()
     hash:update(token)
