@@ -176,7 +176,7 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
 {
     u_char                      min[1 + NGX_INT64_LEN];
     u_char                      limit[NGX_INT64_LEN];
-    ngx_str_t                   argv[8];
+    ngx_str_t                   argv[7];
     ngx_http_billing_lookup_t  *lookup;
 
     lookup = ngx_http_billing_cache_add(cache,
@@ -205,14 +205,13 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     argv[2].len = ngx_http_billing_decimal(min + 1, after) - min;
 
     ngx_str_set(&argv[3], "+inf");
-    ngx_str_set(&argv[4], "WITHSCORES");
-    ngx_str_set(&argv[5], "LIMIT");
-    ngx_str_set(&argv[6], "0");
+    ngx_str_set(&argv[4], "LIMIT");
+    ngx_str_set(&argv[5], "0");
 
-    argv[7].data = limit;
-    argv[7].len = ngx_http_billing_decimal(limit, n) - limit;
+    argv[6].data = limit;
+    argv[6].len = ngx_http_billing_decimal(limit, n) - limit;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 8, argv);
+    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv);
 }
 
 

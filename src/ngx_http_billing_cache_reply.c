@@ -131,12 +131,12 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
     size_t    i;
     int64_t   id, last, *idp;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2) {
-        lookup->error = "is not answered by members and scores";
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        lookup->error = "is not answered by members";
         return NGX_ERROR;
     }
 
-    if (reply->elements / 2 > lookup->max) {
+    if (reply->elements > lookup->max) {
         lookup->error = "is answered by more members than were asked for";
         return NGX_ERROR;
     }
@@ -144,7 +144,7 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
     lookup->ids.nelts = 0;
     last = lookup->id;
 
-    for (i = 0; i < reply->elements; i += 2) {
+    for (i = 0; i < reply->elements; i++) {
 
         id = ngx_http_billing_cache_id(reply->element[i]);
 
@@ -153,11 +153,9 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
             return NGX_ERROR;
         }
 
-        /* the list goes on after the last score */
+        /* they come in the order of their scores */
 
-        if (id <= last
-            || !ngx_http_billing_cache_score(reply->element[i + 1], id))
-        {
+        if (id <= last) {
             lookup->error = "holds a score that is not its member";
             return NGX_ERROR;
         }

@@ -65,7 +65,7 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
     id = ids ? ids->elts : NULL;
     after = n ? id[n - 1] : 0;
 
-    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 2)
+    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 3)
         != NGX_OK)
     {
         goto failed;
@@ -75,6 +75,15 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
         if (ngx_http_billing_cache_camera(cache, id[i]) != NGX_OK) {
             goto failed;
         }
+    }
+
+    /* the list goes on after the last one's score */
+
+    if (n
+        && ngx_http_billing_cache_member(cache, &ctx->params.login, after)
+           != NGX_OK)
+    {
+        goto failed;
     }
 
     if ((n == 0 || n == blcf->batch)

@@ -213,16 +213,21 @@ ZADD billing:login:later 3 3 4 four
 ZADD billing:login:other 4 3
 ZADD billing:login:half 3.5 3
 ZADD billing:login:beyond 9007199254740993 9007199254740993
+ZADD billing:login:hides 3 3 4 10 5 5 6 6
+--- route
+billing_batch 2;
 --- cases
 {"login":"other"}                               -> 502
 {"login":"half"}                                -> 502
 {"login":"beyond"}                              -> 502
+{"login":"hides"}                               -> 502
 {"cameras_ids":[3],"login":"other"}             -> 502
 {"cameras_ids":[3],"login":"half"}              -> 502
 --- logged
 \[error\] .*t_cache:login:other
 \[error\] .*t_cache:login:half
 \[error\] .*t_cache:login:beyond
+\[error\] .*t_cache:login:hides
 
 
 

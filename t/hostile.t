@@ -460,7 +460,7 @@ for my $id (1, 2, 6, 8, 9, 11, 13, 14) {
 --- route
 billing_batch 2;
 --- fake
-ZRANGEBYSCORE *:admin => raw *6\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n5\r\n
+ZRANGEBYSCORE *:admin => raw *3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n
 --- cases
 {"login":"admin"}                               -> 502
 {"cameras_ids":[3]}                             -> 3
@@ -473,8 +473,8 @@ ZRANGEBYSCORE *:admin => raw *6\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n$
 --- route
 billing_batch 2;
 --- fake
-once ZRANGEBYSCORE *:admin => raw *4\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n
-ZRANGEBYSCORE *:admin => raw *6\r\n$1\r\n5\r\n$1\r\n5\r\n$1\r\n7\r\n$1\r\n7\r\n$2\r\n10\r\n$2\r\n10\r\n
+once ZRANGEBYSCORE *:admin => raw *2\r\n$1\r\n3\r\n$1\r\n4\r\n
+ZRANGEBYSCORE *:admin => raw *3\r\n$1\r\n5\r\n$1\r\n7\r\n$2\r\n10\r\n
 --- run
 my $res = ask($EXAMPLE);
 ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
@@ -491,7 +491,7 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 --- route
 billing_batch 2;
 --- fake
-ZRANGEBYSCORE *:admin => raw *4\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n4\r\n
+ZRANGEBYSCORE *:admin => raw *2\r\n$1\r\n3\r\n$1\r\n4\r\n
 --- run
 my $res = ask($EXAMPLE);
 ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},

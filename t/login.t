@@ -133,9 +133,12 @@ billing_batch 3;
 "Authorization: Bearer $Billing::Token"
 --- response_body eval: ::cameras('Camera', 101 .. 107)
 --- fake_log
-^1 ZRANGEBYSCORE t_login:login:many \S+ \+inf WITHSCORES LIMIT 0 \d+$
-^1 ZRANGEBYSCORE t_login:login:many \(103 \+inf WITHSCORES LIMIT 0 \d+$
-^1 ZRANGEBYSCORE t_login:login:many \(106 \+inf WITHSCORES LIMIT 0 \d+$
+^1 ZRANGEBYSCORE t_login:login:many \S+ \+inf LIMIT 0 \d+$
+^1 ZRANGEBYSCORE t_login:login:many \(103 \+inf LIMIT 0 \d+$
+^1 ZRANGEBYSCORE t_login:login:many \(106 \+inf LIMIT 0 \d+$
+^1 ZSCORE t_login:login:many 103$
+^1 ZSCORE t_login:login:many 106$
+^1 ZSCORE t_login:login:many 107$
 --- no_fake_log
 ZRANGEBYSCORE .* LIMIT 0 (?:[5-9]|\d\d)
 

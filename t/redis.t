@@ -592,9 +592,9 @@ GET *:external:4 => raw :4\r\n
 === TEST 43: sorted sets of the wrong shape
 --- fake
 ZRANGEBYSCORE *:admin => raw :3\r\n
-ZRANGEBYSCORE *:mixed => raw *1\r\n$1\r\n3\r\n
+ZRANGEBYSCORE *:mixed => raw *1\r\n$-1\r\n
 ZRANGEBYSCORE *:gone => raw *2\r\n$1\r\n3\r\n*0\r\n
-ZRANGEBYSCORE *:42 => raw *4\r\n$1\r\n4\r\n$1\r\n4\r\n$1\r\n3\r\n$1\r\n3\r\n
+ZRANGEBYSCORE *:42 => raw *2\r\n$1\r\n4\r\n$1\r\n3\r\n
 ZSCORE *:admin => raw *0\r\n
 --- cases
 {"login":"admin"}                               -> 502

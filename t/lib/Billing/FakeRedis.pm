@@ -324,7 +324,7 @@ sub answer {
                         } @members;
         splice @members, $limit if defined $limit && @members > $limit;
 
-        return array(map { ($_, $score{$_}) } @members);
+        return array(@members);
     }
 
     return "-ERR unknown command '$command'\r\n";
