@@ -569,6 +569,8 @@ HMGET *:camera:8 => raw *7\r\n\{$-1\r\n*7}
 HGETALL *:camera:8 => raw *1\r\n$4\r\nname\r\n
 HMGET *:camera:9 => raw *7\r\n\{$-1\r\n*7}
 HGETALL *:camera:9 => raw :1\r\n
+HMGET *:camera:13 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:13 => raw *4\r\n$1\r\na\r\n:1\r\n$4\r\nname\r\n$1\r\nb\r\n
 HMGET *:camera:11 => raw *7\r\n\{$-1\r\n*6}:1\r\n
 GET *:external:3 => raw *0\r\n
 GET *:external:4 => raw :4\r\n
@@ -576,6 +578,7 @@ GET *:external:4 => raw :4\r\n
 {"cameras_ids":[7]}                             -> 502
 {"cameras_ids":[8]}                             -> 502
 {"cameras_ids":[9]}                             -> 502
+{"cameras_ids":[13]}                            -> 502
 {"cameras_ids":[11]}                            -> 502
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 502
@@ -589,7 +592,18 @@ GET *:external:4 => raw :4\r\n
 
 
 
-=== TEST 43: sorted sets of the wrong shape
+=== TEST 43: a value that is the name of a field
+--- fake
+once HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
+once HGETALL *:camera:3 => raw *4\r\n$4\r\nname\r\n$1\r\nb\r\n$1\r\na\r\n$6\r\nstatus\r\n
+--- run
+my $res = ask('{"cameras_ids":[3]}');
+is($res->{status}, 200, 'status');
+like($res->{body}, qr/"status":null,"name":"b"/, 'body');
+
+
+
+=== TEST 44: sorted sets of the wrong shape
 --- fake
 ZRANGEBYSCORE *:admin => raw :3\r\n
 ZRANGEBYSCORE *:mixed => raw *1\r\n$-1\r\n
@@ -607,7 +621,7 @@ ZSCORE *:admin => raw *0\r\n
 
 
 
-=== TEST 44: NOPERM and other refusals
+=== TEST 45: NOPERM and other refusals
 --- fake
 HMGET *:camera:3 => error NOPERM this user has no permissions to run the 'hmget' command
 HMGET *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
@@ -630,7 +644,7 @@ ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
 
 
 
-=== TEST 45: a refusal in the middle of a pipeline is an answer, and no break
+=== TEST 46: a refusal in the middle of a pipeline is an answer, and no break
 --- fake
 HMGET *:camera:4 => error NOPERM no
 --- cases
@@ -644,7 +658,7 @@ HMGET *:camera:4 => error NOPERM no
 
 
 
-=== TEST 46: a Redis that is loading, for a moment
+=== TEST 47: a Redis that is loading, for a moment
 --- fake
 5 times any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -656,7 +670,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 47: a Redis that is loading all the time
+=== TEST 48: a Redis that is loading all the time
 --- fake
 any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -668,7 +682,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 48: a replica that lost its master in the middle, for a moment
+=== TEST 49: a replica that lost its master in the middle, for a moment
 --- fake
 2 times HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -679,7 +693,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 49: a replica that lost its master for good
+=== TEST 50: a replica that lost its master for good
 --- fake
 HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -691,7 +705,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 50: answers in single bytes
+=== TEST 51: answers in single bytes
 --- fake
 any => bytes
 --- http_config
@@ -703,7 +717,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 51: the next server while the first is down
+=== TEST 52: the next server while the first is down
 --- fake
 listen never
 --- http_config
@@ -716,7 +730,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 52: the next server while the first is loading
+=== TEST 53: the next server while the first is loading
 --- fake
 any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -728,7 +742,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 53: the next server while the first is cut off from its master
+=== TEST 54: the next server while the first is cut off from its master
 --- fake
 HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -740,7 +754,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 54: the first server is used, not the next
+=== TEST 55: the first server is used, not the next
 --- fake
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_ROOT/html/none.sock;
@@ -751,7 +765,7 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_RO
 
 
 
-=== TEST 55: two locations with two Redis
+=== TEST 56: two locations with two Redis
 --- fake
 HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$4\r\nfake\r\n$-1\r\n$-1\r\n$-1\r\n
 --- config eval
@@ -776,7 +790,7 @@ answers(ask(undef, uri => '/real?cameras_ids[]=3'), '3', 'the real one');
 
 
 
-=== TEST 56: many requests at once share the pipeline, each gets its own
+=== TEST 57: many requests at once share the pipeline, each gets its own
 --- fake
 --- http_config
 billing_redis_timeout 15s;
@@ -791,7 +805,7 @@ answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 39;
 
 
 
-=== TEST 57: a break with many requests in flight
+=== TEST 58: a break with many requests in flight
 --- fake
 conn 1 HMGET *:camera:12 => close
 --- http_config
@@ -806,7 +820,7 @@ answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 29;
 
 
 
-=== TEST 58: with a master process: workers, and a shutdown with an idle connection
+=== TEST 59: with a master process: workers, and a shutdown with an idle connection
 --- master: 2
 --- run
 my @clients = map { client() } 1 .. 20;
@@ -815,7 +829,7 @@ answers($_->response, '3 4', 'a worker') for @clients;
 
 
 
-=== TEST 59: a reload in the middle of a request
+=== TEST 60: a reload in the middle of a request
 --- master: 2
 --- fake
 once HMGET *:camera:3 => pause 1
@@ -838,7 +852,7 @@ open socket
 
 
 
-=== TEST 60: old workers are gone after a reload, whatever their connections
+=== TEST 61: old workers are gone after a reload, whatever their connections
 --- master: 1
 --- run
 answers(ask('{"cameras_ids":[4]}'), '4', 'before');
@@ -864,7 +878,7 @@ open socket
 
 
 
-=== TEST 61: an idle connection that Redis resets
+=== TEST 62: an idle connection that Redis resets
 --- route
 billing_token off;
 --- fake
