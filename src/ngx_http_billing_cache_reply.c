@@ -276,6 +276,7 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
     }
 
     field = lookup->camera.fields;
+    lookup->camera.plain = 0;
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
 
@@ -289,7 +290,10 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
 
         p = ngx_cpymem(p, element[i]->str, element[i]->len);
 
-        if (ngx_http_billing_json_utf8_length(&field[i]) == NGX_ERROR) {
+        if (ngx_http_billing_json_is_plain(&field[i])) {
+            lookup->camera.plain |= 1 << i;
+
+        } else if (ngx_http_billing_json_utf8_length(&field[i]) == NGX_ERROR) {
             lookup->error = "holds text that is not UTF-8";
             return NGX_ERROR;
         }

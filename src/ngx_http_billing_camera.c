@@ -75,7 +75,8 @@ ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
             ngx_http_billing_streams_json(camera, json);
 
         } else {
-            ngx_http_billing_json_text(json, &camera->fields[i]);
+            ngx_http_billing_json_text(json, &camera->fields[i],
+                                       camera->plain & (1 << i));
         }
     }
 
@@ -87,10 +88,12 @@ static void
 ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json)
 {
-    u_char     *p, *last;
-    ngx_str_t  *streams, type, status;
+    u_char      *p, *last;
+    ngx_str_t   *streams, type, status;
+    ngx_uint_t   plain;
 
     streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
+    plain = camera->plain & (1 << NGX_HTTP_BILLING_CAMERA_STREAMS);
 
     p = streams->data;
     last = p + streams->len;
@@ -106,10 +109,10 @@ ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
         p = ngx_http_billing_stream_next(p, last, &type, &status);
 
         ngx_http_billing_json_literal(json, "{\"type\":");
-        ngx_http_billing_json_text(json, &type);
+        ngx_http_billing_json_text(json, &type, plain);
 
         ngx_http_billing_json_literal(json, ",\"status\":");
-        ngx_http_billing_json_text(json, &status);
+        ngx_http_billing_json_text(json, &status, plain);
 
         ngx_http_billing_json_literal(json, ",\"camera_id\":");
         ngx_http_billing_json_put(json, camera->digits.data,

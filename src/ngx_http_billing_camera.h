@@ -25,6 +25,9 @@ typedef struct {
 
     /* in the order of their names; those that are absent have no data */
     ngx_str_t     fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
+
+    /* a bit for each field that JSON takes as it is */
+    ngx_uint_t    plain;
 } ngx_http_billing_camera_t;
 
 

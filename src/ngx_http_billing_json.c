@@ -35,6 +35,12 @@ static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
     ngx_http_billing_json_less((word) ^ ngx_http_billing_json_bytes(ch), 1)
 
 
+#define ngx_http_billing_json_escaped(word)                                   \
+    (ngx_http_billing_json_less(word, 0x20)                                   \
+     | ngx_http_billing_json_equal(word, '"')                                 \
+     | ngx_http_billing_json_equal(word, '\\'))
+
+
 /* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
 
 ngx_int_t
@@ -99,6 +105,35 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
     }
 
     return n;
+}
+
+
+ngx_uint_t
+ngx_http_billing_json_is_plain(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint64_t   word;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (last - p >= 8) {
+        ngx_memcpy(&word, p, 8);
+
+        if (ngx_http_billing_json_non_ascii(word)
+            | ngx_http_billing_json_escaped(word))
+        {
+            return 0;
+        }
+
+        p += 8;
+    }
+
+    while (p < last && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
+        p++;
+    }
+
+    return p == last;
 }
 
 
@@ -226,9 +261,10 @@ ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
 /* the escapes are yajl's: those of RFC 8259, 7, that have to be */
 
 void
-ngx_http_billing_json_text(ngx_http_billing_json_t *json, ngx_str_t *text)
+ngx_http_billing_json_text(ngx_http_billing_json_t *json, ngx_str_t *text,
+    ngx_uint_t plain)
 {
-    u_char  *p, *last, *plain, escaped[sizeof("\\u001f") - 1];
+    u_char  *p, *last, *start, escaped[sizeof("\\u001f") - 1];
     size_t   len;
 
     if (text->data == NULL) {
@@ -242,10 +278,10 @@ ngx_http_billing_json_text(ngx_http_billing_json_t *json, ngx_str_t *text)
     last = p + text->len;
 
     for ( ;; ) {
-        plain = p;
-        p = ngx_http_billing_json_plain(p, last);
+        start = p;
+        p = plain ? last : ngx_http_billing_json_plain(p, last);
 
-        ngx_http_billing_json_put(json, plain, p - plain);
+        ngx_http_billing_json_put(json, start, p - start);
 
         if (p == last) {
             break;
@@ -291,10 +327,7 @@ ngx_http_billing_json_plain(u_char *p, u_char *last)
     while (last - p >= 8) {
         ngx_memcpy(&word, p, 8);
 
-        if (ngx_http_billing_json_less(word, 0x20)
-            | ngx_http_billing_json_equal(word, '"')
-            | ngx_http_billing_json_equal(word, '\\'))
-        {
+        if (ngx_http_billing_json_escaped(word)) {
             break;
         }
 

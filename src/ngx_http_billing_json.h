@@ -64,6 +64,9 @@ typedef struct {
  */
 ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 
+/* Whether the text is ASCII that JSON has nothing to escape in. */
+ngx_uint_t ngx_http_billing_json_is_plain(ngx_str_t *text);
+
 
 ngx_int_t ngx_http_billing_json_parser_init(
     ngx_http_billing_json_parser_t *parser, ngx_pool_t *pool,
@@ -101,9 +104,9 @@ void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
     yajl_gen_string((json)->gen, (const unsigned char *) name,                \
                     sizeof(name) - 1)
 
-/* the same, with no generator; the text is UTF-8 */
+/* the same, with no generator: text in UTF-8, and whether it is known plain */
 void ngx_http_billing_json_text(ngx_http_billing_json_t *json,
-    ngx_str_t *text);
+    ngx_str_t *text, ngx_uint_t plain);
 
 /* JSON as it is */
 void ngx_http_billing_json_split(ngx_http_billing_json_t *json,
