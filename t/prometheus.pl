@@ -191,7 +191,8 @@ is(scalar query('ALERTS'), 0, 'no alert while all is well');
 $redis->stop;
 
 wait_for(sub { ((query('nginx_billing_redis_up'))[0] // 1) == 0 }, 'nginx_billing_redis_up is 0');
-wait_for(sub { firing('BillingRedisDown') && firing('BillingFails') }, 'alerts fire');
+wait_for(sub { firing('BillingRedisDown') && firing('BillingRedisServerDown')
+               && firing('BillingFails') }, 'alerts fire');
 wait_for(sub { ((query(fill('sum(rate(nginx_billing_redis_connect_failures_total[$__rate_interval]))')))[0] // 0) > 0 },
          'failures to connect');
 
