@@ -21,7 +21,7 @@
 
 set -eu
 
-if [ $# -eq 0 ]; then
+if [ $# -eq 0 ] || [ "$1" = --help ]; then
     echo "usage: sh $0 [--prefix PREFIX] -s /path/to/redis.sock" \
         "(or other redis-cli options)" >&2
     exit 2
@@ -152,6 +152,7 @@ sub scan {
 
     $next = sub {
         ($cursor, my @keys) = @_;
+        fail("redis-cli gives no CSV: $cursor") if $cursor !~ /\A[0-9]+\z/;
         $handler->(substr $_, length $prefix) for @keys;
     };
 

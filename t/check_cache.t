@@ -239,6 +239,7 @@ my @args;
 
 is((check('-s', '/nonexistent.sock'))[0], 2, 'no Redis');
 is((check('--prefix'))[0], 2, 'no value');
+is((check('-s', $server->{socket}, '--json'))[0], 2, 'another format');
 is((check('-s', $server->{socket}, '-n', 99))[0], 2, 'no such database');
 $redis->command('CONFIG', 'SET', 'requirepass', 'x');
 is((check('-s', $server->{socket}))[0], 2, 'no password');
