@@ -162,7 +162,7 @@ like($res->{headers}, qr/^Allow: GET, HEAD\r$/m, 'POST: Allow');
 --- run
 my $m = ::metrics();
 my @cases = (
-    [ [ $EXAMPLE ], 200, cameras_sent => 2, redis_commands => 4 ],
+    [ [ $EXAMPLE ], 200, cameras_sent => 2, redis_commands => 5 ],
     [ [ '{"cameras_ids":[3,4,5]}' ], 200, cameras_sent => 3, redis_commands => 4 ],
     [ [ '{"cameras_ids":[3]}', method => 'HEAD' ], 200, redis_commands => 2 ],
     [ [ '{"cameras_ids":[999]}' ], 200, redis_commands => 4 ],
