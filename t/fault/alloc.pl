@@ -15,12 +15,13 @@ my $file = $ENV{BILLING_FAULT} // die "run it as: sh t/run.sh --fault\n";
 my $server = Billing::Server->new;
 
 $server->start;
-$server->command(@$_) for Billing::fixtures();
+$server->command(@$_) for Billing::fixtures(),
+    [ 'SET', "${Billing::Prefix}camera:20", 'no hash' ];
 
 $ENV{LD_PRELOAD} = $ENV{BILLING_FAULT_LIB};
 
 my $nginx = Billing::Nginx->start(<<"END");
-    billing_redis unix:$server->{socket};
+    billing_redis redis://default:any\@127.0.0.1:$server->{port}/0;
     billing_redis_prefix $Billing::Prefix;
     billing_batch 2;
     server {
@@ -152,6 +153,9 @@ my @kinds = (
                                                [ 'login', 'long' ]),
                 body => "{\"cameras_ids\":[true,\"x\"],\"login\":\"$long\"}" ],
     'no JSON' => [ 422, ask(body => '{"login":')->{body}, body => '{"login":' ],
+    'another method' => [ 405, ask(method => 'PUT')->{body}, method => 'PUT' ],
+    'wrong data' => [ 502, '{"message":"The camera cache gave no valid answer."}',
+                      body => '{"cameras_ids":[20]}' ],
     query => [ 200, Billing::Fixtures::answer(3, 4),
                query => '?cameras_ids[]=3&cameras_ids%5B%5D=4&login=admin' ],
     file => [ 200, Billing::Fixtures::answer(3, 4), uri => '/file',
