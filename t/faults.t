@@ -204,6 +204,7 @@ my $modules = join ' ', map { "load_module $_;" }
 
 open my $conf, '>', "$root/conf/bare.conf" or die "$!\n";
 print $conf "$modules pid $root/logs/bare.pid; error_log stderr; events { }\n";
+print $conf "user $ENV{TEST_NGINX_WORKER_USER};\n" if $ENV{TEST_NGINX_WORKER_USER};
 close $conf;
 
 my $command = "$Test::Nginx::Util::NginxBinary -p $root/ -c $root/conf/bare.conf";
