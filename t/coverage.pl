@@ -17,7 +17,9 @@ my $objects = "$FindBin::RealBin/../build/coverage/addon/src";
 
 my (%lines, %branches);
 
-for my $text (split /\n/, qx(gcov --json-format --stdout -b $objects/*.gcda)) {
+for my $counts (glob "'$objects'/*.gcda") {
+    my $text = qx(gcov --json-format --stdout -b '$counts');
+
     for my $file (@{ JSON::PP::decode_json($text)->{files} }) {
         my ($name) = $file->{file} =~ m{/src/(ngx_http_billing_\w+\.[ch])\z} or next;
 
@@ -69,7 +71,7 @@ for my $name (sort keys %lines) {
 
 # that for TLS, where hiredis has none
 
-for my $name (map { m{([^/]+)\z} } glob "$src/*.c") {
+for my $name (map { m{([^/]+)\z} } glob "'$src'/*.c") {
     print "$name: no code of it was built\n" if !$lines{$name};
 }
 
