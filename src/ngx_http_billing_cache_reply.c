@@ -351,10 +351,6 @@ ngx_http_billing_cache_score(redisReply *reply, int64_t id)
     char    *end;
     double   score;
 
-    if (reply->type != REDIS_REPLY_STRING) {
-        return 0;
-    }
-
     score = strtod(reply->str, &end);
 
     return (end == reply->str + reply->len && score == (double) id);
