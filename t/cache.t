@@ -430,3 +430,13 @@ redis()->command('DEL', 't_cache_other:camera:3');
 {"cameras_uuid":["4","cam-5","none"],"login":"mixed"} -> 4 5
 {"cameras_ids":[3,4,5],"cameras_uuid":["3","4","cam-5"],"login":"mixed"} -> 4 5
 {"cameras_ids":[3,4,5],"cameras_uuid":["4"],"login":"mixed"} -> 4
+
+
+
+=== TEST 25: a synced_at that is answered by no string
+--- fake
+GET *:synced_at => raw *0\r\n
+--- cases
+{"login":"nobody"}                              -> 502
+--- logged
+\[error\] .*redis key "t_cache:synced_at" is not answered by a string
