@@ -21,7 +21,7 @@ sub rss {
 # What may be held back of freed memory, in KiB: a sanitizer keeps a lot of it,
 # and looks for leaks by itself.
 
-our $SLACK = $ENV{TEST_NGINX_SANITIZER} ? 500_000 : 1024;
+our $SLACK = $Billing::MODE eq 'asan' ? 500_000 : 1024;
 
 sub nginx {
     my ($more, %opt) = @_;

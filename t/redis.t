@@ -214,11 +214,12 @@ billing_redis_timeout 10s;
 
 === TEST 16: a Redis that comes up later is found again
 --- fake
-listen 3
+listen never
 --- http_config
 billing_redis_timeout 1s;
 --- run
 answers(ask('{"login":"admin"}'), '503', 'while it is down');
+$Fake->up;
 
 my $res;
 

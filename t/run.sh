@@ -13,6 +13,10 @@
 #     --fault       with each single allocation of a request failing once
 #     --coverage    counting the lines and branches of src/ that the suites, and
 #                   that of --fault, run: fails if they are too few of all
+#     --reload      reloaded for each test, and not started anew
+#
+# What cannot be run in such a way is left out, and the run says so: suites, see
+# "left_out", and blocks of them, see "not_in" in lib/Billing.pm.
 
 set -eu
 umask 022
@@ -22,7 +26,7 @@ build=$root/build
 kind=
 
 case ${1:-} in
-    --asan | --fault | --coverage)
+    --asan | --fault | --coverage | --reload)
         kind=${1#--}
         shift
         ;;
@@ -46,7 +50,7 @@ module=
 main=
 
 case $kind in
-    '')
+    '' | reload)
         sh "$root/conf/build.sh"
         module=$build/ngx_http_billing_module.so
         ;;
@@ -146,7 +150,13 @@ case $kind in
         # the report counts, and not the status that a leak would end with
         binary="env ASAN_OPTIONS=log_path=$reports/asan:exitcode=0 \
             UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
-        export TEST_NGINX_MASTER_PROCESS=on TEST_NGINX_SANITIZER=asan
+        export TEST_NGINX_MASTER_PROCESS=on
+        ;;
+    reload)
+        # a worker that is made while logs are to be reopened, too, opens them
+        # before the master has given them to its user
+        export TEST_NGINX_USE_HUP=1
+        [ "$(id -u)" -ne 0 ] || export TEST_NGINX_WORKER_USER=root
         ;;
     coverage)
         # each process adds to these as it ends, whatever user it is
@@ -166,6 +176,8 @@ case $kind in
             "$root/t/fault/alloc.c"
         ;;
 esac
+
+export TEST_NGINX_MODE="$kind"
 
 # Test::Nginx forgets what nginx logs as it stops or crashes: keep all of it
 
@@ -189,6 +201,32 @@ ln -s "$root"/t/* "$dir/t"
 cd "$dir"
 
 [ "$kind" != fault ] || set -- t/fault/alloc.pl "$@"
+
+# Left out, unless they are named: suites that start nginx by themselves or not
+# at all, which a reload between blocks is nothing to.
+
+left_out=
+
+case $kind in
+    reload) left_out='check_cache conf faults openapi reload' ;;
+esac
+
+case "$left_out $*" in
+    ' '* | *.t | *.t' '*)
+        ;;
+    *)
+        echo "run: left out with --$kind: $left_out"
+
+        for suite in t/*.t; do
+            name=${suite#t/}
+
+            case " $left_out " in
+                *" ${name%.t} "*) ;;
+                *) set -- "$@" "$suite" ;;
+            esac
+        done
+        ;;
+esac
 
 # in a process group of its own, to end all of it
 

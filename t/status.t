@@ -133,6 +133,8 @@ run_tests();
 __DATA__
 
 === TEST 1: the page
+--- not_in
+reload: counters go on from those of the blocks before
 --- config eval: ::route()
 --- run
 my $res = ask(undef, uri => '/status');
@@ -239,6 +241,8 @@ is(ask('{"cameras_ids":[3]}')->{status}, 504, 'status');
 
 
 === TEST 6: a connection that breaks
+--- not_in
+reload: counters go on from those of the blocks before
 --- fake
 conn 1 any *:camera:3 => close
 --- config eval: ::route('billing_redis_timeout 10s;')
@@ -253,6 +257,8 @@ answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'answer');
 
 
 === TEST 7: Redis is down, and up again; the page is there
+--- not_in
+reload: counters go on from those of the blocks before
 --- fake
 listen never
 --- config eval: ::route('billing_redis_timeout 300ms;')
@@ -280,6 +286,8 @@ is(::metrics()->{nginx_billing_redis_connects_total}, 1, 'a connection');
 
 
 === TEST 8: Redis hangs, the page does not, nor does it cost a connection that others use
+--- not_in
+reload: counters go on from those of the blocks before
 --- fake
 GET *:synced_at => pause 2
 --- config eval: ::route('billing_redis_timeout 10s;')
@@ -360,6 +368,8 @@ is($waiting->(), 0, 'none waits');
 
 
 === TEST 12: workers are summed
+--- not_in
+reload: counters go on from those of the blocks before
 --- master: 2
 --- config eval: ::route()
 --- run
@@ -433,6 +443,8 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 
 === TEST 15: JSON says the same
+--- not_in
+reload: counters go on from those of the blocks before
 --- config eval: ::route()
 --- run
 ask('{"cameras_ids":[3]}');
@@ -524,6 +536,8 @@ is_deeply([ sort map { $_->{prefix} } @{ $json->{caches} } ], [ sort $p, $p, $p,
 
 
 === TEST 18: a page without a route
+--- not_in
+reload: counters go on from those of the blocks before
 --- bare
 --- config
 location = /status { billing_status; }

@@ -47,6 +47,10 @@
 #   --- logged_times   lines of "N REGEX": so many lines of the log must match
 #   --- errors_allowed     lets the log have an [error] that is not in "logged"
 #   --- crit_allowed       and this a [crit]
+#   --- not_in     The modes of run.sh that the block is left out of, one a line:
+#
+#                      MODE: REASON
+#
 #   --- run        Perl that runs once nginx is up: tests that need a connection
 #                  of their own. The block's request follows.
 #
@@ -75,6 +79,10 @@ use Billing::Server;
 
 our $URI = '/api/v1/billing/cameras/list';
 our $EXAMPLE = '{"cameras_ids":[],"cameras_uuid":[],"login":"admin"}';
+
+# how run.sh runs nginx
+
+our $MODE = $ENV{TEST_NGINX_MODE} // '';
 
 our ($Suite, $Prefix, $Token, $Fake, $Fake2, $Fake3, $Server);
 
@@ -297,6 +305,12 @@ END
 sub prepare {
     my ($block) = @_;
 
+    if ($MODE && ($block->not_in // '') =~ /^$MODE: (.*\S)/m) {
+        Test::More::diag($block->name . ": left out with --$MODE: $1");
+        $block->set_value(SKIP => 1);
+        return;
+    }
+
     # --master-- and back to the runner's choice for the next block
 
     our $MasterDefault //= $Test::Nginx::Util::MasterProcessEnabled;
@@ -433,7 +447,11 @@ sub prepare_logs {
 sub finish {
     my ($block) = @_;
 
+    return if defined $block->SKIP;
+
     my $name = $block->name;
+
+    is_reloaded($block) if $MODE eq 'reload';
 
     my $lines = error_log();
 
@@ -454,6 +472,26 @@ sub finish {
 
     $Server->stop if $Server;
     undef $Server;
+}
+
+# From the first block to the last there is one master, but for those blocks that
+# nginx does not start with.
+
+sub is_reloaded {
+    my ($block) = @_;
+
+    our $Master;
+
+    if (defined $block->must_die) {
+        undef $Master;
+        return;
+    }
+
+    my $name = $block->name;
+    my $pid = Test::Nginx::Util::get_pid_from_pidfile($name);
+    $Master //= $pid;
+
+    Test::More::is($pid, $Master, "$name - nginx was reloaded, not started");
 }
 
 sub finish_fake {
