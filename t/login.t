@@ -256,7 +256,7 @@ ok(!$res->{complete}, 'there is no last chunk');
 --- redis eval: ::many('many', 101, 160)
 --- route
 billing_batch 10;
-billing_redis_timeout 1s;
+billing_redis_timeout 3s;
 --- fake
 conn 1 HMGET *:camera:155 => silent
 --- run

@@ -10,6 +10,7 @@
 # them may stand how to run nginx:
 #
 #     --asan        with AddressSanitizer and UBSan: any report fails the run
+#     --valgrind    with memcheck, likewise
 #     --fault       with each single allocation of a request failing once
 #     --coverage    counting the lines and branches of src/ that the suites, and
 #                   that of --fault, run: fails if they are too few of all
@@ -26,7 +27,7 @@ build=$root/build
 kind=
 
 case ${1:-} in
-    --asan | --fault | --coverage | --reload)
+    --asan | --valgrind | --fault | --coverage | --reload)
         kind=${1#--}
         shift
         ;;
@@ -58,7 +59,8 @@ case $kind in
         sh "$root/t/build-nginx.sh" asan
         binary=$build/asan/nginx
         ;;
-    fault)
+    valgrind | fault)
+        [ "$kind" = fault ] || sh "$root/conf/install.sh" valgrind
         sh "$root/t/build-nginx.sh" debug
         binary=$build/debug/nginx
         ;;
@@ -152,6 +154,13 @@ case $kind in
             UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
         export TEST_NGINX_MASTER_PROCESS=on
         ;;
+    valgrind)
+        binary="valgrind -q --log-file=$reports/%p --leak-check=full \
+            --show-leak-kinds=definite,indirect,possible \
+            --errors-for-leak-kinds=definite,indirect,possible \
+            --num-callers=30 --suppressions=$root/t/valgrind.supp $binary"
+        export TEST_NGINX_MASTER_PROCESS=on
+        ;;
     reload)
         # a worker that is made while logs are to be reopened, too, opens them
         # before the master has given them to its user
@@ -203,12 +212,14 @@ cd "$dir"
 [ "$kind" != fault ] || set -- t/fault/alloc.pl "$@"
 
 # Left out, unless they are named: suites that start nginx by themselves or not
-# at all, which a reload between blocks is nothing to.
+# at all, which a reload between blocks is nothing to; and with memcheck those
+# that are about configurations and servers more than about requests, for time.
 
 left_out=
 
 case $kind in
-    reload) left_out='check_cache conf faults openapi reload' ;;
+    reload)   left_out='check_cache conf faults openapi reload' ;;
+    valgrind) left_out='check_cache conf config openapi servers tls' ;;
 esac
 
 case "$left_out $*" in
@@ -241,6 +252,9 @@ if grep -E '^[0-9/]+ [0-9:]+ \[(alert|crit)\]' nginx.log 2>/dev/null; then
     echo "run: nginx logged the above" >&2
     [ $status -ne 0 ] || status=1
 fi
+
+[ "$kind" != valgrind ] || [ -n "$(ls "$reports")" ] \
+    || die "memcheck did not run"
 
 # What nginx itself leaves: its first pool, when it refuses a configuration,
 # and PCRE's context. No leak is indirect alone.

@@ -170,6 +170,8 @@ $Fake->change('');
 
 
 === TEST 8: a client that leaves
+--- not_in
+valgrind: the worker learns late of what came and went
 --- fake
 any *:camera:5 => pause 2
 --- http_config eval: $::LOG . 'billing_redis_timeout 10s;'

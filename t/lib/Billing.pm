@@ -108,7 +108,11 @@ sub import {
     };
 
     Test::Nginx::Util::no_long_string();
-    Test::Nginx::Util::timeout(20) if Test::Nginx::Util::timeout() < 20;
+
+    $Billing::Client::TIMEOUT *= $Billing::Nginx::SLOW;
+    Test::Nginx::Util::timeout($Billing::Client::TIMEOUT)
+        if Test::Nginx::Util::timeout() < $Billing::Client::TIMEOUT;
+
     Test::Nginx::Util::add_block_preprocessor(\&prepare);
     Test::Nginx::Util::add_test_cleanup_handler(\&finish);
 }
@@ -287,6 +291,8 @@ sub prepare_configuration {
             : "    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;\n";
     }
 
+    $defaults .= Billing::Nginx::timeouts($http . ($block->route // '')
+                                          . ($block->config // ''));
     $defaults .= "    billing_redis_prefix $Prefix;\n";
     $block->set_value(http_config => $defaults . $http);
 
@@ -525,15 +531,7 @@ sub error_log {
 # For --- run: waits until something is so, at most for so many seconds.
 
 sub wait_for {
-    my ($seconds, $so) = @_;
-
-    my $end = Time::HiRes::time() + $seconds;
-
-    for ( ;; ) {
-        my $is = $so->();
-        return $is if $is || Time::HiRes::time() > $end;
-        Time::HiRes::sleep(0.05);
-    }
+    return Billing::Nginx::wait_until(@_);
 }
 
 # Asks every tenth of a second until something is so, at most for so many

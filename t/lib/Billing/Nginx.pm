@@ -13,6 +13,10 @@ use Time::HiRes qw(sleep time);
 
 use Billing::Server;
 
+# how many times as long as usual everything may take
+
+our $SLOW = ($ENV{TEST_NGINX_MODE} // '') eq 'valgrind' ? 5 : 1;
+
 # The text is that of the http block: %PORT% in it is a free port. With "alerts",
 # what it logs is not in the log of the whole run, which may have no alert: the
 # test has to look for those that it does not provoke.
@@ -31,6 +35,7 @@ sub start {
     my $level = $opt{level} // 'debug';
 
     $user = "user $user;" if length $user;
+    $http = timeouts($http) . $http;
     $http =~ s/%PORT%/$self->{port}/g;
     $http =~ s/\$(TEST_NGINX_\w+)/$ENV{$1}/g;
 
@@ -78,10 +83,26 @@ END
     die "nginx did not start: ", $err ? <$err> : ();
 }
 
+# For a slow nginx: the module's own timeouts, unless the configuration has short
+# ones of its own.
+
+sub timeouts {
+    my ($conf) = @_;
+
+    return '' if $SLOW == 1
+        || $conf =~ /\bbilling_redis_(?:connect_timeout|timeout (?:\d+ms|[1-4]s))\b/;
+
+    my $timeouts = "    billing_redis_connect_timeout 2500ms;\n";
+    $timeouts .= "    billing_redis_timeout ${SLOW}s;\n"
+        if $conf !~ /\bbilling_redis_timeout\b/;
+
+    return $timeouts;
+}
+
 sub wait_until {
     my ($seconds, $so) = @_;
 
-    my $end = time + $seconds;
+    my $end = time + $seconds * $SLOW;
 
     for ( ;; ) {
         my $is = $so->();
