@@ -464,10 +464,12 @@ ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    if (value[1].len == 0) {
+    /* "on" would be a token that everybody sends */
+
+    if (value[1].len == 0 || ngx_strcmp(value[1].data, "on") == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"\" in \"%V\" directive",
-                           &cmd->name);
+                           "invalid value \"%V\" in \"%V\" directive",
+                           &value[1], &cmd->name);
         return NGX_CONF_ERROR;
     }
 

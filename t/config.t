@@ -375,6 +375,7 @@ billing_redis_connect_timeout 0s;                               ->
 billing_allow_post maybe;                                       ->
 billing_allow_post 1;                                           ->
 billing_token "";                                               -> invalid value "" in "billing_token" directive
+billing_token on;                                               -> invalid value "on" in "billing_token" directive
 billing_token $no_such_variable;                                -> unknown "no_such_variable" variable
 
 
