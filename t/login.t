@@ -551,3 +551,69 @@ is($Fake->count('HMGET \S+:camera:101'), 2, 'not the third');
 $Fake->change("hangup\n");
 is($last->response->{status}, 200, 'but on the next connection');
 --- errors_allowed
+
+
+
+=== TEST 28: a Redis that breaks off behind the ids is asked again, and each camera is there once
+--- redis eval: ::many('many', 101, 105)
+--- route
+billing_token off;
+billing_batch 2;
+--- fake
+conn 1 ECHO *.1 => close
+conn 2 ECHO *.3 => close
+--- run
+for my $turn (1, 2) {
+    is(ask(undef, query => '?login=many')->{body}, ::cameras('Camera', 101 .. 105),
+       "list $turn");
+}
+--- fake_log
+^3 ZRANGEBYSCORE t_login:login:many \(104
+--- errors_allowed
+
+
+
+=== TEST 29: a Redis that is flushed in the middle of a batch whose first cameras are there
+--- redis eval: ::many('many', 101, 130)
+--- route
+billing_batch 10;
+--- fake
+once GET *:synced_at => raw $10\r\n1700000000\r\n
+GET *:synced_at => raw $-1\r\n
+--- run
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 200, 'status');
+ok(!$res->{complete}, 'there is no last chunk');
+--- logged
+\[error\] .*the cache was emptied while a list was read
+
+
+
+=== TEST 30: a reader that was slow, a Redis that is slower than send_timeout, and the reader once more
+--- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
+--- http_config eval
+<<'END'
+billing_redis_timeout 15s;
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    send_timeout 1s;
+    location / {
+        billing_cameras_list;
+        billing_batch 200;
+    }
+}
+END
+--- fake
+HMGET *:camera:1401 => pause 2
+--- run
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
+$client->send(text(undef, query => '?login=many'));
+
+select undef, undef, undef, 0.3;
+1 while $client->fill(0.5);
+ok(!$client->idle(20), 'the last batch');
+select undef, undef, undef, 0.3;
+
+is($client->response->{body}, ::cameras('x' x 2000, 1001 .. 1600), 'all of it');

@@ -892,3 +892,17 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 ^2 HMGET t_redis:camera:3 external_id\b
 --- logged
 \[info\] .*idle connection to redis server "127.0.0.1:\d+" is closed: connection broke
+
+
+
+=== TEST 63: of a connection that breaks behind the answers, none of these counts
+--- route
+billing_token off;
+--- fake
+conn 1 HMGET *:camera:4 => error WRONGTYPE
+conn 1 ECHO *.1 => close
+conn 2 HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
+conn 2 HGETALL *:camera:3 => raw *0\r\n
+--- cases
+{"cameras_ids":[3,4]}                           -> 4
+--- errors_allowed
