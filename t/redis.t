@@ -906,3 +906,24 @@ conn 2 HGETALL *:camera:3 => raw *0\r\n
 --- cases
 {"cameras_ids":[3,4]}                           -> 4
 --- errors_allowed
+
+
+
+=== TEST 64: a reload with one request in flight behind another that has its answer: none is asked twice
+--- master: 1
+--- fake
+once HMGET *:camera:3 => pause 0.3
+once HMGET *:camera:4 => pause 1.5
+--- http_config
+billing_redis_timeout 10s;
+--- run
+my @clients = map { client() } 3, 4;
+$clients[$_]->send(text('{"cameras_ids":[' . (3, 4)[$_] . ']}')) for 0, 1;
+answers($clients[0]->response, '3', 'the first');
+
+kill 'HUP', Test::Nginx::Util::get_pid_from_pidfile('reload');
+
+answers($clients[1]->response, '4', 'the request in flight');
+is($Fake->count('HMGET \S+:camera:4'), 1, 'is asked for once');
+--- no_error_log
+open socket
