@@ -927,3 +927,32 @@ answers($clients[1]->response, '4', 'the request in flight');
 is($Fake->count('HMGET \S+:camera:4'), 1, 'is asked for once');
 --- no_error_log
 open socket
+
+
+
+=== TEST 65: a request that is too late behind others that are answered does not cost them the connection
+--- fake
+HMGET *:camera:3 => pause 0.4
+HMGET *:camera:4 => pause 0.8
+HMGET *:camera:5 => pause 1.6
+HMGET *:camera:7 => pause 2
+--- config
+billing_token off;
+billing_redis_timeout 10s;
+location = /short { billing_cameras_list; billing_redis_timeout 1s; }
+location = /long { billing_cameras_list; }
+--- run
+my @clients = map { client() } 3, 4, 5, 7;
+my @uris = qw(/long /long /short /long);
+
+for (0 .. 3) {
+    $clients[$_]->send(text('{"cameras_ids":[' . (3, 4, 5, 7)[$_] . ']}', uri => $uris[$_]));
+}
+
+answers($clients[$_]->response, (3, 4, '504', 7)[$_], "request $_") for 0 .. 3;
+is($Fake->count('accept'), 1, 'one connection');
+--- request
+GET /long?cameras_ids[]=10
+--- response_body eval: Billing::Fixtures::answer(10)
+--- logged
+\[error\] .*did not answer in time
