@@ -7,7 +7,7 @@
 #define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
 
 
-static ngx_int_t ngx_http_billing_cache_read_string(
+static ngx_uint_t ngx_http_billing_cache_found_string(
     ngx_http_billing_lookup_t *lookup, redisReply *reply);
 static ngx_int_t ngx_http_billing_cache_read_fields(
     ngx_http_billing_lookup_t *lookup, redisReply **element);
@@ -15,22 +15,20 @@ static int64_t ngx_http_billing_cache_id(redisReply *reply);
 static ngx_uint_t ngx_http_billing_cache_score(redisReply *reply, int64_t id);
 
 
-static ngx_int_t
-ngx_http_billing_cache_read_string(ngx_http_billing_lookup_t *lookup,
+/* 0 without an error: there is no such key */
+
+static ngx_uint_t
+ngx_http_billing_cache_found_string(ngx_http_billing_lookup_t *lookup,
     redisReply *reply)
 {
-    if (reply->type == REDIS_REPLY_NIL) {
-        return NGX_OK;
-    }
+    if (reply->type == REDIS_REPLY_STRING) {
+        lookup->found = 1;
 
-    if (reply->type != REDIS_REPLY_STRING) {
+    } else if (reply->type != REDIS_REPLY_NIL) {
         lookup->error = "is not answered by a string";
-        return NGX_ERROR;
     }
 
-    lookup->found = 1;
-
-    return NGX_OK;
+    return lookup->found;
 }
 
 
@@ -38,12 +36,8 @@ ngx_int_t
 ngx_http_billing_cache_read_token(ngx_http_billing_lookup_t *lookup,
     redisReply *reply)
 {
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!lookup->found) {
-        return NGX_OK;
+    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
+        return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
     if (ngx_http_billing_cache_copy(lookup->pool, &lookup->text, reply)
@@ -65,12 +59,8 @@ ngx_int_t
 ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
     redisReply *reply)
 {
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!lookup->found) {
-        return NGX_OK;
+    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
+        return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
     lookup->id = ngx_http_billing_cache_id(reply);
@@ -88,12 +78,8 @@ ngx_int_t
 ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
     redisReply *reply)
 {
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!lookup->found) {
-        return NGX_OK;
+    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
+        return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
     lookup->id = ngx_atotm((u_char *) reply->str, reply->len);
@@ -111,11 +97,11 @@ ngx_int_t
 ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
     redisReply *reply)
 {
-    if (ngx_http_billing_cache_read_string(lookup, reply) != NGX_OK) {
-        return NGX_ERROR;
+    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
+        return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    if (lookup->found && !ngx_http_billing_cache_score(reply, lookup->id)) {
+    if (!ngx_http_billing_cache_score(reply, lookup->id)) {
         lookup->error = "holds a score that is not its member";
         return NGX_ERROR;
     }
