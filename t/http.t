@@ -1145,3 +1145,28 @@ truncate $_, 5 for @files;
 is($client->response->{status}, 500, 'status');
 --- logged
 \[error\] .*request body file "[^"]+" is truncated
+
+
+
+=== TEST 53: error_page to another route, whose own error_page for the status is not taken
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    error_page 401 502 = /again;
+}
+location = /again {
+    billing_cameras_list;
+    error_page 401 502 /page.html;
+}
+END
+--- user_files
+>>> page.html
+a page
+--- redis
+SET billing:camera:999 x
+--- run
+answers(ask($EXAMPLE, token => 'nobody'), '401', 'a bad token');
+answers(ask('{"cameras_ids":[999]}'), '502', 'a bad camera');
+--- logged
+\[error\] .*camera:999
