@@ -470,6 +470,12 @@ ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
     ngx_http_request_t           *r;
     ngx_http_billing_loc_conf_t  *blcf;
 
+    if (ctx->again) {
+        ngx_http_billing_json_literal(&ctx->json, "null");
+        ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+        return;
+    }
+
     r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
@@ -503,9 +509,11 @@ ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    ngx_http_billing_json_literal(&ctx->json, "null");
+    /* it may have been loaded since, or between a flush and now */
 
-    ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+    ctx->again = 1;
+
+    ngx_http_billing_resolve(ctx);
 }
 
 

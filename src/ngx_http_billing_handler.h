@@ -54,6 +54,9 @@ struct ngx_http_billing_ctx_s {
     unsigned                       synced:1;
 
     unsigned                       header_sent:1;
+
+    /* nothing was found, but the cache is there: it may be new */
+    unsigned                       again:1;
 };
 
 

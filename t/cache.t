@@ -440,3 +440,17 @@ GET *:synced_at => raw *0\r\n
 {"login":"nobody"}                              -> 502
 --- logged
 \[error\] .*redis key "t_cache:synced_at" is not answered by a string
+
+
+
+=== TEST 26: a cache that is loaded between the lookups and that of synced_at
+--- fake
+once HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
+once HGETALL *:camera:3 => raw *0\r\n
+once GET *:external:cam-5 => raw $-1\r\n
+once ZRANGEBYSCORE *:admin => raw *0\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_uuid":["cam-5"]}                      -> 5
+{"login":"admin"}                               -> 3 4
+{"login":"nobody"}                              -> null
