@@ -956,3 +956,55 @@ GET /long?cameras_ids[]=10
 --- response_body eval: Billing::Fixtures::answer(10)
 --- logged
 \[error\] .*did not answer in time
+
+
+
+=== TEST 66: connections that break again and again, each time at another request
+--- route
+billing_token off;
+--- fake
+once HMGET *:camera:10 => pause 0.5
+conn 1 HMGET *:camera:3 => close
+conn 2 HMGET *:camera:4 => close
+conn 3 HMGET *:camera:5 => close
+--- http_config
+billing_redis_timeout 15s;
+--- run
+my @ids = (10, 3, 4, 5);
+my @clients = map { client() } @ids;
+
+for (0 .. 3) {
+    $clients[$_]->send(text("{\"cameras_ids\":[$ids[$_]]}"));
+    select undef, undef, undef, 0.05;
+}
+
+answers($clients[$_]->response, $ids[$_], "camera $ids[$_]") for 0 .. 3;
+--- fake_log
+^4 HMGET \S+:camera:5
+--- errors_allowed
+
+
+
+=== TEST 67: a connection that is closed as a command is about to be written
+--- master: 1
+--- route
+billing_token off;
+--- fake
+--- run
+my $client = client();
+$client->send(text('{"cameras_ids":[3]}'));
+answers($client->response, '3', 'before');
+
+# what the worker finds when it goes on: the request, and then the end
+
+my $pid = Test::Nginx::Util::get_pid_from_pidfile('close');
+my ($worker) = `ps -o pid= --ppid $pid` =~ /(\d+)/;
+kill 'STOP', $worker;
+$client->send(text('{"cameras_ids":[4]}'));
+select undef, undef, undef, 0.1;
+$Fake->change("hangup\n");
+select undef, undef, undef, 0.1;
+kill 'CONT', $worker;
+
+answers($client->response, '4', 'after');
+--- errors_allowed
