@@ -512,3 +512,14 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 {"cameras_ids":[3]}                             -> 3
 --- logged
 \[error\] .*reply is too large
+
+
+
+=== TEST 28: a value that goes on and on is not waited for
+--- fake
+HMGET *:camera:7 => raw *7\r\n$100000000\r\n\{x*5000000}
+--- run
+answers(ask('{"cameras_ids":[7]}'), '502', 'the end is not there');
+answers(ask('{"cameras_ids":[4]}'), '4', 'another');
+--- logged
+\[error\] .*reply is too large
