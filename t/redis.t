@@ -979,6 +979,7 @@ for (0 .. 3) {
 }
 
 answers($clients[$_]->response, $ids[$_], "camera $ids[$_]") for 0 .. 3;
+is(join(' ', $Fake->log_text =~ /^2 HMGET \S+:camera:(\d+)/mg), '3 4 5', 'in their order');
 --- fake_log
 ^4 HMGET \S+:camera:5
 --- errors_allowed
@@ -1007,4 +1008,17 @@ select undef, undef, undef, 0.1;
 kill 'CONT', $worker;
 
 answers($client->response, '4', 'after');
+--- errors_allowed
+
+
+
+=== TEST 68: what echoes of two connections have in common
+--- fake
+conn 1 HMGET => close
+--- run
+answers(ask('{"cameras_ids":[4]}'), '4', 'before');
+
+my @salts = map { $Fake->log_text =~ /^$_ ECHO ([0-9a-f]{8})\.\d+$/m } 1, 2;
+is(@salts, 2, 'echoes on both');
+isnt($salts[0], $salts[1], 'nothing');
 --- errors_allowed
