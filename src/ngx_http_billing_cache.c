@@ -8,7 +8,7 @@
 static ngx_int_t ngx_http_billing_cache_ask_again(
     ngx_http_billing_cache_t *cache);
 static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
-    redisReply *reply);
+    ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_done(void *data, ngx_int_t rc);
 static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
@@ -28,6 +28,18 @@ static ngx_str_t  ngx_http_billing_cache_kind_camera = ngx_string("camera:");
 static ngx_str_t  ngx_http_billing_cache_kind_login = ngx_string("login:");
 static ngx_str_t  ngx_http_billing_cache_kind_synced_at =
     ngx_string("synced_at");
+
+
+/* ngx_http_billing_camera_names, as HMGET asks for them */
+
+static ngx_str_t  ngx_http_billing_cache_fields = ngx_string(
+    "$11\r\nexternal_id\r\n"
+    "$8\r\nstart_at\r\n"
+    "$6\r\nstatus\r\n"
+    "$4\r\nname\r\n"
+    "$10\r\ngroup_type\r\n"
+    "$7\r\nstreams\r\n"
+    "$7\r\npreview\r\n");
 
 
 ngx_int_t
@@ -109,7 +121,7 @@ ngx_int_t
 ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
 {
     u_char                      digits[NGX_INT64_LEN];
-    ngx_str_t                   name, argv[2 + NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_str_t                   name, argv[2];
     ngx_http_billing_camera_t  *camera;
     ngx_http_billing_lookup_t  *lookup;
 
@@ -133,12 +145,9 @@ ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
     ngx_str_set(&argv[0], "HMGET");
     argv[1] = lookup->key;
 
-    ngx_memcpy(&argv[2], ngx_http_billing_camera_names,
-               NGX_HTTP_BILLING_CAMERA_FIELDS * sizeof(ngx_str_t));
-
-    return ngx_http_billing_redis_command(&cache->pipeline,
-                                          2 + NGX_HTTP_BILLING_CAMERA_FIELDS,
-                                          argv);
+    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv,
+                                          NGX_HTTP_BILLING_CAMERA_FIELDS,
+                                          &ngx_http_billing_cache_fields);
 }
 
 
@@ -166,7 +175,7 @@ ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     argv[2].data = digits;
     argv[2].len = ngx_http_billing_decimal(digits, id) - digits;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 3, argv);
+    return ngx_http_billing_redis_command(&cache->pipeline, 3, argv, 0, NULL);
 }
 
 
@@ -211,7 +220,7 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     argv[6].data = limit;
     argv[6].len = ngx_http_billing_decimal(limit, n) - limit;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv);
+    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv, 0, NULL);
 }
 
 
@@ -275,7 +284,7 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
         ngx_str_set(&argv[0], "HGETALL");
         argv[1] = lookup[i].key;
 
-        if (ngx_http_billing_redis_command(&cache->pipeline, 2, argv)
+        if (ngx_http_billing_redis_command(&cache->pipeline, 2, argv, 0, NULL)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -303,7 +312,8 @@ ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache)
 
 
 static void
-ngx_http_billing_cache_reply(void *data, ngx_uint_t n, redisReply *reply)
+ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
+    ngx_http_billing_redis_reply_t *reply)
 {
     ngx_http_billing_cache_t *cache = data;
 
@@ -322,7 +332,7 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n, redisReply *reply)
     lookup->unsure = 0;
     lookup->reply.len = 0;
 
-    if (reply->type != REDIS_REPLY_ERROR) {
+    if (reply->type != NGX_HTTP_BILLING_REDIS_ERROR) {
 
         if (lookup->read(lookup, reply) != NGX_OK && lookup->error == NULL) {
             lookup->error = "cannot be read for want of memory";
@@ -333,7 +343,7 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n, redisReply *reply)
 
     lookup->error = "cannot be read";
 
-    if (ngx_http_billing_cache_copy(cache->pool, &lookup->reply, reply)
+    if (ngx_http_billing_cache_copy(cache->pool, &lookup->reply, &reply->text)
         != NGX_OK)
     {
         lookup->reply.len = 0;
@@ -459,5 +469,5 @@ ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
     ngx_str_set(&argv[0], "GET");
     argv[1] = lookup->key;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv);
+    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv, 0, NULL);
 }

@@ -20,7 +20,8 @@ typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
 
 
 typedef ngx_int_t (*ngx_http_billing_lookup_pt)(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_redis_reply_t *reply);
 
 
 struct ngx_http_billing_lookup_s {

@@ -8,23 +8,25 @@
 
 
 static ngx_uint_t ngx_http_billing_cache_found_string(
-    ngx_http_billing_lookup_t *lookup, redisReply *reply);
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static ngx_int_t ngx_http_billing_cache_read_fields(
-    ngx_http_billing_lookup_t *lookup, redisReply **element);
-static int64_t ngx_http_billing_cache_id(redisReply *reply);
-static ngx_uint_t ngx_http_billing_cache_score(redisReply *reply, int64_t id);
+    ngx_http_billing_lookup_t *lookup, ngx_str_t *value);
+static ngx_int_t ngx_http_billing_cache_read_texts(
+    ngx_http_billing_lookup_t *lookup);
+static int64_t ngx_http_billing_cache_id(ngx_str_t *text);
+static ngx_uint_t ngx_http_billing_cache_score(ngx_str_t *text, int64_t id);
 
 
 /* 0 without an error: there is no such key */
 
 static ngx_uint_t
 ngx_http_billing_cache_found_string(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_STRING) {
+    if (reply->type == NGX_HTTP_BILLING_REDIS_STRING) {
         lookup->found = 1;
 
-    } else if (reply->type != REDIS_REPLY_NIL) {
+    } else if (reply->type != NGX_HTTP_BILLING_REDIS_NIL) {
         lookup->error = "is not answered by a string";
     }
 
@@ -34,13 +36,14 @@ ngx_http_billing_cache_found_string(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_token(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    if (ngx_http_billing_cache_copy(lookup->pool, &lookup->text, reply)
+    if (ngx_http_billing_cache_copy(lookup->pool, &lookup->text,
+                                    &reply->text)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -57,13 +60,13 @@ ngx_http_billing_cache_read_token(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    lookup->id = ngx_http_billing_cache_id(reply);
+    lookup->id = ngx_http_billing_cache_id(&reply->text);
 
     if (lookup->id == 0) {
         lookup->error = "holds no camera id";
@@ -76,13 +79,13 @@ ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    lookup->id = ngx_atotm((u_char *) reply->str, reply->len);
+    lookup->id = ngx_atotm(reply->text.data, reply->text.len);
 
     if (lookup->id == NGX_ERROR) {
         lookup->error = "holds no time";
@@ -95,13 +98,13 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    if (!ngx_http_billing_cache_score(reply, lookup->id)) {
+    if (!ngx_http_billing_cache_score(&reply->text, lookup->id)) {
         lookup->error = "holds a score that is not its member";
         return NGX_ERROR;
     }
@@ -112,17 +115,17 @@ ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
-    size_t    i;
-    int64_t   id, last, *idp;
+    int64_t     id, last, *idp;
+    ngx_uint_t  i;
 
-    if (reply->type != REDIS_REPLY_ARRAY) {
+    if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY) {
         lookup->error = "is not answered by members";
         return NGX_ERROR;
     }
 
-    if (reply->elements > lookup->max) {
+    if (reply->nelts > lookup->max) {
         lookup->error = "is answered by more members than were asked for";
         return NGX_ERROR;
     }
@@ -130,9 +133,9 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
     lookup->ids.nelts = 0;
     last = lookup->id;
 
-    for (i = 0; i < reply->elements; i++) {
+    for (i = 0; i < reply->nelts; i++) {
 
-        id = ngx_http_billing_cache_id(reply->element[i]);
+        id = ngx_http_billing_cache_id(&reply->elts[i]);
 
         if (id == 0 || id > NGX_HTTP_BILLING_CACHE_MAX_ID) {
             lookup->error = "holds a member that is no camera id";
@@ -163,16 +166,16 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
-    if (reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != NGX_HTTP_BILLING_CAMERA_FIELDS)
+    if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY
+        || reply->nelts != NGX_HTTP_BILLING_CAMERA_FIELDS)
     {
         lookup->error = "is not answered by the fields asked for";
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_cache_read_fields(lookup, reply->element) != NGX_OK) {
+    if (ngx_http_billing_cache_read_fields(lookup, reply->elts) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -184,48 +187,46 @@ ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
 
 ngx_int_t
 ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
-    redisReply *reply)
+    ngx_http_billing_redis_reply_t *reply)
 {
-    size_t       i;
-    ngx_str_t   *name;
-    ngx_uint_t   n;
-    redisReply   nil, *element[NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_str_t   *name, *elt, value[NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_uint_t   i, n;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 2) {
+    if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY || reply->nelts % 2) {
         lookup->error = "is not answered by fields and values";
         return NGX_ERROR;
     }
 
-    for (i = 0; i < reply->elements; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_STRING) {
+    elt = reply->elts;
+
+    for (i = 0; i < reply->nelts; i++) {
+        if (elt[i].data == NULL) {
             lookup->error = "is not answered by fields and values";
             return NGX_ERROR;
         }
     }
 
-    nil.type = REDIS_REPLY_NIL;
     name = ngx_http_billing_camera_names;
 
     for (n = 0; n < NGX_HTTP_BILLING_CAMERA_FIELDS; n++) {
-        element[n] = &nil;
 
-        for (i = 0; i < reply->elements; i += 2) {
+        ngx_str_null(&value[n]);
 
-            if ((size_t) reply->element[i]->len == name[n].len
-                && ngx_memcmp(reply->element[i]->str, name[n].data,
-                              name[n].len)
-                   == 0)
+        for (i = 0; i < reply->nelts; i += 2) {
+
+            if (elt[i].len == name[n].len
+                && ngx_memcmp(elt[i].data, name[n].data, name[n].len) == 0)
             {
-                element[n] = reply->element[i + 1];
+                value[n] = elt[i + 1];
             }
         }
     }
 
-    if (ngx_http_billing_cache_read_fields(lookup, element) != NGX_OK) {
+    if (ngx_http_billing_cache_read_fields(lookup, value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    lookup->found = (reply->elements != 0);
+    lookup->found = (reply->nelts != 0);
 
     return NGX_OK;
 }
@@ -235,57 +236,59 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
 
 static ngx_int_t
 ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
-    redisReply **element)
+    ngx_str_t *value)
 {
     u_char      *p;
     size_t       size;
-    ngx_str_t   *field;
+    ngx_str_t    text, *field;
     ngx_uint_t   i;
 
     size = 0;
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+        size += value[i].len;
 
-        if (element[i]->type == REDIS_REPLY_STRING) {
+        if (value[i].data) {
             lookup->found = 1;
-            size += element[i]->len;
-
-        } else if (element[i]->type != REDIS_REPLY_NIL) {
-            lookup->error = "is not answered by strings";
-            return NGX_ERROR;
         }
     }
 
-    p = ngx_pnalloc(lookup->pool, size + 1);
+    p = ngx_pnalloc(lookup->pool, size + NGX_HTTP_BILLING_JSON_WORD);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
+    text.data = p;
+    text.len = ngx_align(size, NGX_HTTP_BILLING_JSON_WORD);
+
     field = lookup->camera.fields;
-    lookup->camera.plain = 0;
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
 
-        if (element[i]->type == REDIS_REPLY_NIL) {
+        if (value[i].data == NULL) {
             ngx_str_null(&field[i]);
             continue;
         }
 
         field[i].data = p;
-        field[i].len = element[i]->len;
+        field[i].len = value[i].len;
 
-        p = ngx_cpymem(p, element[i]->str, element[i]->len);
-
-        if (ngx_http_billing_json_is_plain(&field[i])) {
-            lookup->camera.plain |= 1 << i;
-
-        } else if (ngx_http_billing_json_utf8_length(&field[i]) == NGX_ERROR) {
-            lookup->error = "holds text that is not UTF-8";
-            return NGX_ERROR;
-        }
+        p = ngx_cpymem(p, value[i].data, value[i].len);
     }
 
-    if (ngx_http_billing_camera_check_streams(&lookup->camera) != NGX_OK) {
+    /* most are plain, and that is seen at once, in whole words */
+
+    ngx_memset(p, ' ', NGX_HTTP_BILLING_JSON_WORD);
+
+    if (ngx_http_billing_json_is_plain(&text)) {
+        lookup->camera.plain = NGX_HTTP_BILLING_CAMERA_PLAIN;
+        lookup->camera.escapes = 0;
+
+    } else if (ngx_http_billing_cache_read_texts(lookup) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_billing_camera_count_streams(&lookup->camera) != NGX_OK) {
         lookup->error = "holds streams that are not \"type=status,...\"";
         return NGX_ERROR;
     }
@@ -294,17 +297,48 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
 }
 
 
-ngx_int_t
-ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
-    redisReply *reply)
+static ngx_int_t
+ngx_http_billing_cache_read_texts(ngx_http_billing_lookup_t *lookup)
 {
-    text->len = reply->len;
-    text->data = ngx_pnalloc(pool, reply->len + 1);
-    if (text->data == NULL) {
+    size_t       n;
+    ngx_str_t   *field;
+    ngx_uint_t   i;
+
+    field = lookup->camera.fields;
+
+    lookup->camera.plain = 0;
+    lookup->camera.escapes = 0;
+
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+
+        if (ngx_http_billing_json_utf8_length(&field[i]) == NGX_ERROR) {
+            lookup->error = "holds text that is not UTF-8";
+            return NGX_ERROR;
+        }
+
+        n = ngx_escape_json(NULL, field[i].data, field[i].len);
+
+        if (n == 0) {
+            lookup->camera.plain |= 1 << i;
+        }
+
+        lookup->camera.escapes += n;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *text)
+{
+    dst->len = text->len;
+    dst->data = ngx_pnalloc(pool, text->len + 1);
+    if (dst->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(text->data, reply->str, reply->len);
+    ngx_memcpy(dst->data, text->data, text->len);
 
     return NGX_OK;
 }
@@ -313,17 +347,15 @@ ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *text,
 /* an id from 1 as its digits, or 0 if it is none */
 
 static int64_t
-ngx_http_billing_cache_id(redisReply *reply)
+ngx_http_billing_cache_id(ngx_str_t *text)
 {
     off_t  id;
 
-    if (reply->type != REDIS_REPLY_STRING || reply->len == 0
-        || reply->str[0] == '0')
-    {
+    if (text->len == 0 || text->data[0] == '0') {
         return 0;
     }
 
-    id = ngx_atoof((u_char *) reply->str, reply->len);
+    id = ngx_atoof(text->data, text->len);
 
     return (id == NGX_ERROR) ? 0 : id;
 }
@@ -332,12 +364,13 @@ ngx_http_billing_cache_id(redisReply *reply)
 /* Redis prints a score as a double, and may do so with an exponent */
 
 static ngx_uint_t
-ngx_http_billing_cache_score(redisReply *reply, int64_t id)
+ngx_http_billing_cache_score(ngx_str_t *text, int64_t id)
 {
-    char    *end;
+    char    *p, *end;
     double   score;
 
-    score = strtod(reply->str, &end);
+    p = (char *) text->data;
+    score = strtod(p, &end);
 
-    return (end == reply->str + reply->len && score == (double) id);
+    return (end == p + text->len && score == (double) id);
 }

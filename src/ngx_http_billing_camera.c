@@ -2,8 +2,25 @@
 #include "ngx_http_billing_camera.h"
 
 
-static void ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json);
+/* bytes of a camera's JSON, and of a stream's, without what they hold */
+
+#define NGX_HTTP_BILLING_CAMERA_JSON                                          \
+    (sizeof("{\"id\":,\"external_id\":null,\"start_at\":null,"                  \
+            "\"status\":null,\"name\":null,\"group_type\":null,"              \
+            "\"streams\":[],\"preview\":null}") - 1)
+
+#define NGX_HTTP_BILLING_STREAM_JSON                                          \
+    (sizeof(",{\"type\":\"\",\"status\":null,\"camera_id\":}") - 1)
+
+
+#define ngx_http_billing_camera_literal(p, text)                              \
+    ngx_cpymem(p, text, sizeof(text) - 1)
+
+
+static u_char *ngx_http_billing_camera_field(u_char *p,
+    ngx_http_billing_camera_t *camera, ngx_uint_t i);
+static u_char *ngx_http_billing_camera_streams(u_char *p,
+    ngx_http_billing_camera_t *camera);
 static u_char *ngx_http_billing_stream_next(u_char *p, u_char *last,
     ngx_str_t *type, ngx_str_t *status);
 
@@ -19,21 +36,8 @@ ngx_str_t  ngx_http_billing_camera_names[] = {
 };
 
 
-/* what is the same in all cameras is not put together for each of them */
-
-static ngx_str_t  ngx_http_billing_camera_members[] = {
-    ngx_string(",\"external_id\":"),
-    ngx_string(",\"start_at\":"),
-    ngx_string(",\"status\":"),
-    ngx_string(",\"name\":"),
-    ngx_string(",\"group_type\":"),
-    ngx_string(",\"streams\":"),
-    ngx_string(",\"preview\":")
-};
-
-
 ngx_int_t
-ngx_http_billing_camera_check_streams(ngx_http_billing_camera_t *camera)
+ngx_http_billing_camera_count_streams(ngx_http_billing_camera_t *camera)
 {
     u_char     *p, *last;
     ngx_str_t  *streams, type, status;
@@ -43,12 +47,16 @@ ngx_http_billing_camera_check_streams(ngx_http_billing_camera_t *camera)
     p = streams->data;
     last = p + streams->len;
 
+    camera->nstreams = 0;
+
     while (p < last) {
         p = ngx_http_billing_stream_next(p, last, &type, &status);
 
         if (p == NULL) {
             return NGX_ERROR;
         }
+
+        camera->nstreams++;
     }
 
     return NGX_OK;
@@ -59,69 +67,105 @@ void
 ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json)
 {
-    ngx_str_t   *member;
+    u_char      *p;
+    size_t       size;
     ngx_uint_t   i;
 
-    ngx_http_billing_json_literal(json, "{\"id\":");
-    ngx_http_billing_json_put(json, camera->digits.data, camera->digits.len);
-
-    member = ngx_http_billing_camera_members;
+    size = NGX_HTTP_BILLING_CAMERA_JSON + camera->digits.len + camera->escapes
+           + camera->nstreams
+             * (NGX_HTTP_BILLING_STREAM_JSON + camera->digits.len);
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-
-        ngx_http_billing_json_put(json, member[i].data, member[i].len);
-
-        if (i == NGX_HTTP_BILLING_CAMERA_STREAMS) {
-            ngx_http_billing_streams_json(camera, json);
-
-        } else {
-            ngx_http_billing_json_text(json, &camera->fields[i],
-                                       camera->plain & (1 << i));
-        }
+        size += camera->fields[i].len;
     }
 
-    ngx_http_billing_json_literal(json, "}");
+    p = ngx_http_billing_json_reserve(json, size);
+    if (p == NULL) {
+        return;
+    }
+
+    p = ngx_http_billing_camera_literal(p, "{\"id\":");
+    p = ngx_cpymem(p, camera->digits.data, camera->digits.len);
+
+    p = ngx_http_billing_camera_literal(p, ",\"external_id\":");
+    p = ngx_http_billing_camera_field(p, camera,
+                                      NGX_HTTP_BILLING_CAMERA_EXTERNAL_ID);
+
+    p = ngx_http_billing_camera_literal(p, ",\"start_at\":");
+    p = ngx_http_billing_camera_field(p, camera,
+                                      NGX_HTTP_BILLING_CAMERA_START_AT);
+
+    p = ngx_http_billing_camera_literal(p, ",\"status\":");
+    p = ngx_http_billing_camera_field(p, camera,
+                                      NGX_HTTP_BILLING_CAMERA_STATUS);
+
+    p = ngx_http_billing_camera_literal(p, ",\"name\":");
+    p = ngx_http_billing_camera_field(p, camera, NGX_HTTP_BILLING_CAMERA_NAME);
+
+    p = ngx_http_billing_camera_literal(p, ",\"group_type\":");
+    p = ngx_http_billing_camera_field(p, camera,
+                                      NGX_HTTP_BILLING_CAMERA_GROUP_TYPE);
+
+    p = ngx_http_billing_camera_literal(p, ",\"streams\":");
+    p = ngx_http_billing_camera_streams(p, camera);
+
+    p = ngx_http_billing_camera_literal(p, ",\"preview\":");
+    p = ngx_http_billing_camera_field(p, camera,
+                                      NGX_HTTP_BILLING_CAMERA_PREVIEW);
+
+    *p++ = '}';
+
+    ngx_http_billing_json_commit(json, p);
 }
 
 
-static void
-ngx_http_billing_streams_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json)
+static u_char *
+ngx_http_billing_camera_field(u_char *p, ngx_http_billing_camera_t *camera,
+    ngx_uint_t i)
 {
-    u_char      *p, *last;
+    return ngx_http_billing_json_text(p, &camera->fields[i],
+                                      camera->plain & (1 << i));
+}
+
+
+static u_char *
+ngx_http_billing_camera_streams(u_char *p, ngx_http_billing_camera_t *camera)
+{
+    u_char      *q, *last;
     ngx_str_t   *streams, type, status;
     ngx_uint_t   plain;
 
     streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
     plain = camera->plain & (1 << NGX_HTTP_BILLING_CAMERA_STREAMS);
 
-    p = streams->data;
-    last = p + streams->len;
+    q = streams->data;
+    last = q + streams->len;
 
-    ngx_http_billing_json_literal(json, "[");
+    *p++ = '[';
 
-    while (p < last) {
+    while (q < last) {
 
-        if (p != streams->data) {
-            ngx_http_billing_json_literal(json, ",");
+        if (q != streams->data) {
+            *p++ = ',';
         }
 
-        p = ngx_http_billing_stream_next(p, last, &type, &status);
+        q = ngx_http_billing_stream_next(q, last, &type, &status);
 
-        ngx_http_billing_json_literal(json, "{\"type\":");
-        ngx_http_billing_json_text(json, &type, plain);
+        p = ngx_http_billing_camera_literal(p, "{\"type\":");
+        p = ngx_http_billing_json_text(p, &type, plain);
 
-        ngx_http_billing_json_literal(json, ",\"status\":");
-        ngx_http_billing_json_text(json, &status, plain);
+        p = ngx_http_billing_camera_literal(p, ",\"status\":");
+        p = ngx_http_billing_json_text(p, &status, plain);
 
-        ngx_http_billing_json_literal(json, ",\"camera_id\":");
-        ngx_http_billing_json_put(json, camera->digits.data,
-                                  camera->digits.len);
+        p = ngx_http_billing_camera_literal(p, ",\"camera_id\":");
+        p = ngx_cpymem(p, camera->digits.data, camera->digits.len);
 
-        ngx_http_billing_json_literal(json, "}");
+        *p++ = '}';
     }
 
-    ngx_http_billing_json_literal(json, "]");
+    *p++ = ']';
+
+    return p;
 }
 
 
@@ -133,18 +177,15 @@ ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
 {
     u_char  *end, *eq;
 
-    end = ngx_strlchr(p, last, ',');
+    eq = NULL;
 
-    if (end == NULL) {
-        end = last;
-
-    } else if (end + 1 == last) {
-        return NULL;
+    for (end = p; end < last && *end != ','; end++) {
+        if (*end == '=' && eq == NULL) {
+            eq = end;
+        }
     }
 
-    eq = ngx_strlchr(p, end, '=');
-
-    if (eq == NULL || eq == p) {
+    if (eq == NULL || eq == p || end + 1 == last) {
         return NULL;
     }
 

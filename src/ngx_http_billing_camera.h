@@ -14,8 +14,21 @@
 #include "ngx_http_billing_json.h"
 
 
-#define NGX_HTTP_BILLING_CAMERA_STREAMS  5
-#define NGX_HTTP_BILLING_CAMERA_FIELDS   7
+/* in the order in which they stand in the answer */
+
+enum {
+    NGX_HTTP_BILLING_CAMERA_EXTERNAL_ID = 0,
+    NGX_HTTP_BILLING_CAMERA_START_AT,
+    NGX_HTTP_BILLING_CAMERA_STATUS,
+    NGX_HTTP_BILLING_CAMERA_NAME,
+    NGX_HTTP_BILLING_CAMERA_GROUP_TYPE,
+    NGX_HTTP_BILLING_CAMERA_STREAMS,
+    NGX_HTTP_BILLING_CAMERA_PREVIEW,
+    NGX_HTTP_BILLING_CAMERA_FIELDS
+};
+
+#define NGX_HTTP_BILLING_CAMERA_PLAIN                                         \
+    ((1 << NGX_HTTP_BILLING_CAMERA_FIELDS) - 1)
 
 
 typedef struct {
@@ -23,23 +36,29 @@ typedef struct {
     int64_t       id;
     ngx_str_t     digits;
 
-    /* in the order of their names; those that are absent have no data */
+    /* those that are absent have no data */
     ngx_str_t     fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
 
-    /* a bit for each field that JSON takes as it is */
+    ngx_uint_t    nstreams;
+
+    /* a bit for each field that JSON takes as it is; bytes more for others */
     ngx_uint_t    plain;
+    size_t        escapes;
 } ngx_http_billing_camera_t;
 
 
-/* The names of the fields, in the order in which they stand in the answer. */
+/* The names of the fields. */
 extern ngx_str_t  ngx_http_billing_camera_names[];
 
 
-/* Returns NGX_OK, or NGX_ERROR if the streams are not "type=status,...". */
-ngx_int_t ngx_http_billing_camera_check_streams(
+/*
+ * Counts the streams.  Returns NGX_OK, or NGX_ERROR if they are not
+ * "type=status,...".
+ */
+ngx_int_t ngx_http_billing_camera_count_streams(
     ngx_http_billing_camera_t *camera);
 
-/* Writes the camera, whose texts and streams were checked. */
+/* Writes the camera, whose texts were checked and streams counted. */
 void ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
     ngx_http_billing_json_t *json);
 

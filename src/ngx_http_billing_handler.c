@@ -535,7 +535,7 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     r->read_event_handler = ngx_http_test_reading;
 
-    ctx->cache.pipeline.bulk = (ctx->cache.pipeline.commands.nelts
+    ctx->cache.pipeline.bulk = (ctx->cache.pipeline.ncommands
                                 > NGX_HTTP_BILLING_BULK);
 
     ngx_http_billing_status_ask(ctx->record);

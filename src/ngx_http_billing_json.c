@@ -5,7 +5,6 @@
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
 
 
-static u_char *ngx_http_billing_json_plain(u_char *p, u_char *last);
 static void ngx_http_billing_json_alloc_init(
     ngx_http_billing_json_alloc_t *alloc, ngx_pool_t *pool);
 static void *ngx_http_billing_json_malloc(void *ctx, size_t size);
@@ -16,29 +15,13 @@ static void ngx_http_billing_json_print(void *ctx, const char *str,
 static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
 
 
-/*
- * Eight bytes at a time: a byte's highest bit is set in the result if that
- * byte is not ASCII, or is less than n (to 128), or is zero.
- */
+/* a word of eight times that byte; and the highest bit of each */
 
 #define ngx_http_billing_json_bytes(n)                                        \
     (0x0101010101010101ULL * (n))
 
-#define ngx_http_billing_json_non_ascii(word)                                 \
+#define ngx_http_billing_json_high(word)                                      \
     ((word) & ngx_http_billing_json_bytes(0x80))
-
-#define ngx_http_billing_json_less(word, n)                                   \
-    (((word) - ngx_http_billing_json_bytes(n)) & ~(word)                      \
-     & ngx_http_billing_json_bytes(0x80))
-
-#define ngx_http_billing_json_equal(word, ch)                                 \
-    ngx_http_billing_json_less((word) ^ ngx_http_billing_json_bytes(ch), 1)
-
-
-#define ngx_http_billing_json_escaped(word)                                   \
-    (ngx_http_billing_json_less(word, 0x20)                                   \
-     | ngx_http_billing_json_equal(word, '"')                                 \
-     | ngx_http_billing_json_equal(word, '\\'))
 
 
 /* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
@@ -59,7 +42,7 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
         while (last - p >= 8) {
             ngx_memcpy(&word, p, 8);
 
-            if (ngx_http_billing_json_non_ascii(word)) {
+            if (ngx_http_billing_json_high(word)) {
                 break;
             }
 
@@ -108,32 +91,36 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
 }
 
 
+/*
+ * If no byte of a word is above 0x7f, a subtraction that has to borrow is the
+ * one that sets the highest bit of a byte: where the byte is less than what is
+ * taken from it, and, once it did, maybe in those after it.
+ */
+
 ngx_uint_t
 ngx_http_billing_json_is_plain(ngx_str_t *text)
 {
     u_char    *p, *last;
-    uint64_t   word;
+    uint64_t   word, bits;
 
     p = text->data;
     last = p + text->len;
 
-    while (last - p >= 8) {
-        ngx_memcpy(&word, p, 8);
+    bits = 0;
 
-        if (ngx_http_billing_json_non_ascii(word)
-            | ngx_http_billing_json_escaped(word))
-        {
-            return 0;
-        }
+    while (p < last) {
+        ngx_memcpy(&word, p, NGX_HTTP_BILLING_JSON_WORD);
 
-        p += 8;
+        bits |= word | (word - ngx_http_billing_json_bytes(0x20))
+                | ((word ^ ngx_http_billing_json_bytes('"'))
+                   - ngx_http_billing_json_bytes(1))
+                | ((word ^ ngx_http_billing_json_bytes('\\'))
+                   - ngx_http_billing_json_bytes(1));
+
+        p += NGX_HTTP_BILLING_JSON_WORD;
     }
 
-    while (p < last && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
-        p++;
-    }
-
-    return p == last;
+    return ngx_http_billing_json_high(bits) == 0;
 }
 
 
@@ -258,42 +245,50 @@ ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
 }
 
 
-/* the escapes are yajl's: those of RFC 8259, 7, that have to be */
+u_char *
+ngx_http_billing_json_reserve(ngx_http_billing_json_t *json, size_t size)
+{
+    ngx_buf_t  *b;
+
+    b = json->buf;
+
+    if (b && (size_t) (b->end - b->last) >= size) {
+        return b->last;
+    }
+
+    if (size > NGX_HTTP_BILLING_JSON_BUFFER) {
+        json->large = ngx_palloc(json->alloc.pool, size);
+
+        if (json->large == NULL) {
+            json->failed = 1;
+        }
+
+        return json->large;
+    }
+
+    if (ngx_http_billing_json_next_buf(json) != NGX_OK) {
+        json->failed = 1;
+        return NULL;
+    }
+
+    return json->buf->last;
+}
+
 
 void
-ngx_http_billing_json_text(ngx_http_billing_json_t *json, ngx_str_t *text,
-    ngx_uint_t plain)
+ngx_http_billing_json_commit(ngx_http_billing_json_t *json, u_char *last)
 {
-    u_char  *p, *last, *start, escaped[sizeof("\\u001f") - 1];
-    size_t   len;
+    if (json->large) {
+        ngx_http_billing_json_split(json, json->large, last - json->large);
 
-    if (text->data == NULL) {
-        ngx_http_billing_json_literal(json, "null");
+        (void) ngx_pfree(json->alloc.pool, json->large);
+        json->large = NULL;
+
         return;
     }
 
-    ngx_http_billing_json_literal(json, "\"");
-
-    p = text->data;
-    last = p + text->len;
-
-    for ( ;; ) {
-        start = p;
-        p = plain ? last : ngx_http_billing_json_plain(p, last);
-
-        ngx_http_billing_json_put(json, start, p - start);
-
-        if (p == last) {
-            break;
-        }
-
-        len = (u_char *) ngx_escape_json(escaped, p, 1) - escaped;
-        ngx_http_billing_json_put(json, escaped, len);
-
-        p++;
-    }
-
-    ngx_http_billing_json_literal(json, "\"");
+    json->size += last - json->buf->last;
+    json->buf->last = last;
 }
 
 
@@ -314,31 +309,6 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
     json->size = 0;
 
     return NGX_OK;
-}
-
-
-/* where the first character is that has to be escaped, or the end */
-
-static u_char *
-ngx_http_billing_json_plain(u_char *p, u_char *last)
-{
-    uint64_t  word;
-
-    while (last - p >= 8) {
-        ngx_memcpy(&word, p, 8);
-
-        if (ngx_http_billing_json_escaped(word)) {
-            break;
-        }
-
-        p += 8;
-    }
-
-    while (p < last && *p >= 0x20 && *p != '"' && *p != '\\') {
-        p++;
-    }
-
-    return p;
 }
 
 

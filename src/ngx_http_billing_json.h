@@ -54,6 +54,9 @@ typedef struct {
     ngx_chain_t                   *free;
     ngx_buf_tag_t                  tag;
 
+    /* room that was reserved and is more than a buffer has, or NULL */
+    u_char                        *large;
+
     unsigned                       failed:1;
 } ngx_http_billing_json_t;
 
@@ -64,7 +67,14 @@ typedef struct {
  */
 ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 
-/* Whether the text is ASCII that JSON has nothing to escape in. */
+/* bytes that are looked at together */
+
+#define NGX_HTTP_BILLING_JSON_WORD  8
+
+/*
+ * Whether the text, in whole words, is ASCII that JSON has nothing to escape
+ * in.
+ */
 ngx_uint_t ngx_http_billing_json_is_plain(ngx_str_t *text);
 
 
@@ -104,10 +114,6 @@ void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
     yajl_gen_string((json)->gen, (const unsigned char *) name,                \
                     sizeof(name) - 1)
 
-/* the same, with no generator: text in UTF-8, and whether it is known plain */
-void ngx_http_billing_json_text(ngx_http_billing_json_t *json,
-    ngx_str_t *text, ngx_uint_t plain);
-
 /* JSON as it is */
 void ngx_http_billing_json_split(ngx_http_billing_json_t *json,
     const void *data, size_t len);
@@ -131,6 +137,35 @@ ngx_http_billing_json_put(ngx_http_billing_json_t *json, const void *data,
 
 #define ngx_http_billing_json_literal(json, text)                             \
     ngx_http_billing_json_put(json, text, sizeof(text) - 1)
+
+/*
+ * Reserves room for so many bytes, to write into with no generator: up to where
+ * that was done is told with commit.  Returns NULL for want of memory.
+ */
+u_char *ngx_http_billing_json_reserve(ngx_http_billing_json_t *json,
+    size_t size);
+void ngx_http_billing_json_commit(ngx_http_billing_json_t *json, u_char *last);
+
+/*
+ * Writes text in UTF-8, which is known to need no escapes if it is plain, or
+ * null for one that has no data.  Returns where it ends.
+ */
+static ngx_inline u_char *
+ngx_http_billing_json_text(u_char *p, ngx_str_t *text, ngx_uint_t plain)
+{
+    if (text->data == NULL) {
+        return ngx_cpymem(p, "null", sizeof("null") - 1);
+    }
+
+    *p++ = '"';
+
+    p = plain ? ngx_cpymem(p, text->data, text->len)
+              : (u_char *) ngx_escape_json(p, text->data, text->len);
+
+    *p++ = '"';
+
+    return p;
+}
 
 /*
  * Takes what was written.  The buffers are the pool's; those given back in

@@ -7,9 +7,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_BULK    2
 
-/* digits of the length of an argument */
+/* bytes of a command, for most of them; and of the length of an argument */
 
-#define NGX_HTTP_BILLING_REDIS_LENGTH  NGX_INT32_LEN
+#define NGX_HTTP_BILLING_REDIS_COMMAND  160
+#define NGX_HTTP_BILLING_REDIS_LENGTH   (1 + NGX_INT32_LEN + 2)
 
 
 static ngx_uint_t ngx_http_billing_redis_same(
@@ -18,6 +19,8 @@ static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis);
+static ngx_int_t ngx_http_billing_redis_grow(
+    ngx_http_billing_redis_pipeline_t *pl, size_t len);
 static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
     ngx_uint_t first);
 static void ngx_http_billing_redis_timeout(ngx_event_t *ev);
@@ -197,24 +200,17 @@ ngx_int_t
 ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
     ngx_pool_t *pool, ngx_uint_t n)
 {
-    pl->pool = pool;
-
-    return ngx_array_init(&pl->commands, pool, n, sizeof(ngx_str_t));
-}
-
-
-ngx_int_t
-ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t argc, ngx_str_t *argv)
-{
-    ngx_str_t  *command;
-
-    command = ngx_array_push(&pl->commands);
-    if (command == NULL) {
+    pl->start = ngx_pnalloc(pool, n * NGX_HTTP_BILLING_REDIS_COMMAND);
+    if (pl->start == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_billing_redis_format(pl->pool, argc, argv, command);
+    pl->last = pl->start;
+    pl->end = pl->start + n * NGX_HTTP_BILLING_REDIS_COMMAND;
+    pl->ncommands = 0;
+    pl->pool = pool;
+
+    return NGX_OK;
 }
 
 
@@ -224,28 +220,29 @@ ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
  */
 
 ngx_int_t
-ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
-    ngx_str_t *argv, ngx_str_t *command)
+ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_uint_t argc, ngx_str_t *argv, ngx_uint_t nrest, ngx_str_t *rest)
 {
     u_char      *p;
     size_t       len;
     ngx_uint_t   i;
 
-    len = 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2 + 1;
+    len = NGX_HTTP_BILLING_REDIS_LENGTH + (nrest ? rest->len : 0);
 
     for (i = 0; i < argc; i++) {
-        len += 1 + NGX_HTTP_BILLING_REDIS_LENGTH + 2 + argv[i].len + 2;
+        len += NGX_HTTP_BILLING_REDIS_LENGTH + argv[i].len + 2;
     }
 
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
+    if ((size_t) (pl->end - pl->last) < len
+        && ngx_http_billing_redis_grow(pl, len) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    command->data = p;
+    p = pl->last;
 
     *p++ = '*';
-    p = ngx_http_billing_decimal(p, argc);
+    p = ngx_http_billing_decimal(p, argc + nrest);
     *p++ = CR; *p++ = LF;
 
     for (i = 0; i < argc; i++) {
@@ -257,11 +254,34 @@ ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
         *p++ = CR; *p++ = LF;
     }
 
-    command->len = p - command->data;
+    if (nrest) {
+        p = ngx_cpymem(p, rest->data, rest->len);
+    }
 
-    /* hiredis looks at what comes after the first argument */
+    pl->last = p;
+    pl->ncommands++;
 
-    *p = '\0';
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_grow(ngx_http_billing_redis_pipeline_t *pl, size_t len)
+{
+    u_char  *p;
+    size_t   used, size;
+
+    used = pl->last - pl->start;
+    size = 2 * (used + len);
+
+    p = ngx_pnalloc(pl->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    pl->last = ngx_cpymem(p, pl->start, used);
+    pl->start = p;
+    pl->end = p + size;
 
     return NGX_OK;
 }

@@ -13,9 +13,8 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include <hiredis/hiredis.h>
-
 #include "ngx_http_billing_histogram.h"
+#include "ngx_http_billing_redis_reply.h"
 
 
 typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
@@ -94,7 +93,7 @@ typedef struct {
  * and the replies start anew from 0.
  */
 typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
-    redisReply *reply);
+    ngx_http_billing_redis_reply_t *reply);
 
 /*
  * Called exactly once for a pipeline that was not cancelled, never from
@@ -115,8 +114,11 @@ typedef struct {
     ngx_http_billing_redis_done_pt     done;
     void                              *data;
 
-    /* ngx_str_t: as they go over the wire */
-    ngx_array_t                        commands;
+    /* the commands, as they go over the wire */
+    u_char                            *start;
+    u_char                            *last;
+    u_char                            *end;
+    ngx_uint_t                         ncommands;
     ngx_pool_t                        *pool;
 
     ngx_http_billing_redis_t          *redis;
@@ -170,13 +172,16 @@ void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
 ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
     ngx_http_billing_redis_t *redis);
 
-/* An empty pipeline of about n commands; they are allocated from the pool. */
+/* An empty pipeline of about n commands, which are the pool's. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
 
-/* Appends a command; the arguments are copied. */
+/*
+ * Appends a command: argc arguments, and nrest more, which rest holds as they
+ * go over the wire.  They are copied.
+ */
 ngx_int_t ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t argc, ngx_str_t *argv);
+    ngx_uint_t argc, ngx_str_t *argv, ngx_uint_t nrest, ngx_str_t *rest);
 
 /*
  * Sends the pipeline and waits for its replies, at most for left milliseconds.

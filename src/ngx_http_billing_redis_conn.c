@@ -1,32 +1,38 @@
 
 #include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_decimal.h"
 
 
 /* milliseconds for which a server that is back has to stay so */
 
 #define NGX_HTTP_BILLING_REDIS_PROBATION  2000
 
+/* bytes of the command that asks for an echo */
+
+#define NGX_HTTP_BILLING_REDIS_ECHO       80
+
 
 static void ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac,
     int status);
 static void ngx_http_billing_redis_conn_greet(
     ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac,
-    void *data, void *privdata);
-static void ngx_http_billing_redis_conn_redact(redisReply *reply);
-static ngx_int_t ngx_http_billing_redis_conn_command(
-    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv,
-    redisCallbackFn *handler, void *data);
-static ngx_int_t ngx_http_billing_redis_conn_append(
-    ngx_http_billing_redis_conn_t *conn, ngx_str_t *command,
-    redisCallbackFn *handler, void *data);
-static void ngx_http_billing_redis_conn_reply(redisAsyncContext *ac,
-    void *data, void *privdata);
-static ngx_uint_t ngx_http_billing_redis_conn_unready(redisReply *reply);
+static void ngx_http_billing_redis_conn_greeting(
+    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
+static void ngx_http_billing_redis_conn_greeted(
+    ngx_http_billing_redis_conn_t *conn);
+static void ngx_http_billing_redis_conn_redact(ngx_str_t *text);
+static void ngx_http_billing_redis_conn_reply(
+    ngx_http_billing_redis_event_t *event);
+static ngx_uint_t ngx_http_billing_redis_conn_unready(
+    ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_redis_conn_fence(
-    ngx_http_billing_redis_slot_t *slot, redisReply *reply);
+    ngx_http_billing_redis_conn_t *conn, ngx_http_billing_redis_slot_t *slot);
 static void ngx_http_billing_redis_conn_closed(
     ngx_http_billing_redis_event_t *event);
+
+
+static ngx_str_t  ngx_http_billing_redis_echo =
+    ngx_string("*2\r\n$4\r\nECHO\r\n$");
 
 
 const char *
@@ -73,6 +79,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 
 #endif
 
+    conn->event.reply = ngx_http_billing_redis_conn_reply;
     conn->event.closed = ngx_http_billing_redis_conn_closed;
     conn->event.data = conn;
 
@@ -87,6 +94,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
     conn->rc = NGX_DECLINED;
     conn->salt = (uint32_t) ngx_random();
+    conn->ngreetings = 0;
     conn->served = 0;
     conn->answered = 0;
 
@@ -126,8 +134,6 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
     peer = conn->server->peer;
     password = &conn->server->password;
 
-    /* where there is no memory for one of these, the timer closes it */
-
     if (password->len) {
         n = 1;
 
@@ -139,53 +145,64 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 
         argv[n++] = *password;
 
-        if (ngx_http_billing_redis_conn_command(conn, n, argv,
-                                           ngx_http_billing_redis_conn_greeted,
-                                           password)
-            != NGX_OK)
-        {
-            return;
-        }
+        ngx_http_billing_redis_conn_greeting(conn, n, argv);
     }
+
+    conn->auth = (password->len != 0);
 
     if (peer->db.len) {
         ngx_str_set(&argv[0], "SELECT");
         argv[1] = peer->db;
 
-        if (ngx_http_billing_redis_conn_command(conn, 2, argv,
-                                           ngx_http_billing_redis_conn_greeted,
-                                           NULL)
-            != NGX_OK)
-        {
-            return;
-        }
+        ngx_http_billing_redis_conn_greeting(conn, 2, argv);
     }
 
     ngx_str_set(&argv[0], "PING");
 
-    (void) ngx_http_billing_redis_conn_command(conn, 1, argv,
-                                           ngx_http_billing_redis_conn_greeted,
-                                           conn);
+    ngx_http_billing_redis_conn_greeting(conn, 1, argv);
+}
+
+
+/* where there is no memory for one of these, the timer closes the connection */
+
+static void
+ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn,
+    ngx_uint_t argc, ngx_str_t *argv)
+{
+    size_t       len[3];
+    ngx_uint_t   i;
+    const char  *arg[3];
+
+    for (i = 0; i < argc; i++) {
+        arg[i] = (const char *) argv[i].data;
+        len[i] = argv[i].len;
+    }
+
+    conn->ngreetings++;
+
+    (void) ngx_http_billing_redis_event_command(&conn->event, argc, arg, len);
 }
 
 
 static void
-ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
-    void *privdata)
+ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
 {
-    redisReply                      *reply = data;
-    ngx_http_billing_redis_conn_t   *conn;
-    ngx_http_billing_redis_event_t  *event;
+    ngx_uint_t                        auth;
+    const char                       *reason;
+    ngx_http_billing_redis_reader_t  *reader;
+    ngx_http_billing_redis_reply_t   *reply;
 
-    if (reply == NULL) {
-        return;
-    }
+    reader = &conn->event.reader;
+    reply = &reader->reply;
 
-    event = ac->ev.data;
-    conn = event->data;
+    auth = conn->auth;
 
-    if (reply->type != REDIS_REPLY_STATUS
-        || ngx_http_billing_redis_event_unsolicited(event))
+    conn->auth = 0;
+    conn->ngreetings--;
+
+    if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS
+        || (conn->ngreetings == 0
+            && ngx_http_billing_redis_reader_left(reader)))
     {
         conn->redis->stat->errors++;
 
@@ -193,22 +210,27 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
             conn->rc = NGX_ERROR;
         }
 
-        if (privdata == &conn->server->password) {
-            ngx_http_billing_redis_conn_redact(reply);
+        reason = "unexpected reply";
+
+        if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
+
+            if (auth) {
+                ngx_http_billing_redis_conn_redact(&reply->text);
+            }
+
+            reason = (const char *) reply->text.data;
         }
 
-        ngx_http_billing_redis_conn_close(conn,
-                                          reply->type == REDIS_REPLY_ERROR
-                                          ? reply->str : "unexpected reply",
+        ngx_http_billing_redis_conn_close(conn, reason,
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
     }
 
-    if (privdata != conn) {
+    if (conn->ngreetings) {
         return;
     }
 
-    event->connection->idle = 1;
+    conn->event.connection->idle = 1;
 
     if (conn->probe && !conn->answered) {
         conn->answered = 1;
@@ -230,17 +252,15 @@ ngx_http_billing_redis_conn_greeted(redisAsyncContext *ac, void *data,
  */
 
 static void
-ngx_http_billing_redis_conn_redact(redisReply *reply)
+ngx_http_billing_redis_conn_redact(ngx_str_t *text)
 {
-    char  *p;
+    u_char  *p;
 
-    if (reply->type != REDIS_REPLY_ERROR
-        || ngx_strncmp(reply->str, "WRONGPASS ", 10) == 0)
-    {
+    if (ngx_strncmp(text->data, "WRONGPASS ", 10) == 0) {
         return;
     }
 
-    p = (char *) ngx_strchr(reply->str, ' ');
+    p = ngx_strlchr(text->data, text->data + text->len, ' ');
 
     if (p) {
         *p = '\0';
@@ -262,7 +282,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
         return;
     }
 
-    if (conn->answered && conn->event.context->replies.head == NULL) {
+    if (conn->answered && conn->ngreetings == 0) {
 
         /* the end of the probation: once more, and it is taken */
 
@@ -272,9 +292,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 
         conn->event.connection->idle = 0;
 
-        (void) ngx_http_billing_redis_conn_command(conn, 1, &ping,
-                                           ngx_http_billing_redis_conn_greeted,
-                                           conn);
+        ngx_http_billing_redis_conn_greeting(conn, 1, &ping);
         return;
     }
 
@@ -300,8 +318,7 @@ void
 ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl)
 {
-    ngx_str_t                      *command, fence[2];
-    ngx_uint_t                      i;
+    u_char                          echo[NGX_HTTP_BILLING_REDIS_ECHO], *p;
     ngx_http_billing_redis_slot_t  *slot;
 
     slot = ngx_alloc(sizeof(ngx_http_billing_redis_slot_t), ngx_cycle->log);
@@ -313,11 +330,14 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     slot->conn = conn;
     slot->pipeline = pl;
     slot->bulk = pl->bulk;
-    slot->ncommands = pl->commands.nelts;
+    slot->ncommands = pl->ncommands;
     slot->nreplies = 0;
-    slot->fence_len = ngx_sprintf(slot->fence, "%08xD.%ui", conn->salt,
-                                  ++conn->fence)
-                      - slot->fence;
+
+    p = ngx_hex_dump(slot->fence, (u_char *) &conn->salt, sizeof(uint32_t));
+    *p++ = '.';
+    p = ngx_http_billing_decimal(p, ++conn->fence);
+
+    slot->fence_len = p - slot->fence;
 
     if (conn->ninflight == 0) {
         conn->replied = ngx_current_msec;
@@ -338,116 +358,62 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 
     pl->resend = 0;
 
-    command = pl->commands.elts;
+    p = ngx_cpymem(echo, ngx_http_billing_redis_echo.data,
+                   ngx_http_billing_redis_echo.len);
+    p = ngx_http_billing_decimal(p, slot->fence_len);
+    *p++ = CR; *p++ = LF;
+    p = ngx_cpymem(p, slot->fence, slot->fence_len);
+    *p++ = CR; *p++ = LF;
 
-    for (i = 0; i < pl->commands.nelts; i++) {
-        if (ngx_http_billing_redis_conn_append(conn, &command[i],
-                                             ngx_http_billing_redis_conn_reply,
-                                             slot)
-            != NGX_OK)
-        {
-            goto failed;
-        }
-    }
-
-    ngx_str_set(&fence[0], "ECHO");
-    fence[1].data = slot->fence;
-    fence[1].len = slot->fence_len;
-
-    if (ngx_http_billing_redis_conn_command(conn, 2, fence,
-                                            ngx_http_billing_redis_conn_reply,
-                                            slot)
-        == NGX_OK)
+    if (ngx_http_billing_redis_event_send(&conn->event, pl->start,
+                                          pl->last - pl->start)
+        != NGX_OK
+        || ngx_http_billing_redis_event_send(&conn->event, echo, p - echo)
+           != NGX_OK)
     {
-        return;
+        ngx_http_billing_redis_conn_close(conn, "no memory for a command",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
     }
-
-failed:
-
-    ngx_http_billing_redis_conn_close(conn, "no memory for a command",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_CONN);
-}
-
-
-static ngx_int_t
-ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
-    ngx_uint_t argc, ngx_str_t *argv, redisCallbackFn *handler, void *data)
-{
-    ngx_str_t  command;
-
-    if (ngx_http_billing_redis_format(conn->event.pool, argc, argv, &command)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_billing_redis_conn_append(conn, &command, handler, data);
-}
-
-
-static ngx_int_t
-ngx_http_billing_redis_conn_append(ngx_http_billing_redis_conn_t *conn,
-    ngx_str_t *command, redisCallbackFn *handler, void *data)
-{
-    size_t              len;
-    redisCallback      *tail;
-    redisAsyncContext  *ac;
-
-    ac = conn->event.context;
-
-    tail = ac->replies.tail;
-    len = sdslen(ac->c.obuf);
-
-    if (redisAsyncFormattedCommand(ac, handler, data,
-                                   (const char *) command->data, command->len)
-        != REDIS_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* hiredis 0.14 returns REDIS_OK when it had no memory for one of these */
-
-    if (ac->replies.tail == tail || sdslen(ac->c.obuf) == len) {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
 }
 
 
 static void
-ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
-    void *privdata)
+ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 {
-    redisReply                         *reply = data;
-    ngx_http_billing_redis_slot_t      *slot = privdata;
+    ngx_queue_t                        *q;
     ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_slot_t      *slot;
+    ngx_http_billing_redis_reply_t     *reply;
     ngx_http_billing_redis_pipeline_t  *pl;
 
-    /* the connection is being freed, its closing settles the rest */
+    conn = event->data;
+    reply = &event->reader.reply;
 
-    if (reply == NULL || (ac->c.flags & REDIS_FREEING)) {
+    if (conn->ngreetings) {
+        ngx_http_billing_redis_conn_greeted(conn);
         return;
     }
 
-    conn = slot->conn;
-    conn->replied = ngx_current_msec;
-
-    if (ngx_http_billing_redis_event_unsolicited(&conn->event)) {
+    if (ngx_queue_empty(&conn->inflight)) {
         ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
+    conn->replied = ngx_current_msec;
+
     if (ngx_http_billing_redis_conn_unready(reply)) {
         conn->redis->stat->errors++;
-        ngx_http_billing_redis_conn_close(conn, reply->str,
+        ngx_http_billing_redis_conn_close(conn, (char *) reply->text.data,
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
     }
 
+    q = ngx_queue_head(&conn->inflight);
+    slot = ngx_queue_data(q, ngx_http_billing_redis_slot_t, queue);
+
     if (slot->nreplies == slot->ncommands) {
-        ngx_http_billing_redis_conn_fence(slot, reply);
+        ngx_http_billing_redis_conn_fence(conn, slot);
         return;
     }
 
@@ -464,34 +430,46 @@ ngx_http_billing_redis_conn_reply(redisAsyncContext *ac, void *data,
 /* an answer that says that the server serves no data yet */
 
 static ngx_uint_t
-ngx_http_billing_redis_conn_unready(redisReply *reply)
+ngx_http_billing_redis_conn_unready(ngx_http_billing_redis_reply_t *reply)
 {
-    return reply->type == REDIS_REPLY_ERROR
-           && (ngx_strncmp(reply->str, "LOADING", 7) == 0
-               || ngx_strncmp(reply->str, "MASTERDOWN", 10) == 0
-               || ngx_strncmp(reply->str, "BUSY ", 5) == 0);
+    u_char  *text;
+
+    text = reply->text.data;
+
+    return reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+           && (ngx_strncmp(text, "LOADING", 7) == 0
+               || ngx_strncmp(text, "MASTERDOWN", 10) == 0
+               || ngx_strncmp(text, "BUSY ", 5) == 0);
 }
 
 
 static void
-ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_slot_t *slot,
-    redisReply *reply)
+ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_slot_t *slot)
 {
-    ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_reader_t    *reader;
+    ngx_http_billing_redis_reply_t     *reply;
     ngx_http_billing_redis_pipeline_t  *pl;
 
-    conn = slot->conn;
+    reader = &conn->event.reader;
+    reply = &reader->reply;
 
-    if (reply->type == REDIS_REPLY_ERROR) {
+    if (conn->ninflight == 1 && ngx_http_billing_redis_reader_left(reader)) {
+        ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
+        return;
+    }
+
+    if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
         conn->redis->stat->errors++;
-        ngx_http_billing_redis_conn_close(conn, reply->str,
+        ngx_http_billing_redis_conn_close(conn, (char *) reply->text.data,
                                           NGX_HTTP_BILLING_REDIS_BLAME_FIRST);
         return;
     }
 
-    if (reply->type != REDIS_REPLY_STRING
-        || (size_t) reply->len != slot->fence_len
-        || ngx_memcmp(reply->str, slot->fence, slot->fence_len) != 0)
+    if (reply->type != NGX_HTTP_BILLING_REDIS_STRING
+        || reply->text.len != slot->fence_len
+        || ngx_memcmp(reply->text.data, slot->fence, slot->fence_len) != 0)
     {
         conn->redis->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, "replies are out of step",
@@ -535,9 +513,7 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 {
     char  *p;
 
-    if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED
-        || conn->state == NGX_HTTP_BILLING_REDIS_CLOSING)
-    {
+    if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED) {
         return;
     }
 
@@ -553,10 +529,6 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     }
 
     conn->blame = blame;
-
-    if (conn->state != NGX_HTTP_BILLING_REDIS_CONNECTING) {
-        conn->state = NGX_HTTP_BILLING_REDIS_CLOSING;
-    }
 
     ngx_http_billing_redis_event_close(&conn->event, conn->reason);
 }
@@ -586,9 +558,7 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
         reason = ac->c.err ? ac->c.errstr : "connection closed";
     }
 
-    if (event->exceeded || ac->c.err == REDIS_ERR_PROTOCOL
-        || ac->c.err == REDIS_ERR_OOM)
-    {
+    if (event->unreadable) {
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_FIRST;
     }
 

@@ -19,10 +19,7 @@ typedef enum {
     NGX_HTTP_BILLING_REDIS_READY,
 
     /* what is in flight is waited for, nothing is sent any more */
-    NGX_HTTP_BILLING_REDIS_DRAINING,
-
-    /* to be closed when hiredis' callback has returned */
-    NGX_HTTP_BILLING_REDIS_CLOSING
+    NGX_HTTP_BILLING_REDIS_DRAINING
 } ngx_http_billing_redis_state_e;
 
 
@@ -77,6 +74,9 @@ typedef struct {
     uint32_t                          salt;
     ngx_uint_t                        fence;
 
+    /* of the commands that begin a connection, how many are to be answered */
+    ngx_uint_t                        ngreetings;
+
     /* when the last reply was complete */
     ngx_msec_t                        replied;
 
@@ -88,6 +88,9 @@ typedef struct {
 
     /* if the server fails, what that is for those who wait */
     ngx_int_t                         rc;
+
+    /* the first of the greetings is AUTH */
+    unsigned                          auth:1;
 
     /* a pipeline was answered */
     unsigned                          served:1;
@@ -174,7 +177,7 @@ void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
-/* Closes the connection, now or when hiredis' callback has returned. */
+/* Closes the connection; what was in flight is settled later. */
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
@@ -204,10 +207,6 @@ void ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
     const char *reason);
 
-
-/* Writes a command as it goes over the wire. */
-ngx_int_t ngx_http_billing_redis_format(ngx_pool_t *pool, ngx_uint_t argc,
-    ngx_str_t *argv, ngx_str_t *command);
 
 /* Sends what waits. */
 void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);

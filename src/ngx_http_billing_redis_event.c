@@ -2,44 +2,16 @@
 #include "ngx_http_billing_redis_event.h"
 
 
-#define NGX_HTTP_BILLING_REDIS_POOL_SIZE  NGX_DEFAULT_POOL_SIZE
 
-
-/* the type of a number of elements, which grew in hiredis 1.0 */
-
-#if (HIREDIS_MAJOR > 0)
-typedef size_t  ngx_http_billing_redis_elements_t;
-#else
-typedef int     ngx_http_billing_redis_elements_t;
-#endif
-
-
-static void ngx_http_billing_redis_event_set_functions(
-    ngx_http_billing_redis_event_t *event, redisReader *reader);
-static redisReply *ngx_http_billing_redis_event_create(
-    const redisReadTask *task, int type);
-static void *ngx_http_billing_redis_event_create_string(
-    const redisReadTask *task, char *str, size_t len);
-static void *ngx_http_billing_redis_event_create_array(
-    const redisReadTask *task, ngx_http_billing_redis_elements_t elements);
-static void *ngx_http_billing_redis_event_create_integer(
-    const redisReadTask *task, long long value);
-static void *ngx_http_billing_redis_event_create_nil(
-    const redisReadTask *task);
-#if (HIREDIS_MAJOR > 0)
-static void *ngx_http_billing_redis_event_create_double(
-    const redisReadTask *task, double value, char *str, size_t len);
-static void *ngx_http_billing_redis_event_create_bool(
-    const redisReadTask *task, int value);
-#endif
-static void ngx_http_billing_redis_event_free_reply(void *object);
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
-static void ngx_http_billing_redis_event_read_idle(
-    ngx_http_billing_redis_event_t *event);
+static ssize_t ngx_http_billing_redis_event_recv(
+    ngx_http_billing_redis_event_t *event, u_char *buf, size_t size);
 #if (NGX_HTTP_BILLING_REDIS_SSL)
-static void ngx_http_billing_redis_event_read_idle_ssl(
-    ngx_http_billing_redis_event_t *event);
+static ssize_t ngx_http_billing_redis_event_recv_ssl(
+    ngx_http_billing_redis_event_t *event, u_char *buf, size_t size);
 #endif
+static void ngx_http_billing_redis_event_error(
+    ngx_http_billing_redis_event_t *event, ngx_err_t err);
 static void ngx_http_billing_redis_event_clear_errors(
     ngx_http_billing_redis_event_t *event);
 static void ngx_http_billing_redis_event_write_handler(ngx_event_t *wev);
@@ -56,14 +28,8 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
 {
     ngx_connection_t  *c;
 
-    event->pool = ngx_create_pool(NGX_HTTP_BILLING_REDIS_POOL_SIZE, log);
-    if (event->pool == NULL) {
-        return NGX_ERROR;
-    }
-
     c = ngx_get_connection(ac->c.fd, log);
     if (c == NULL) {
-        ngx_destroy_pool(event->pool);
         return NGX_ERROR;
     }
 
@@ -80,9 +46,9 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->connection = c;
     event->reason = NULL;
     event->writing = 0;
-    event->exceeded = 0;
+    event->unreadable = 0;
 
-    ngx_http_billing_redis_event_set_functions(event, ac->c.reader);
+    ngx_memzero(&event->reader, sizeof(ngx_http_billing_redis_reader_t));
 
     ac->ev.data = event;
     ac->ev.addRead = ngx_http_billing_redis_event_add_read;
@@ -90,6 +56,38 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     ac->ev.addWrite = ngx_http_billing_redis_event_add_write;
     ac->ev.delWrite = ngx_http_billing_redis_event_del_write;
     ac->ev.cleanup = ngx_http_billing_redis_event_cleanup;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_event_send(ngx_http_billing_redis_event_t *event,
+    u_char *commands, size_t len)
+{
+    if (redisAppendFormattedCommand(&event->context->c, (char *) commands, len)
+        != REDIS_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_billing_redis_event_add_write(event);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_event_command(ngx_http_billing_redis_event_t *event,
+    int argc, const char **argv, const size_t *len)
+{
+    if (redisAppendCommandArgv(&event->context->c, argc, argv, len)
+        != REDIS_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_billing_redis_event_add_write(event);
 
     return NGX_OK;
 }
@@ -111,217 +109,19 @@ ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,
 }
 
 
-ngx_uint_t
-ngx_http_billing_redis_event_unsolicited(ngx_http_billing_redis_event_t *event)
-{
-    redisReader        *reader;
-    redisAsyncContext  *ac;
-
-    ac = event->context;
-    reader = ac->c.reader;
-
-    return (ac->replies.head == NULL && reader->pos < reader->len);
-}
-
-
-/* the replies are those that hiredis makes itself, but bounded and in a pool */
-
-static void
-ngx_http_billing_redis_event_set_functions(
-    ngx_http_billing_redis_event_t *event, redisReader *reader)
-{
-    redisReplyObjectFunctions  *fn;
-
-    fn = &event->functions;
-
-    ngx_memzero(fn, sizeof(redisReplyObjectFunctions));
-
-    fn->createString = ngx_http_billing_redis_event_create_string;
-    fn->createArray = ngx_http_billing_redis_event_create_array;
-    fn->createInteger = ngx_http_billing_redis_event_create_integer;
-    fn->createNil = ngx_http_billing_redis_event_create_nil;
-#if (HIREDIS_MAJOR > 0)
-    fn->createDouble = ngx_http_billing_redis_event_create_double;
-    fn->createBool = ngx_http_billing_redis_event_create_bool;
-#endif
-    fn->freeObject = ngx_http_billing_redis_event_free_reply;
-
-    reader->fn = fn;
-    reader->privdata = event;
-
-    event->size = 0;
-    event->elements = 0;
-}
-
-
-static redisReply *
-ngx_http_billing_redis_event_create(const redisReadTask *task, int type)
-{
-    redisReply                      *reply, *parent;
-    ngx_http_billing_redis_event_t  *event;
-
-    if (task->parent) {
-        parent = task->parent->obj;
-        reply = parent->element[task->idx];
-
-    } else {
-        event = task->privdata;
-        reply = &event->reply;
-    }
-
-    ngx_memzero(reply, sizeof(redisReply));
-
-    reply->type = type;
-
-    return reply;
-}
-
-
-static void *
-ngx_http_billing_redis_event_create_string(const redisReadTask *task, char *str,
-    size_t len)
-{
-    ngx_http_billing_redis_event_t *event = task->privdata;
-
-    u_char      *p;
-    redisReply  *reply;
-
-    event->size += len;
-
-    if (event->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
-        event->reason = "reply is too large";
-        event->exceeded = 1;
-        return NULL;
-    }
-
-    p = ngx_pnalloc(event->pool, len + 1);
-    if (p == NULL) {
-        return NULL;
-    }
-
-    ngx_memcpy(p, str, len);
-    p[len] = '\0';
-
-    reply = ngx_http_billing_redis_event_create(task, task->type);
-
-    reply->str = (char *) p;
-    reply->len = len;
-
-    return reply;
-}
-
-
-static void *
-ngx_http_billing_redis_event_create_array(const redisReadTask *task,
-    ngx_http_billing_redis_elements_t elements)
-{
-    ngx_http_billing_redis_event_t *event = task->privdata;
-
-    size_t       i, n;
-    redisReply  *reply, *element, **p;
-
-    n = elements;
-    event->elements += n;
-
-    if (event->elements > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS) {
-        event->reason = "reply has too many elements";
-        event->exceeded = 1;
-        return NULL;
-    }
-
-    p = ngx_palloc(event->pool,
-                   n * (sizeof(redisReply *) + sizeof(redisReply)));
-    if (p == NULL) {
-        return NULL;
-    }
-
-    element = (redisReply *) (p + n);
-
-    for (i = 0; i < n; i++) {
-        p[i] = &element[i];
-    }
-
-    reply = ngx_http_billing_redis_event_create(task, task->type);
-
-    reply->element = p;
-    reply->elements = n;
-
-    return reply;
-}
-
-
-static void *
-ngx_http_billing_redis_event_create_integer(const redisReadTask *task,
-    long long value)
-{
-    redisReply  *reply;
-
-    reply = ngx_http_billing_redis_event_create(task, task->type);
-
-    reply->integer = value;
-
-    return reply;
-}
-
-
-static void *
-ngx_http_billing_redis_event_create_nil(const redisReadTask *task)
-{
-    return ngx_http_billing_redis_event_create(task, REDIS_REPLY_NIL);
-}
-
-
-#if (HIREDIS_MAJOR > 0)
-
-/* no command of ours is answered by one of these */
-
-static void *
-ngx_http_billing_redis_event_create_double(const redisReadTask *task,
-    double value, char *str, size_t len)
-{
-    return ngx_http_billing_redis_event_create(task, task->type);
-}
-
-
-static void *
-ngx_http_billing_redis_event_create_bool(const redisReadTask *task, int value)
-{
-    return ngx_http_billing_redis_event_create(task, task->type);
-}
-
-#endif
-
-
-/* object is the outermost reply, of which hiredis is done */
-
-static void
-ngx_http_billing_redis_event_free_reply(void *object)
-{
-    u_char                          *p = object;
-    ngx_http_billing_redis_event_t  *event;
-
-    event = (ngx_http_billing_redis_event_t *)
-                (p - offsetof(ngx_http_billing_redis_event_t, reply));
-
-    event->size = 0;
-    event->elements = 0;
-
-    if (event->pool) {
-        ngx_reset_pool(event->pool);
-    }
-}
-
-
 static void
 ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 {
-    ngx_connection_t                *c;
-    redisAsyncContext               *ac;
-    ngx_http_billing_redis_event_t  *event;
+    size_t                            size;
+    ssize_t                           n;
+    ngx_int_t                         rc;
+    ngx_connection_t                 *c;
+    ngx_http_billing_redis_event_t   *event;
+    ngx_http_billing_redis_reader_t  *reader;
 
     c = rev->data;
     event = c->data;
-    ac = event->context;
+    reader = &event->reader;
 
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, rev->log, 0, "billing redis read");
 
@@ -330,110 +130,156 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
         return;
     }
 
+    if (!(event->context->c.flags & REDIS_CONNECTED)) {
+        ngx_http_billing_redis_event_write_handler(c->write);
+        return;
+    }
+
     /*
-     * The event is level-triggered: hiredis reads at most 16K in a call,
-     * the rest is announced again.
+     * The event is level-triggered: what the kernel still has is announced
+     * again; and OpenSSL holds more only of a record that did not fit.
      */
 
-    if ((ac->c.flags & REDIS_CONNECTED) && ac->replies.head == NULL) {
-        ngx_http_billing_redis_event_read_idle(event);
-        return;
-    }
+    do {
+        if (ngx_http_billing_redis_reader_room(reader, rev->log) != NGX_OK) {
+            event->unreadable = 1;
+            ngx_http_billing_redis_event_close(event, "no memory for a reply");
+            return;
+        }
 
-    redisAsyncHandleRead(ac);
+        size = reader->end - reader->last;
+        n = ngx_http_billing_redis_event_recv(event, reader->last, size);
 
-    ngx_http_billing_redis_event_clear_errors(event);
+        if (n == NGX_AGAIN) {
+            break;
+        }
 
-    if (event->context == NULL) {
-        return;
-    }
+        if (n <= 0) {
+            ngx_http_billing_redis_event_close(event,
+                                      n ? NULL : "server closed the connection");
+            return;
+        }
 
-    /* this much of one string is there, and its end is not */
+        reader->last += n;
 
-    if (ac->c.reader->len > 2 * NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
-        event->exceeded = 1;
-        ngx_http_billing_redis_event_close(event, "reply is too large");
-    }
+        for ( ;; ) {
+            rc = ngx_http_billing_redis_reader_next(reader, rev->log);
+
+            if (rc != NGX_OK) {
+                break;
+            }
+
+            event->reply(event);
+
+            if (event->context == NULL) {
+                return;
+            }
+        }
+
+        if (rc == NGX_ERROR) {
+            event->unreadable = 1;
+            ngx_http_billing_redis_event_close(event, reader->error);
+            return;
+        }
+
+    } while ((size_t) n == size);
 }
 
 
-/*
- * hiredis aborts the process on a reply to no command: on an idle connection
- * nothing is handed to it.
- */
+/* returns as ngx_recv() does; event->reason is set if the system knows it */
 
-static void
-ngx_http_billing_redis_event_read_idle(ngx_http_billing_redis_event_t *event)
+static ssize_t
+ngx_http_billing_redis_event_recv(ngx_http_billing_redis_event_t *event,
+    u_char *buf, size_t size)
 {
-    u_char             ch;
-    ssize_t            n;
-    ngx_err_t          err;
-    ngx_connection_t  *c;
-
-    c = event->connection;
+    ssize_t    n;
+    ngx_err_t  err;
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
     if (event->ssl) {
-        ngx_http_billing_redis_event_read_idle_ssl(event);
-        return;
+        return ngx_http_billing_redis_event_recv_ssl(event, buf, size);
     }
 
 #endif
 
-    n = recv(c->fd, (char *) &ch, 1, MSG_PEEK);
+    do {
+        n = recv(event->connection->fd, buf, size, 0);
 
-    if (n == 0) {
-        ngx_http_billing_redis_event_close(event,
-                                           "server closed the connection");
-        return;
+        if (n >= 0) {
+            return n;
+        }
+
+        err = ngx_socket_errno;
+
+    } while (err == NGX_EINTR);
+
+    if (err == NGX_EAGAIN) {
+        return NGX_AGAIN;
     }
 
-    if (n > 0) {
-        ngx_http_billing_redis_event_close(event,
-                                           "reply to a command never sent");
-        return;
-    }
+    ngx_http_billing_redis_event_error(event, err);
 
-    err = ngx_socket_errno;
-
-    if (err != NGX_EAGAIN && err != NGX_EINTR) {
-        ngx_http_billing_redis_event_close(event, "connection broke");
-    }
+    return NGX_ERROR;
 }
 
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-/* what comes may as well be TLS' own, like a session ticket */
-
-static void
-ngx_http_billing_redis_event_read_idle_ssl(
-    ngx_http_billing_redis_event_t *event)
+static ssize_t
+ngx_http_billing_redis_event_recv_ssl(ngx_http_billing_redis_event_t *event,
+    u_char *buf, size_t size)
 {
-    int     n, err;
-    u_char  ch;
+    int        n, sslerr;
+    ngx_err_t  err;
 
     ERR_clear_error();
 
-    n = SSL_peek(event->ssl, &ch, 1);
-    err = SSL_get_error(event->ssl, n);
+    n = SSL_read(event->ssl, buf, size);
+    sslerr = SSL_get_error(event->ssl, n);
+    err = (sslerr == SSL_ERROR_SYSCALL) ? ngx_errno : 0;
 
     ERR_clear_error();
+
+    /* what had to be read before it could be written */
+
+    if (sdslen(event->context->c.obuf)) {
+        ngx_http_billing_redis_event_add_write(event);
+    }
 
     if (n > 0) {
-        ngx_http_billing_redis_event_close(event,
-                                           "reply to a command never sent");
-        return;
+        return n;
     }
 
-    if (err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
-        ngx_http_billing_redis_event_close(event,
-                                           "server closed the connection");
+    if (sslerr == SSL_ERROR_WANT_READ || sslerr == SSL_ERROR_WANT_WRITE) {
+        return NGX_AGAIN;
     }
+
+    if (sslerr == SSL_ERROR_ZERO_RETURN) {
+        return 0;
+    }
+
+    if (err) {
+        ngx_http_billing_redis_event_error(event, err);
+    }
+
+    return NGX_ERROR;
 }
 
 #endif
+
+
+static void
+ngx_http_billing_redis_event_error(ngx_http_billing_redis_event_t *event,
+    ngx_err_t err)
+{
+    u_char  *last;
+
+    last = ngx_strerror(err, event->text, sizeof(event->text) - 1);
+    *last = '\0';
+
+    event->reason = (const char *) event->text;
+}
 
 
 /* errors that hiredis leaves in OpenSSL's queue would be taken for nginx' */
@@ -580,9 +426,8 @@ ngx_http_billing_redis_event_cleanup(void *data)
 
     event->closed(event);
 
-    ngx_destroy_pool(event->pool);
+    ngx_http_billing_redis_reader_free(&event->reader);
 
     event->connection = NULL;
     event->context = NULL;
-    event->pool = NULL;
 }

@@ -2,7 +2,7 @@
 /*
  * hiredis' asynchronous context on nginx' events: an nginx connection borrows
  * the descriptor that hiredis owns, watches it, and is given back before
- * hiredis closes it.  What a peer may send is bounded here.
+ * hiredis closes it.  Hiredis connects and writes; replies are read here.
  */
 
 
@@ -17,11 +17,7 @@
 #include <hiredis/hiredis.h>
 #include <hiredis/async.h>
 
-
-/* bounds of one reply: the text in it, in bytes, and its array elements */
-
-#define NGX_HTTP_BILLING_REDIS_MAX_REPLY     1048576
-#define NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS  4096
+#include "ngx_http_billing_redis_reply.h"
 
 
 typedef struct ngx_http_billing_redis_event_s  ngx_http_billing_redis_event_t;
@@ -37,22 +33,20 @@ struct ngx_http_billing_redis_event_s {
 
     ngx_connection_t                 *connection;
 
+    ngx_http_billing_redis_reader_t   reader;
+
+    /* called for each of the reader's replies; it may close the connection */
+    ngx_http_billing_redis_event_pt   reply;
+
     /* called once when the context goes, still valid, for whatever reason */
     ngx_http_billing_redis_event_pt   closed;
     void                             *data;
 
-    /* why we gave up the connection, if it was our decision, else NULL */
+    /* why it is given up; NULL if hiredis does so, or OpenSSL has failed */
     const char                       *reason;
 
-    /*
-     * The reply that is being read: what is in it is the pool's, which is
-     * reset when hiredis frees the reply.
-     */
-    redisReplyObjectFunctions         functions;
-    redisReply                        reply;
-    ngx_pool_t                       *pool;
-    size_t                            size;
-    size_t                            elements;
+    /* the system's words for it */
+    u_char                            text[64];
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
     /* hiredis' to free, with the context */
@@ -61,33 +55,35 @@ struct ngx_http_billing_redis_event_s {
 
     unsigned                          writing:1;
 
-    /* the reply that is being read exceeds the bounds */
-    unsigned                          exceeded:1;
+    /* what came could not be read */
+    unsigned                          unreadable:1;
 };
 
 
 /*
- * Watches a context that has just begun to connect.  event->closed and
- * event->data are the caller's to set before.  On NGX_ERROR nothing is
- * attached and the context is the caller's to free.
+ * Watches a context that has just begun to connect.  event->reply,
+ * event->closed and event->data are the caller's to set before.  On NGX_ERROR
+ * nothing is attached and the context is the caller's to free.
  */
 ngx_int_t ngx_http_billing_redis_event_attach(
     ngx_http_billing_redis_event_t *event, redisAsyncContext *ac,
     ngx_log_t *log);
 
 /*
- * Frees the context and tells event->closed why.  Inside of a callback from
- * hiredis this happens when the callback has returned.
+ * Sends commands, as they go over the wire, together with others of this round
+ * of the event loop.  NGX_ERROR is for want of memory.
  */
+ngx_int_t ngx_http_billing_redis_event_send(
+    ngx_http_billing_redis_event_t *event, u_char *commands, size_t len);
+
+/* Sends one command in the same way. */
+ngx_int_t ngx_http_billing_redis_event_command(
+    ngx_http_billing_redis_event_t *event, int argc, const char **argv,
+    const size_t *len);
+
+/* Frees the context and tells event->closed why. */
 void ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,
     const char *reason);
-
-/*
- * Whether bytes are left although no command waits for a reply: these are
- * replies to commands that were never sent.
- */
-ngx_uint_t ngx_http_billing_redis_event_unsolicited(
-    ngx_http_billing_redis_event_t *event);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_EVENT_H_INCLUDED_ */

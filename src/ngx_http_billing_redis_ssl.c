@@ -206,11 +206,14 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
 
     /* hiredis knows errors of the system only, and of this there was none */
 
-    if (ac->c.err == REDIS_ERR_IO && ngx_strcmp(ac->c.errstr, "Success") == 0) {
+    if (ac->c.err == 0
+        || (ac->c.err == REDIS_ERR_IO
+            && ngx_strcmp(ac->c.errstr, "Success") == 0))
+    {
         return "TLS failed";
     }
 
-    return ac->c.err ? ac->c.errstr : NULL;
+    return ac->c.errstr;
 }
 
 #endif

@@ -57,12 +57,12 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 2: values around 16384 bytes, which is what hiredis reads at once
+=== TEST 2: values around 16384 and 65536 bytes, which is what is received at once
 --- redis eval
 join "\n", map { "HSET billing:camera:$_ name " . 'n' x $_ }
-           16340 .. 16390, 32768, 32769, 65536, 131072
+           16340 .. 16390, 65200 .. 65540, 131072
 --- run
-for my $id (16340 .. 16390, 32768, 32769, 65536, 131072) {
+for my $id (16340 .. 16390, 65200 .. 65540, 131072) {
     my $res = ask("{\"cameras_ids\":[$id]}");
     my $same = $res->{body} eq
                '[' . Billing::Fixtures::camera($id, { name => 'n' x $id }) . ']';
@@ -160,10 +160,8 @@ HMGET *:camera:25 => raw $-1\r\n
 --- run
 for my $id (1, 2, 6, 8, 9, 11, 13 .. 25) {
 
-    # hiredis waits for a string that it takes for possible
-
     my $res = ask("{\"cameras_ids\":[$id]}");
-    like($res->{status}, qr/\A50[24]\z/, "camera $id");
+    is($res->{status}, 502, "camera $id");
     recovers('{"cameras_ids":[3]}', '3', "after camera $id");
 }
 --- logged
@@ -195,7 +193,7 @@ HMGET *:camera:23 => raw *2\r\n+name\r\n#t\r\n
 --- run
 for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
     my $res = ask("{\"cameras_ids\":[$id]}");
-    like($res->{status}, qr/\A50[24]\z/, "camera $id: status");
+    is($res->{status}, 502, "camera $id: status");
     unlike($res->{body}, qr/forged/, "camera $id: body");
     recovers('{"cameras_ids":[3]}', '3', "after camera $id");
 }
@@ -447,7 +445,7 @@ billing_redis_timeout 2s;
 --- run
 for my $id (1, 2, 6, 8, 9, 11, 13, 14) {
     my $res = ask("{\"cameras_ids\":[$id]}");
-    like($res->{status}, qr/\A50[24]\z/, "camera $id: status");
+    is($res->{status}, 502, "camera $id: status");
     recovers('{"cameras_ids":[3]}', '3', "after camera $id");
 }
 --- errors_allowed

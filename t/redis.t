@@ -891,7 +891,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 --- fake_log
 ^2 HMGET t_redis:camera:3 external_id\b
 --- logged
-\[info\] .*idle connection to redis server "127.0.0.1:\d+" is closed: connection broke
+\[info\] .*idle connection to redis server "127.0.0.1:\d+" is closed: Connection reset by peer
 
 
 
