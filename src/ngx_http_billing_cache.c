@@ -2,8 +2,6 @@
 #include "ngx_http_billing_cache_reply.h"
 #include "ngx_http_billing_decimal.h"
 
-#include <openssl/sha.h>
-
 
 static ngx_int_t ngx_http_billing_cache_ask_again(
     ngx_http_billing_cache_t *cache);
@@ -50,6 +48,8 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
     cache->pool = pool;
     cache->unsure = NULL;
 
+    n++;
+
     if (ngx_array_init(&cache->lookups, pool, n,
                        sizeof(ngx_http_billing_lookup_t))
         != NGX_OK)
@@ -62,19 +62,14 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
 
 
 ngx_int_t
-ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, ngx_str_t *token)
+ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, u_char *hash)
 {
-    u_char                      hash[SHA256_DIGEST_LENGTH];
-    u_char                      hex[2 * SHA256_DIGEST_LENGTH];
+    u_char                      hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
     ngx_str_t                   name;
     ngx_http_billing_lookup_t  *lookup;
 
-    if (SHA256(token->data, token->len, hash) == NULL) {
-        return NGX_ERROR;
-    }
-
     name.data = hex;
-    name.len = ngx_hex_dump(hex, hash, SHA256_DIGEST_LENGTH) - hex;
+    name.len = ngx_hex_dump(hex, hash, NGX_HTTP_BILLING_TOKEN_HASH) - hex;
 
     lookup = ngx_http_billing_cache_add(cache,
                                         ngx_http_billing_cache_read_token,
@@ -358,6 +353,8 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
 
     ngx_uint_t                  i, unsure;
     ngx_http_billing_lookup_t  *lookup;
+
+    cache->answered = (rc == NGX_OK);
 
     unsure = 0;
     lookup = cache->lookups.elts;

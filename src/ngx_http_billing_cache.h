@@ -16,6 +16,11 @@
 #include "ngx_http_billing_redis.h"
 
 
+/* bytes of a token's SHA-256, which stands in its key */
+
+#define NGX_HTTP_BILLING_TOKEN_HASH  32
+
+
 typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
 
 
@@ -67,20 +72,26 @@ typedef struct {
     ngx_msec_t                          deadline;
     ngx_http_billing_lookup_t         **unsure;
 
+    /* there were replies to all of it, be they right or wrong */
+    ngx_uint_t                          answered;
+
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;
     void                               *data;
 } ngx_http_billing_cache_t;
 
 
-/* Begins to gather lookups, about n of them; their memory is the pool's. */
+/*
+ * Begins to gather lookups, about n of them and that of a token; their memory
+ * is the pool's.
+ */
 ngx_int_t ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     ngx_pool_t *pool, ngx_str_t *prefix, ngx_uint_t n);
 
 /* These add a lookup: they stand in cache->lookups in the order of adding. */
 
 ngx_int_t ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache,
-    ngx_str_t *token);
+    u_char *hash);
 ngx_int_t ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
     ngx_str_t *external_id);
 ngx_int_t ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache,

@@ -28,7 +28,11 @@ ngx_http_billing_decimal(u_char *p, uint64_t n)
         n /= 10;
     } while (n);
 
-    return ngx_cpymem(p, digit, last - digit);
+    do {
+        *p++ = *digit++;
+    } while (digit < last);
+
+    return p;
 }
 
 

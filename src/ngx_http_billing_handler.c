@@ -8,11 +8,6 @@
 
 
 static void ngx_http_billing_cleanup(void *data);
-static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
-    ngx_str_t *token);
-static void ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_body_handler(ngx_http_request_t *r);
 static void ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx);
@@ -117,112 +112,7 @@ ngx_http_billing_cleanup(void *data)
 }
 
 
-static void
-ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
-{
-    ngx_int_t                     rc;
-    ngx_str_t                     token;
-    ngx_http_request_t           *r;
-    ngx_http_billing_loc_conf_t  *blcf;
-
-    r = ctx->request;
-
-    rc = ngx_http_billing_token(r, &token);
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_billing_send_unauthorized(ctx, 0);
-        return;
-    }
-
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
-
-    if (rc != NGX_OK
-        || ngx_http_billing_cache_init(&ctx->cache, r->pool,
-                                       &blcf->redis_prefix, 1)
-           != NGX_OK
-        || ngx_http_billing_cache_token(&ctx->cache, &token) != NGX_OK)
-    {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    ngx_http_billing_ask(ctx, ngx_http_billing_authenticated);
-}
-
-
-/* NGX_DECLINED: no token was sent */
-
-static ngx_int_t
-ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
-{
-    u_char                       *p, *last;
-    ngx_table_elt_t              *authorization;
-    ngx_http_billing_loc_conf_t  *blcf;
-
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
-
-    if (blcf->token) {
-        if (ngx_http_complex_value(r, blcf->token, token) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return token->len ? NGX_OK : NGX_DECLINED;
-    }
-
-    authorization = r->headers_in.authorization;
-
-    if (authorization == NULL
-        || authorization->value.len < sizeof("Bearer ") - 1
-        || ngx_strncasecmp(authorization->value.data, (u_char *) "Bearer ",
-                           sizeof("Bearer ") - 1)
-           != 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    p = authorization->value.data + sizeof("Bearer ") - 1;
-    last = authorization->value.data + authorization->value.len;
-
-    while (p < last && *p == ' ') {
-        p++;
-    }
-
-    while (p < last && last[-1] == ' ') {
-        last--;
-    }
-
-    token->data = p;
-    token->len = last - p;
-
-    return token->len ? NGX_OK : NGX_DECLINED;
-}
-
-
-static void
-ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
-{
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ctx->cache.lookups.elts;
-
-    if (!lookup->found) {
-        ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
-                      "client sent an invalid billing token");
-
-        ngx_http_billing_send_unauthorized(ctx, 1);
-        return;
-    }
-
-    ctx->record->client = lookup->text;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
-                   "billing client \"%V\"", &lookup->text);
-
-    ngx_http_billing_read_body(ctx);
-}
-
-
-static void
+void
 ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx)
 {
     ngx_int_t            rc;
@@ -260,12 +150,18 @@ ngx_http_billing_body_handler(ngx_http_request_t *r)
         return;
     }
 
-    if (rc == NGX_DECLINED) {
-        ngx_http_billing_send_unprocessable(ctx);
-        return;
-    }
+    if (rc != NGX_DECLINED) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
 
-    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    } else if (ctx->unproven) {
+
+        /* the token is judged before the parameters */
+
+        ngx_http_billing_ask_token(ctx, ngx_http_billing_send_unprocessable);
+
+    } else {
+        ngx_http_billing_send_unprocessable(ctx);
+    }
 }
 
 
@@ -527,6 +423,13 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
+    if (ctx->unproven
+        && ngx_http_billing_cache_token(&ctx->cache, ctx->hash) != NGX_OK)
+    {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     ctx->next = next;
     ctx->asked = ngx_current_msec;
 
@@ -562,8 +465,15 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 
     ngx_http_billing_status_answered(ctx->record, ctx->cache.pipeline.server);
 
+    if (ctx->unproven) {
+        rc = ngx_http_billing_prove(ctx, rc);
+    }
+
     if (rc == NGX_OK) {
         ctx->next(ctx);
+
+    } else if (rc == NGX_HTTP_UNAUTHORIZED) {
+        ngx_http_billing_send_unauthorized(ctx, 1);
 
     } else {
         ngx_http_billing_failed(ctx, rc);

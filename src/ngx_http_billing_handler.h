@@ -1,7 +1,7 @@
 
 /*
  * A request on its way from token to answer.  Private to the files of the
- * handler: the way itself, lists that stream, and what is sent.
+ * handler: the way itself, the token, lists that stream, and what is sent.
  */
 
 
@@ -27,6 +27,9 @@ struct ngx_http_billing_ctx_s {
 
     ngx_http_billing_params_t      params;
 
+    /* of the token */
+    u_char                         hash[NGX_HTTP_BILLING_TOKEN_HASH];
+
     /* the lookups under way, and who goes on when they are answered */
     ngx_http_billing_cache_t       cache;
     ngx_http_billing_next_pt       next;
@@ -47,6 +50,9 @@ struct ngx_http_billing_ctx_s {
     ngx_pool_t                    *pool;
     ngx_chain_t                   *busy;
 
+    /* the token was not found yet: what is asked includes it */
+    unsigned                       unproven:1;
+
     /* a batch has come, but the one before is not sent yet */
     unsigned                       ready:1;
 
@@ -59,6 +65,23 @@ struct ngx_http_billing_ctx_s {
     unsigned                       again:1;
 };
 
+
+/* Looks for the token, with no other work for Redis unless it was valid. */
+void ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx);
+
+/* Asks for the token alone. */
+void ngx_http_billing_ask_token(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_next_pt next);
+
+/*
+ * Takes the token's answer from among the others.  Returns rc, which is
+ * theirs, or NGX_HTTP_UNAUTHORIZED if the token is not valid.
+ */
+ngx_int_t ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
+
+
+/* Goes on with a request whose token is valid, or is going to be asked for. */
+void ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx);
 
 /* Ends the request with the status for what failed, or breaks it off. */
 void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);

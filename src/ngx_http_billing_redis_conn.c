@@ -180,7 +180,8 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn,
 
     conn->ngreetings++;
 
-    (void) ngx_http_billing_redis_event_command(&conn->event, argc, arg, len);
+    (void) ngx_http_billing_redis_event_command(&conn->event, argc, arg,
+                                                len);
 }
 
 

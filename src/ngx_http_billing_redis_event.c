@@ -79,9 +79,9 @@ ngx_http_billing_redis_event_send(ngx_http_billing_redis_event_t *event,
 
 ngx_int_t
 ngx_http_billing_redis_event_command(ngx_http_billing_redis_event_t *event,
-    int argc, const char **argv, const size_t *len)
+    ngx_uint_t argc, const char **argv, const size_t *len)
 {
-    if (redisAppendCommandArgv(&event->context->c, argc, argv, len)
+    if (redisAppendCommandArgv(&event->context->c, (int) argc, argv, len)
         != REDIS_OK)
     {
         return NGX_ERROR;

@@ -78,8 +78,8 @@ ngx_int_t ngx_http_billing_redis_event_send(
 
 /* Sends one command in the same way. */
 ngx_int_t ngx_http_billing_redis_event_command(
-    ngx_http_billing_redis_event_t *event, int argc, const char **argv,
-    const size_t *len);
+    ngx_http_billing_redis_event_t *event, ngx_uint_t argc,
+    const char **argv, const size_t *len);
 
 /* Frees the context and tells event->closed why. */
 void ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,

@@ -15,11 +15,11 @@ static ngx_int_t ngx_http_billing_redis_reader_array(
     ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_log_t *log);
 static ngx_int_t ngx_http_billing_redis_reader_elements(
     ngx_http_billing_redis_reader_t *reader, ngx_uint_t n, ngx_log_t *log);
-static ngx_int_t ngx_http_billing_redis_reader_string(
+static ngx_inline ngx_int_t ngx_http_billing_redis_reader_string(
     ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_str_t *text);
 static ngx_int_t ngx_http_billing_redis_reader_line(
     ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_str_t *text);
-static ngx_int_t ngx_http_billing_redis_reader_number(
+static ngx_inline ngx_int_t ngx_http_billing_redis_reader_number(
     ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_int_t *n);
 
 
@@ -250,7 +250,7 @@ ngx_http_billing_redis_reader_elements(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_billing_redis_reader_string(ngx_http_billing_redis_reader_t *reader,
     u_char **pos, ngx_str_t *text)
 {
@@ -334,7 +334,7 @@ ngx_http_billing_redis_reader_line(ngx_http_billing_redis_reader_t *reader,
 
 /* of a length: from -1, which stands for nil */
 
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
     u_char **pos, ngx_int_t *n)
 {
