@@ -5,13 +5,13 @@
 
 
 /*
- * The token that was valid last on a connection, and where: while it stays so,
- * it is asked for together with what the request wants.
+ * The token that was valid last on a connection, and in which location: while
+ * it stays so, it is asked for together with what the request wants.
  */
 
 typedef struct {
-    ngx_http_billing_redis_t  *redis;
-    u_char                     hash[NGX_HTTP_BILLING_TOKEN_HASH];
+    ngx_http_billing_loc_conf_t  *conf;
+    u_char                        hash[NGX_HTTP_BILLING_TOKEN_HASH];
 } ngx_http_billing_proof_t;
 
 
@@ -170,13 +170,11 @@ ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
 static ngx_uint_t
 ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                    proven;
-    ngx_http_request_t           *r;
-    ngx_http_billing_proof_t     *proof;
-    ngx_http_billing_loc_conf_t  *blcf;
+    ngx_uint_t                 proven;
+    ngx_http_request_t        *r;
+    ngx_http_billing_proof_t  *proof;
 
     r = ctx->request;
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
     proof = ngx_http_billing_proof(r->connection->pool);
 
@@ -184,7 +182,8 @@ ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx)
         return 0;
     }
 
-    proven = (proof->redis == blcf->redis
+    proven = (proof->conf
+                  == ngx_http_get_module_loc_conf(r, ngx_http_billing_module)
               && ngx_memcmp(proof->hash, ctx->hash, NGX_HTTP_BILLING_TOKEN_HASH)
                  == 0);
 
@@ -199,13 +198,11 @@ ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_remember(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_request_t           *r;
-    ngx_pool_cleanup_t           *cln;
-    ngx_http_billing_proof_t     *proof;
-    ngx_http_billing_loc_conf_t  *blcf;
+    ngx_http_request_t        *r;
+    ngx_pool_cleanup_t        *cln;
+    ngx_http_billing_proof_t  *proof;
 
     r = ctx->request;
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
     proof = ngx_http_billing_proof(r->connection->pool);
 
@@ -220,7 +217,7 @@ ngx_http_billing_remember(ngx_http_billing_ctx_t *ctx)
         proof = cln->data;
     }
 
-    proof->redis = blcf->redis;
+    proof->conf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
     ngx_memcpy(proof->hash, ctx->hash, NGX_HTTP_BILLING_TOKEN_HASH);
 }
 

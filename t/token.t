@@ -378,3 +378,108 @@ GET *:token:* => raw $2\r\n\xff\xfe\r\n
 {"login":"admin"}                               -> 502
 --- logged
 \[error\] .*redis key "t_token:token:[0-9a-f]{64}" holds text that is not UTF-8
+
+
+
+=== TEST 33: on the same connection it is looked for together with the rest
+--- fake
+--- run
+my $client = client();
+
+for my $id (3, 4, 5) {
+    $client->send(text("{\"cameras_ids\":[$id]}"));
+    answers($client->response, $id, "camera $id");
+}
+
+$client->send(text('{"cameras_uuid":["3"],"login":"admin"}'));
+answers($client->response, '3', 'by its external id');
+
+$client->send(text('{"login":"admin"}'));
+answers($client->response, '3 4', 'a list');
+
+$client->send(text('{"cameras_ids":["x"]}'));
+is($client->response->{status}, 422, 'what is wrong');
+
+# an ECHO ends what was sent together
+
+my @sent = map { [/^1 (\w+)/mg] } split /^1 ECHO .*\n/m, $Fake->log_text;
+my $text = join ' | ', map { "@$_" } @sent;
+
+is($text, 'accept PING GET | HMGET | HMGET GET | HMGET GET'
+          . ' | GET GET | ZSCORE HMGET'
+          . ' | ZRANGEBYSCORE GET | HMGET HMGET ZSCORE | GET',
+   'what was sent together');
+
+
+
+=== TEST 34: and when it is revoked it gives nothing away, and no more work to Redis
+--- log_level: info
+--- fake
+--- run
+my @clients = map { client() } 1, 2;
+my ($client, $wrong) = @clients;
+
+for (@clients) {
+    $_->send(text('{"cameras_ids":[3]}'));
+    answers($_->response, '3', 'valid');
+}
+
+$Fake->change("GET *:token:* => raw \$-1\\r\\n\n"
+              . "HMGET *:camera:5 => error WRONGTYPE\n");
+
+for my $turn (1 .. 3) {
+    $client->send(text('{"cameras_ids":[5]}'));
+    answers($client->response, '401', "revoked, $turn");
+}
+
+is($Fake->count('HMGET \S+:camera:5'), 1, 'asked for once');
+
+$wrong->send(text('{"cameras_ids":["x"]}'));
+answers($wrong->response, '401', 'revoked, and the parameters are wrong');
+
+$Fake->change('');
+--- logged
+\[info\] .*client sent an invalid billing token
+--- errors_allowed
+
+
+
+=== TEST 35: another token on the same connection has yet to show that it is valid
+--- fake
+--- run
+my $client = client();
+
+for my $turn (1, 2) {
+    $client->send(text('{"cameras_ids":[3]}'));
+    answers($client->response, '3', "valid, $turn");
+
+    $client->send(text('{"cameras_ids":[5]}', token => 'nobody'));
+    answers($client->response, '401', "not valid, $turn");
+}
+
+is($Fake->count('HMGET \S+:camera:5'), 0, 'nothing was asked for it');
+
+
+
+=== TEST 36: nor is a token valid in one location for being so in another
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /other {
+    billing_cameras_list;
+    billing_redis_prefix t_other:;
+}
+END
+--- fake
+--- run
+my $client = client();
+
+$client->send(text('{"cameras_ids":[3]}'));
+answers($client->response, '3', 'here');
+
+$client->send(text('{"cameras_ids":[5]}', uri => '/other'));
+answers($client->response, '401', 'there');
+
+is($Fake->count('HMGET \S+:camera:5'), 0, 'nothing was asked for');
