@@ -2,7 +2,6 @@
 #include "ngx_http_billing_redis_event.h"
 
 
-
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
 static ssize_t ngx_http_billing_redis_event_recv(
     ngx_http_billing_redis_event_t *event, u_char *buf, size_t size);
