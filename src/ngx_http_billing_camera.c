@@ -52,7 +52,7 @@ ngx_http_billing_camera_count_streams(ngx_http_billing_camera_t *camera)
     while (p < last) {
         p = ngx_http_billing_stream_next(p, last, &type, &status);
 
-        if (p == NULL) {
+        if (type.len == 0 || (p == last && last[-1] == ',')) {
             return NGX_ERROR;
         }
 
@@ -169,7 +169,7 @@ ngx_http_billing_camera_streams(u_char *p, ngx_http_billing_camera_t *camera)
 }
 
 
-/* "type=status,...": returns where the next one begins, NULL if it is wrong */
+/* of "type=status,...": returns where the next one begins */
 
 static u_char *
 ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
@@ -185,15 +185,17 @@ ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
         }
     }
 
-    if (eq == NULL || eq == p || end + 1 == last) {
-        return NULL;
+    if (eq) {
+        type->data = p;
+        type->len = eq - p;
+
+        status->len = end - (eq + 1);
+        status->data = status->len ? eq + 1 : NULL;
+
+    } else {
+        ngx_str_null(type);
+        ngx_str_null(status);
     }
-
-    type->data = p;
-    type->len = eq - p;
-
-    status->len = end - (eq + 1);
-    status->data = status->len ? eq + 1 : NULL;
 
     return (end == last) ? last : end + 1;
 }

@@ -128,6 +128,7 @@ ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
 ngx_int_t
 ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_str_t                  *client;
     ngx_http_billing_cache_t   *cache;
     ngx_http_billing_lookup_t  *lookup;
 
@@ -156,8 +157,18 @@ ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
                    "billing client \"%V\"", &lookup->text);
 
+    /* the lookup may be in the memory of a batch, the log outlives that */
+
+    client = &ctx->record->client;
+
+    client->data = ngx_pstrdup(ctx->request->pool, &lookup->text);
+    if (client->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    client->len = lookup->text.len;
+
     ctx->unproven = 0;
-    ctx->record->client = lookup->text;
 
     ngx_http_billing_remember(ctx);
 

@@ -239,3 +239,20 @@ my $res = ask($EXAMPLE);
 like($res->{headers}, qr/^X-Client: client variables\r$/m, 'client');
 like($res->{headers}, qr/^X-Server: \Q$::SOCKET\E\r$/m, 'server');
 unlike(ask($EXAMPLE, token => 'bad')->{headers}, qr/^X-Client/m, 'no client');
+
+
+
+=== TEST 12: the client of a list, on a connection that is kept
+--- redis eval: ::many()
+--- http_config eval: $::LOG
+--- route
+billing_batch 10;
+--- run
+my $kept = client();
+
+for my $turn (1 .. 3) {
+    ::logged("list $turn", sub {
+        $kept->send(text('{"login":"many"}'));
+        is($kept->response->{status}, 200, 'answered');
+    }, "200|client variables|60|T|$::SOCKET");
+}
