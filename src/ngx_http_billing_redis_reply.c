@@ -358,7 +358,11 @@ ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
     while (p < last && *p >= '0' && *p <= '9') {
         value = value * 10 + (*p++ - '0');
 
-        if (value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER) {
+        /* zeros in front would let it go on and on */
+
+        if (value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER
+            || (*start == '0' && p > start + 1))
+        {
             goto failed;
         }
     }

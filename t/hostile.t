@@ -157,8 +157,10 @@ HMGET *:camera:22 => raw *1000000\r\n\{$1\r\nx\r\n*1000000}
 HMGET *:camera:23 => raw *4096\r\n\{*1\r\n$1\r\nx\r\n*4096}
 HMGET *:camera:24 => raw *-1\r\n
 HMGET *:camera:25 => raw $-1\r\n
+HMGET *:camera:26 => raw *07\r\n$-1\r\n$-1\r\n$-1\r\n$1\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:27 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$01\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n
 --- run
-for my $id (1, 2, 6, 8, 9, 11, 13 .. 25) {
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 27) {
 
     my $res = ask("{\"cameras_ids\":[$id]}");
     is($res->{status}, 502, "camera $id");
