@@ -181,6 +181,12 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
             return;
         }
 
+        if (c->idle && ngx_http_billing_redis_reader_left(reader)) {
+            ngx_http_billing_redis_event_close(event,
+                                              "reply to a command never sent");
+            return;
+        }
+
     } while ((size_t) n == size);
 }
 

@@ -523,3 +523,24 @@ answers(ask('{"cameras_ids":[7]}'), '502', 'the end is not there');
 answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 --- logged
 \[error\] .*reply is too large
+
+
+
+=== TEST 29: a reply to nothing, whole or its beginning, on an idle connection
+--- fake
+ECHO *.2 => later $200\r\n
+ECHO *.4 => later *
+ECHO *.6 => later :1\r\n
+--- run
+for my $conn (1 .. 3) {
+    answers(ask('{"cameras_ids":[3]}'), '3', "connection $conn");
+    select undef, undef, undef, 0.5;
+}
+
+answers(ask('{"cameras_ids":[3]}'), '3', 'the last one');
+--- fake_log
+^2 HMGET
+^3 HMGET
+^4 HMGET
+--- logged_times
+3 idle connection to redis server "127.0.0.1:\d+" is closed: reply to a command never sent

@@ -12,6 +12,7 @@
 #                   \{TEXT*N} is the text N times)
 #     extra TEXT    answers as it should, and sends the text after that
 #     before TEXT   sends the text, and then answers as it should
+#     later TEXT    answers as it should, and sends the text 0.2 s later
 #     fence N       answers an ECHO with its number changed by N
 #     drop          never answers this command
 #     close         closes the connection
@@ -471,6 +472,9 @@ sub act {
         $self->queue($c, $answer . $arg);
     } elsif ($action eq 'before') {
         $self->queue($c, $arg . $answer);
+    } elsif ($action eq 'later') {
+        $self->queue($c, $answer);
+        push @{ $c->{out} }, [ time + 0.2, $arg ];
     } elsif ($action eq 'fence') {
         my ($fence) = $answer =~ /\r\n(.*)\r\n\z/s;
         $fence =~ s/(\d+)\z/$1 + $arg/e;
