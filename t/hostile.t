@@ -411,11 +411,14 @@ conn 2 accept => raw +PONG\r\n+PONG\r\n+PONG\r\n
 conn 3 PING => extra +PONG\r\n
 conn 4 PING => raw $4\r\nPONG\r\n
 conn 5 PING => raw -\r\n
+conn 6 PING => raw +PONG\n
 --- http_config
 billing_redis_timeout 10s;
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
+--- fake_log
+^7 HMGET
 --- errors_allowed
 
 
@@ -544,3 +547,73 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the last one');
 ^4 HMGET
 --- logged_times
 3 idle connection to redis server "127.0.0.1:\d+" is closed: reply to a command never sent
+
+
+
+=== TEST 30: strings and lines without their ends, and elements that are no strings
+--- fake eval
+join "\n", map { "HMGET *:camera:$_->[0] => raw *$_->[1]\\r\\n" . '$-1\r\n' x 3
+                 . $_->[2] . '$-1\r\n' x ($_->[3] // 3) }
+    [ 1, 7, '$3\r\nabcXY' ], [ 2, 7, '$3\r\nabc\rX' ], [ 6, 7, '$3\r\nabcX\n' ],
+    [ 8, 7, ':1\r\n' ], [ 9, 7, '+x\r\n' ], [ 11, 7, '-x\r\n' ],
+    [ 13, 7, '*0\r\n' ], [ 14, 6, '*1\r\n$1\r\nx\r\n', 2 ],
+    [ 15, 7, '*-1\r\n' ]
+--- run
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 15) {
+    answers(ask("{\"cameras_ids\":[$id]}"), '502', "camera $id");
+    recovers('{"cameras_ids":[3]}', '3', "after camera $id");
+}
+--- errors_allowed
+
+
+
+=== TEST 31: a reply as large as it may be, and by one larger
+--- fake
+HMGET *:camera:4 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048570\r\n\{x*1048570}\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:5 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048571\r\n\{x*1048571}\r\n$-1\r\n$-1\r\n$-1\r\n
+HMGET *:camera:7 => raw *7\r\n\{$-1\r\n*7}
+HMGET *:camera:10 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:7 => raw *4096\r\n\{$1\r\nx\r\n*4096}
+HGETALL *:camera:10 => raw *4098\r\n\{$1\r\nx\r\n*4098}
+--- cases
+{"cameras_ids":[4]}                             -> 200 "name":"x{30000}
+{"cameras_ids":[5]}                             -> 502
+{"cameras_ids":[7]}                             -> 200 \{"id":7,"external_id":null,
+{"cameras_ids":[10]}                            -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*reply is too large
+--- errors_allowed
+
+
+
+=== TEST 32: a line that is too long
+--- fake
+HMGET *:camera:4 => raw +\{x*1048577}\r\n
+--- cases
+{"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*reply is too large
+
+
+
+=== TEST 33: what is no reply behind an echo is not the fault of the next request
+--- fake
+once ECHO => extra garbage\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*reply to a command never sent
+
+
+
+=== TEST 34: what follows an error is not logged as part of it
+--- fake
+once HMGET => raw -LOADING for now\r\n+forged\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*is down: LOADING for now
+--- no_error_log
+forged
