@@ -1108,3 +1108,16 @@ is($Fake->count('HMGET t_servers:camera:12'), 1, 'by the first');
 cmp_ok(time - $start, '>=', 9, 'when the second had had time enough');
 --- timeout: 40
 --- errors_allowed
+
+
+
+=== TEST 55: all of what is said by a server that takes the password, and not the database
+--- http_config
+billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT/7;
+billing_redis_timeout 1s;
+--- fake
+SELECT => error ERR DB index is out of range
+--- cases
+{"cameras_ids":[3]}                             -> 502
+--- logged
+\[error\] .*is down: ERR DB index is out of range$
