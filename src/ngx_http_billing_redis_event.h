@@ -31,6 +31,7 @@ struct ngx_http_billing_redis_event_s {
     /* NULL from the moment that hiredis begins to free it */
     redisAsyncContext                *context;
 
+    /* idle, by event->reply, while no reply is to come */
     ngx_connection_t                 *connection;
 
     ngx_http_billing_redis_reader_t   reader;
