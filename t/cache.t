@@ -454,3 +454,22 @@ once ZRANGEBYSCORE *:admin => raw *0\r\n
 {"cameras_uuid":["cam-5"]}                      -> 5
 {"login":"admin"}                               -> 3 4
 {"login":"nobody"}                              -> null
+
+
+
+=== TEST 27: commands that are longer than most, and many of them
+--- route eval: 'billing_token off; billing_max_ids 50; billing_redis_prefix ' . 'p' x 100 . ':;'
+--- fake
+HMGET => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$1\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n
+--- run
+my $fields = join ' ', qw(external_id start_at status name group_type streams preview);
+
+for my $first (map { 10 ** $_ } 2 .. 15) {
+    my @ids = ($first .. $first + 49);
+    my $res = ask('{"cameras_ids":[' . join(',', @ids) . ']}');
+    my @sent = $Fake->log_text =~ /^1 HMGET p{100}:camera:(\d+) $fields$/mg;
+    is("$res->{status} @sent[-50 .. -1]", "200 @ids", "from $first");
+}
+--- request eval
+"GET $Billing::URI?cameras_ids[]=3"
+--- response_body_like: "id":3,
