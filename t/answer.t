@@ -154,17 +154,19 @@ HSET billing:camera:20 name "\xd0\x9a\xd0\xb0\xd0\xbc\xd0\xb5\xd1\x80\xd0\xb0" p
 
 
 
-=== TEST 10: a value far larger than any buffer
+=== TEST 10: a value far larger than any buffer, and small ones behind it
 --- redis eval
 'HSET billing:camera:20 name ' . 'n' x 300_000 . "\n"
-. 'HSET billing:camera:21 name ' . '\x01' x 20_000
+. 'HSET billing:camera:21 name ' . '\x01' x 20_000 . "\n"
+. join "\n", map { "HSET billing:camera:$_ name small" } 22 .. 24
 --- request eval
-"GET $Billing::URI?cameras_ids[]=20&cameras_ids[]=21"
+"GET $Billing::URI?" . join '&', map { "cameras_ids[]=$_" } 20 .. 24
 --- more_headers eval
 "Authorization: Bearer $Billing::Token"
 --- response_body eval
 '[' . Billing::Fixtures::camera(20, { name => 'n' x 300_000 }) . ','
-. Billing::Fixtures::camera(21, { name => "\x01" x 20_000 }) . ']'
+. join(',', Billing::Fixtures::camera(21, { name => "\x01" x 20_000 }),
+       map { Billing::Fixtures::camera($_, { name => 'small' }) } 22 .. 24) . ']'
 --- response_headers
 Content-Type: application/json
 !Transfer-Encoding
@@ -211,5 +213,23 @@ for my $char ('\\', '"', "\x01", "\x1f", "\n") {
         is(ask("{\"cameras_ids\":[$id]}")->{body},
            '[' . Billing::Fixtures::camera($id, { name => $name }) . ']',
            sprintf '\x%02x at %d', ord $char, $at);
+    }
+}
+
+
+
+=== TEST 14: characters to escape in one field, and not in the others
+--- run
+my $redis = redis();
+my @fields = qw(external_id start_at status name group_type streams preview);
+
+for my $i (0 .. $#fields) {
+    for my $char ('\\', '"', "\xd0\x9a") {
+        my %camera = map { $_ => $_ eq 'streams' ? 'high=active' : 'x' } @fields;
+        $camera{$fields[$i]} .= $char;
+        $redis->command('HSET', "${Billing::Prefix}camera:30", %camera);
+        is(ask('{"cameras_ids":[30]}')->{body},
+           '[' . Billing::Fixtures::camera(30, \%camera) . ']',
+           "$fields[$i]: $char");
     }
 }

@@ -550,16 +550,17 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the last one');
 
 
 
-=== TEST 30: strings and lines without their ends, and elements that are no strings
+=== TEST 30: strings without their ends or lengths, and elements that are no strings
 --- fake eval
 join "\n", map { "HMGET *:camera:$_->[0] => raw *$_->[1]\\r\\n" . '$-1\r\n' x 3
                  . $_->[2] . '$-1\r\n' x ($_->[3] // 3) }
     [ 1, 7, '$3\r\nabcXY' ], [ 2, 7, '$3\r\nabc\rX' ], [ 6, 7, '$3\r\nabcX\n' ],
     [ 8, 7, ':1\r\n' ], [ 9, 7, '+x\r\n' ], [ 11, 7, '-x\r\n' ],
     [ 13, 7, '*0\r\n' ], [ 14, 6, '*1\r\n$1\r\nx\r\n', 2 ],
-    [ 15, 7, '*-1\r\n' ]
+    [ 15, 7, '*-1\r\n' ], [ 16, 7, '$\r\n\r\n' ],
+    [ 17, 7, '$18446744073709551617\r\nx\r\n' ], [ 18, 8, '$1\r\nx\r\n', 4 ]
 --- run
-for my $id (1, 2, 6, 8, 9, 11, 13 .. 15) {
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 18) {
     answers(ask("{\"cameras_ids\":[$id]}"), '502', "camera $id");
     recovers('{"cameras_ids":[3]}', '3', "after camera $id");
 }

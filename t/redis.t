@@ -573,6 +573,10 @@ HGETALL *:camera:9 => raw :1\r\n
 HMGET *:camera:13 => raw *7\r\n\{$-1\r\n*7}
 HGETALL *:camera:13 => raw *4\r\n$1\r\na\r\n:1\r\n$4\r\nname\r\n$1\r\nb\r\n
 HMGET *:camera:11 => raw *7\r\n\{$-1\r\n*6}:1\r\n
+HMGET *:camera:14 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:14 => raw *2\r\n$4\r\nname\r\n$-1\r\n
+HMGET *:camera:15 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:15 => raw *2\r\n$-1\r\n$4\r\nname\r\n
 GET *:external:3 => raw *0\r\n
 GET *:external:4 => raw :4\r\n
 --- cases
@@ -581,6 +585,8 @@ GET *:external:4 => raw :4\r\n
 {"cameras_ids":[9]}                             -> 502
 {"cameras_ids":[13]}                            -> 502
 {"cameras_ids":[11]}                            -> 502
+{"cameras_ids":[14]}                            -> 502
+{"cameras_ids":[15]}                            -> 502
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 502
 {"cameras_ids":[5]}                             -> 502
