@@ -1028,3 +1028,15 @@ my @salts = map { $Fake->log_text =~ /^$_ ECHO ([0-9a-f]{8})\.\d+$/m } 1, 2;
 is(@salts, 2, 'echoes on both');
 isnt($salts[0], $salts[1], 'nothing');
 --- errors_allowed
+
+
+
+=== TEST 69: a Redis that is busy with a script for a while
+--- http_config
+billing_redis_timeout 5s;
+--- fake
+4 times HMGET => error BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.
+--- cases
+{"cameras_ids":[3]}                             -> 3
+--- logged
+\[error\] .*is down: BUSY Redis is busy running a script
