@@ -320,6 +320,16 @@ ngx_http_billing_redis_event_write_handler(ngx_event_t *wev)
 
     ngx_http_billing_redis_event_clear_errors(event);
 
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    /* what hiredis takes it to wait for is from the handshake */
+
+    if (event->context && event->ssl && SSL_want_write(event->ssl)) {
+        ngx_http_billing_redis_event_add_write(event);
+    }
+
+#endif
+
     event->writing = 0;
 }
 
