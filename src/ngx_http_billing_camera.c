@@ -177,15 +177,10 @@ ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
 {
     u_char  *end, *eq;
 
-    eq = NULL;
+    for (eq = p; eq < last && *eq != '=' && *eq != ','; eq++) { /* void */ }
+    for (end = eq; end < last && *end != ','; end++) { /* void */ }
 
-    for (end = p; end < last && *end != ','; end++) {
-        if (*end == '=' && eq == NULL) {
-            eq = end;
-        }
-    }
-
-    if (eq) {
+    if (eq < end) {
         type->data = p;
         type->len = eq - p;
 

@@ -111,9 +111,11 @@ ngx_http_billing_json_is_plain(ngx_str_t *text)
     while (p < last) {
         ngx_memcpy(&word, p, NGX_HTTP_BILLING_JSON_WORD);
 
-        bits |= word | (word - ngx_http_billing_json_bytes(0x20))
-                | ((word ^ ngx_http_billing_json_bytes('"'))
-                   - ngx_http_billing_json_bytes(1))
+        /* with space and quote exchanged, what is less than 0x21 is not plain */
+
+        bits |= word
+                | ((word ^ ngx_http_billing_json_bytes(' ' ^ '"'))
+                   - ngx_http_billing_json_bytes(0x21))
                 | ((word ^ ngx_http_billing_json_bytes('\\'))
                    - ngx_http_billing_json_bytes(1));
 

@@ -43,7 +43,7 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         size = ngx_max(NGX_HTTP_BILLING_REDIS_BUFFER,
                        ngx_max(2 * size, reader->need));
 
-        p = ngx_alloc(size, log);
+        p = ngx_alloc(size + 1, log);
         if (p == NULL) {
             return NGX_ERROR;
         }
@@ -84,6 +84,8 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
     if (p == reader->last || (size_t) (reader->last - p) < reader->need) {
         return NGX_AGAIN;
     }
+
+    *reader->last = '\0';
 
     reader->need = 0;
     reader->size = 0;
@@ -338,49 +340,61 @@ static ngx_inline ngx_int_t
 ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
     u_char **pos, ngx_int_t *n)
 {
-    u_char   *p, *last, *start;
-    int64_t   value;
+    size_t     left;
+    u_char    *p, *start;
+    uint64_t   value;
 
     p = *pos + 1;
-    last = reader->last;
 
-    if (last - p >= 4 && p[0] == '-' && p[1] == '1' && p[2] == CR
-        && p[3] == LF)
-    {
+    if (*p == '-') {
+        left = ngx_min(reader->last - p, 4);
+
+        if (ngx_strncmp(p, "-1\r\n", left) != 0) {
+            goto failed;
+        }
+
         *n = -1;
-        *pos = p + 4;
-        return NGX_OK;
+        *pos = p + left;
+
+        return (left == 4) ? NGX_OK : NGX_AGAIN;
     }
 
     start = p;
     value = 0;
 
-    while (p < last && *p >= '0' && *p <= '9') {
+    /* the zero behind what was received is no digit */
+
+    while (*p >= '0' && *p <= '9') {
         value = value * 10 + (*p++ - '0');
-
-        /* zeros in front would let it go on and on */
-
-        if (value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER
-            || (*start == '0' && p > start + 1))
-        {
-            goto failed;
-        }
     }
 
-    if (last - p >= 2 && p > start && p[0] == CR && p[1] == LF) {
-        *n = value;
-        *pos = p + 2;
-        return NGX_OK;
-    }
-
-    /* its end may be still to come */
-
-    if (p == last || (p > start && last - p == 1 && *p == CR)
-        || (p == start && *p == '-' && last - p < 4
-            && ngx_strncmp(p, "-1\r", last - p) == 0))
+    if ((size_t) (p - start) > NGX_INT32_LEN - 1
+        || (*start == '0' && p - start > 1)
+        || value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER)
     {
+        goto failed;
+    }
+
+    if (p == reader->last) {
         return NGX_AGAIN;
     }
+
+    if (p == start || *p != CR) {
+        goto failed;
+    }
+
+    if (p + 1 == reader->last) {
+        return NGX_AGAIN;
+    }
+
+    if (p[1] != LF) {
+        goto failed;
+    }
+
+    *n = value;
+    *pos = p + 2;
+
+    return NGX_OK;
 
 failed:
 

@@ -45,7 +45,7 @@ typedef struct {
 
 
 typedef struct {
-    /* what was received and not yet read is from pos to last */
+    /* what was received and not yet read; there is one byte more than end */
     u_char                          *start;
     u_char                          *pos;
     u_char                          *last;
