@@ -351,17 +351,21 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                  i, unsure;
+    ngx_uint_t                  i, unsure, refused;
     ngx_http_billing_lookup_t  *lookup;
 
     cache->answered = (rc == NGX_OK);
 
     unsure = 0;
+    refused = 0;
     lookup = cache->lookups.elts;
 
     for (i = 0; i < cache->lookups.nelts && rc == NGX_OK; i++) {
 
         unsure |= lookup[i].unsure;
+
+        refused |= (lookup[i].read == ngx_http_billing_cache_read_token
+                    && !lookup[i].found);
 
         if (lookup[i].error) {
             ngx_http_billing_redis_wrong(&cache->pipeline);
@@ -370,7 +374,9 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
         }
     }
 
-    if (rc == NGX_OK && unsure) {
+    /* whose token is not valid has no more asked */
+
+    if (rc == NGX_OK && unsure && !refused) {
 
         if (ngx_http_billing_cache_ask_again(cache) == NGX_OK) {
             return;

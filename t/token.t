@@ -416,8 +416,8 @@ is($text, 'accept PING GET | HMGET | HMGET GET | HMGET GET'
 --- log_level: info
 --- fake
 --- run
-my @clients = map { client() } 1, 2;
-my ($client, $wrong) = @clients;
+my @clients = map { client() } 1 .. 3;
+my ($client, $wrong, $gone) = @clients;
 
 for (@clients) {
     $_->send(text('{"cameras_ids":[3]}'));
@@ -436,6 +436,10 @@ is($Fake->count('HMGET \S+:camera:5'), 1, 'asked for once');
 
 $wrong->send(text('{"cameras_ids":["x"]}'));
 answers($wrong->response, '401', 'revoked, and the parameters are wrong');
+
+$gone->send(text('{"cameras_ids":[99]}'));
+answers($gone->response, '401', 'revoked, and the camera may be gone');
+is($Fake->count('HGETALL'), 0, 'which is not looked into');
 
 $Fake->change('');
 --- logged
