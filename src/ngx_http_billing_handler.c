@@ -475,7 +475,7 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
     } else if (rc == NGX_HTTP_UNAUTHORIZED) {
         ngx_http_billing_send_unauthorized(ctx, 1);
 
-    } else {
+    } else if (rc != NGX_DONE) {
         ngx_http_billing_failed(ctx, rc);
     }
 

@@ -75,7 +75,8 @@ void ngx_http_billing_ask_token(ngx_http_billing_ctx_t *ctx,
 
 /*
  * Takes the token's answer from among the others.  Returns rc, which is
- * theirs, or NGX_HTTP_UNAUTHORIZED if the token is not valid.
+ * theirs, NGX_HTTP_UNAUTHORIZED if the token is not valid, or NGX_DONE if it
+ * is asked for once more.
  */
 ngx_int_t ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
 

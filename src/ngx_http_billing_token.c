@@ -19,6 +19,7 @@ static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
     ngx_str_t *token);
 static ngx_uint_t ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_remember(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_unreadable(ngx_http_billing_ctx_t *ctx);
 static ngx_http_billing_proof_t *ngx_http_billing_proof(ngx_pool_t *pool);
 static void ngx_http_billing_forget(void *data);
 
@@ -135,7 +136,16 @@ ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
     cache = &ctx->cache;
 
     if (!cache->answered) {
-        return rc;
+
+        if (rc != NGX_ERROR || cache->lookups.nelts == 1) {
+            return rc;
+        }
+
+        /* the token's answer may have come behind one that cannot be read */
+
+        ngx_http_billing_ask_token(ctx, ngx_http_billing_unreadable);
+
+        return NGX_DONE;
     }
 
     /* what else was answered, rightly or not, is not for everybody */
@@ -173,6 +183,13 @@ ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
     ngx_http_billing_remember(ctx);
 
     return rc;
+}
+
+
+static void
+ngx_http_billing_unreadable(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_failed(ctx, NGX_ERROR);
 }
 
 

@@ -487,3 +487,30 @@ $client->send(text('{"cameras_ids":[5]}', uri => '/other'));
 answers($client->response, '401', 'there');
 
 is($Fake->count('HMGET \S+:camera:5'), 0, 'nothing was asked for');
+
+
+
+=== TEST 37: revoked, and what else is answered cannot be read
+--- fake
+HMGET *:camera:5 => raw !\r\n
+--- run
+my ($client, $revoked) = map { client() } 1, 2;
+
+for ($client, $revoked) {
+    $_->send(text('{"cameras_ids":[3]}'));
+    answers($_->response, '3', 'valid');
+}
+
+$client->send(text('{"cameras_ids":[5]}'));
+answers($client->response, '502', 'a valid token');
+
+$Fake->change("GET *:token:* => raw \$-1\\r\\n\n"
+              . "HMGET *:camera:5 => raw !\\r\\n\n");
+
+$revoked->send(text('{"cameras_ids":[5]}'));
+answers($revoked->response, '401', 'one that is revoked');
+
+$Fake->change('');
+--- logged
+\[error\] .*what came is no reply
+--- errors_allowed
