@@ -69,9 +69,26 @@ sub disarm {
 sub ask {
     my %opt = @_;
 
-    my $client = Billing::client(port => $nginx->{port});
+    my $client = $opt{client} // Billing::client(port => $nginx->{port});
     $client->send(Billing::text($opt{body}, %opt));
     return $client->response;
+}
+
+# A connection on which the token was valid at the request before: with "kept"
+# it is so still, with "revoked" it is not.
+
+sub kept {
+    my %opt = @_;
+
+    my $token = $opt{token} // $Billing::Token;
+    my @key = "${Billing::Prefix}token:" . Billing::sha256($token);
+    my $client = Billing::client(port => $nginx->{port});
+
+    $server->command('SET', @key, 'client') if $opt{revoked};
+    ask(client => $client, token => $token, body => '{"cameras_ids":[3]}');
+    $server->command('DEL', @key) if $opt{revoked};
+
+    return (client => $client);
 }
 
 # A kind of request, with the answer that it has when nothing fails, and what
@@ -93,8 +110,9 @@ sub sweep {
     for ($n = 1; $n < 5000; $n++) {
         $server->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
             if $opt{connect};
+        my @client = $opt{kept} || $opt{revoked} ? kept(%opt) : ();
         arm($n);
-        my $res = ask(%opt);
+        my $res = ask(%opt, @client);
         my ($count, $spare, $callers) = disarm();
 
         $spared += $spare;
@@ -145,6 +163,13 @@ my @kinds = (
                body => '{"cameras_uuid":["3","cam-5","a","b","c","d"],"login":"' . "\xd0\xb8\xd0\xb2\xd0\xb0\xd0\xbd" . '"}' ],
     login => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
                body => '{"login":"mixed"}' ],
+    'ids, kept' => [ 200, Billing::Fixtures::answer(3, 4, 5), kept => 1,
+                     body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'login, kept' => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
+                       kept => 1, body => '{"login":"mixed"}' ],
+    'required, kept' => [ 422, Billing::Fixtures::required(), kept => 1, body => '{}' ],
+    revoked => [ 401, '{"message":"Unauthenticated."}', revoked => 1, token => 'old',
+                 body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
     nobody => [ 200, 'null', body => '{"login":"nobody"}' ],
     'no token' => [ 401, '{"message":"Unauthenticated."}', token => undef ],
     'bad token' => [ 401, '{"message":"Unauthenticated."}', token => 'bad' ],
