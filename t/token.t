@@ -514,3 +514,55 @@ $Fake->change('');
 --- logged
 \[error\] .*what came is no reply
 --- errors_allowed
+
+
+
+=== TEST 38: whatever is asked for on the same connection, valid and revoked
+--- fake
+--- run
+my $odd = <<'END';
+HMGET *:camera:5 => error WRONGTYPE
+GET *:external:odd => error WRONGTYPE
+ZRANGEBYSCORE *:login:odd => error WRONGTYPE
+END
+
+$Fake->change($odd);
+
+my @kinds = (
+    '{"cameras_ids":[3,4]}'                        => '3 4',
+    '{"cameras_uuid":["3","none"]}'                => '3',
+    '{"cameras_ids":[3,7],"login":"admin"}'        => '3',
+    '{"login":"admin"}'                            => '3 4',
+    '{"cameras_ids":[99]}'                         => 'null',
+    '{"cameras_uuid":["none"]}'                    => 'null',
+    '{"login":"nobody"}'                           => 'null',
+    '{"cameras_ids":[3,5]}'                        => '502',
+    '{"cameras_uuid":["3","odd"]}'                 => '502',
+    '{"login":"odd"}'                              => '502',
+    '{}'                                           => 'required',
+);
+
+while (my ($body, $expected) = splice @kinds, 0, 2) {
+    my $client = client();
+
+    $client->send(text('{"cameras_ids":[3]}'));
+    answers($client->response, '3', 'valid');
+
+    $client->send(text($body));
+    answers($client->response, $expected, $body);
+
+    $client->send(text('{"cameras_ids":[3]}'));
+    answers($client->response, '3', 'still valid');
+
+    # it is revoked while the body is under way
+
+    my ($head, $last) = text($body) =~ /\A(.*)(.)\z/s;
+
+    $client->send($head);
+    $Fake->change("GET *:token:* => raw \$-1\\r\\n\n$odd");
+    $client->send($last);
+    answers($client->response, '401', "revoked, $body");
+
+    $Fake->change($odd);
+}
+--- errors_allowed
