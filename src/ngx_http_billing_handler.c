@@ -138,6 +138,7 @@ ngx_http_billing_body_handler(ngx_http_request_t *r)
 {
     ngx_int_t                     rc;
     ngx_http_billing_ctx_t       *ctx;
+    ngx_http_billing_next_pt      next;
     ngx_http_billing_loc_conf_t  *blcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
@@ -145,23 +146,24 @@ ngx_http_billing_body_handler(ngx_http_request_t *r)
 
     rc = ngx_http_billing_params(r, &ctx->params, blcf->max_ids);
 
-    if (rc == NGX_OK) {
-        ngx_http_billing_resolve(ctx);
+    if (rc != NGX_OK && rc != NGX_DECLINED) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
-    if (rc != NGX_DECLINED) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    next = (rc == NGX_OK) ? ngx_http_billing_resolve
+                          : ngx_http_billing_send_unprocessable;
 
-    } else if (ctx->unproven) {
+    /* the token is judged before the parameters */
 
-        /* the token is judged before the parameters */
-
-        ngx_http_billing_ask_token(ctx, ngx_http_billing_send_unprocessable);
-
-    } else {
-        ngx_http_billing_send_unprocessable(ctx);
+    if (ctx->unproven
+        && (!ngx_http_billing_take_proof(ctx) || rc != NGX_OK))
+    {
+        ngx_http_billing_ask_token(ctx, next);
+        return;
     }
+
+    next(ctx);
 }
 
 

@@ -74,6 +74,12 @@ void ngx_http_billing_ask_token(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_next_pt next);
 
 /*
+ * Whether the token was valid at the last request.  One request has that at a
+ * time, and gives it back when it was right.
+ */
+ngx_uint_t ngx_http_billing_take_proof(ngx_http_billing_ctx_t *ctx);
+
+/*
  * Takes the token's answer from among the others.  Returns rc, which is
  * theirs, NGX_HTTP_UNAUTHORIZED if the token is not valid, or NGX_DONE if it
  * is asked for once more.

@@ -17,9 +17,10 @@ typedef struct {
 
 static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
     ngx_str_t *token);
-static ngx_uint_t ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_remember(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_unreadable(ngx_http_billing_ctx_t *ctx);
+static ngx_http_billing_proof_t *ngx_http_billing_proven(
+    ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_remember(ngx_http_billing_ctx_t *ctx);
 static ngx_http_billing_proof_t *ngx_http_billing_proof(ngx_pool_t *pool);
 static void ngx_http_billing_forget(void *data);
 
@@ -47,7 +48,7 @@ ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
 
     ctx->unproven = 1;
 
-    if (ngx_http_billing_is_proven(ctx)) {
+    if (ngx_http_billing_proven(ctx)) {
         ngx_http_billing_read_body(ctx);
         return;
     }
@@ -195,10 +196,9 @@ ngx_http_billing_unreadable(ngx_http_billing_ctx_t *ctx)
 
 /* proven means: at the last request, which this one may well be, too */
 
-static ngx_uint_t
-ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx)
+static ngx_http_billing_proof_t *
+ngx_http_billing_proven(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                 proven;
     ngx_http_request_t        *r;
     ngx_http_billing_proof_t  *proof;
 
@@ -206,20 +206,33 @@ ngx_http_billing_is_proven(ngx_http_billing_ctx_t *ctx)
 
     proof = ngx_http_billing_proof(r->connection->pool);
 
+    if (proof == NULL
+        || proof->conf
+           != ngx_http_get_module_loc_conf(r, ngx_http_billing_module)
+        || ngx_memcmp(proof->hash, ctx->hash, NGX_HTTP_BILLING_TOKEN_HASH)
+           != 0)
+    {
+        return NULL;
+    }
+
+    return proof;
+}
+
+
+ngx_uint_t
+ngx_http_billing_take_proof(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_billing_proof_t  *proof;
+
+    proof = ngx_http_billing_proven(ctx);
+
     if (proof == NULL) {
         return 0;
     }
 
-    proven = (proof->conf
-                  == ngx_http_get_module_loc_conf(r, ngx_http_billing_module)
-              && ngx_memcmp(proof->hash, ctx->hash, NGX_HTTP_BILLING_TOKEN_HASH)
-                 == 0);
-
-    /* one request has it at a time, and gives it back when that was right */
-
     ngx_http_billing_forget(proof);
 
-    return proven;
+    return 1;
 }
 
 

@@ -566,3 +566,82 @@ while (my ($body, $expected) = splice @kinds, 0, 2) {
     $Fake->change($odd);
 }
 --- errors_allowed
+
+
+
+=== TEST 39: HTTP/2: streams whose bodies come when the token is revoked
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 http2;
+    location / {
+        billing_cameras_list;
+    }
+}
+END
+--- fake
+--- run
+my $ports = $Test::Nginx::Util::RandPorts;
+my $client = client(port => $ports->{TEST_NGINX_RAND_PORT_1});
+my (%body, %ended);
+
+my $frame = sub {
+    my ($type, $flags, $stream, $text) = @_;
+
+    $client->send(substr(pack('N', length $text), 1)
+                  . pack('CCN', $type, $flags, $stream) . $text);
+};
+
+my $open = sub {
+    my ($stream) = @_;
+
+    my @fields = (':method' => 'GET', ':scheme' => 'http', ':path' => '/',
+                  ':authority' => 'localhost', 'content-type' => 'a/json',
+                  authorization => "Bearer $Token");
+
+    $frame->(1, 4, $stream, pack '(xC/a*C/a*)*', @fields);
+};
+
+my $answered = sub {
+    my @streams = @_;
+
+    while (grep { !$ended{$_} } @streams) {
+
+        while ($client->{in} !~ /\A\0(..)/s
+               || length $client->{in} < 9 + unpack 'n', $1)
+        {
+            $client->fill or return 0;
+        }
+
+        my ($length, $type, $flags, $stream) = unpack 'xnCCN', $client->{in};
+        my $text = substr $client->{in}, 9, $length;
+        substr($client->{in}, 0, 9 + $length) = '';
+
+        $body{$stream} .= $text if $type == 0;
+        $ended{$stream} = 1 if $type <= 1 && $flags & 1;
+    }
+
+    return 1;
+};
+
+$client->send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+$frame->(4, 0, 0, '');
+
+$open->(1);
+$frame->(0, 1, 1, '{"cameras_ids":[3]}');
+ok($answered->(1), 'valid');
+
+$open->($_) for 3, 5, 7, 9;
+$frame->(0, 1, 9, '{"cameras_ids":[3]}');
+ok($answered->(9), 'and valid while others are under way');
+is($body{$_}, Billing::Fixtures::answer(3), "stream $_") for 1, 9;
+
+$Fake->change("GET *:token:* => raw \$-1\\r\\n\n");
+
+$frame->(0, 1, $_, '{"cameras_ids":[5]}') for 3, 5, 7;
+ok($answered->(3, 5, 7), 'revoked');
+is($body{$_}, '{"message":"Unauthenticated."}', "stream $_") for 3, 5, 7;
+
+is($Fake->count('HMGET \S+:camera:5'), 1, 'asked for once');
+
+$Fake->change('');
