@@ -510,6 +510,21 @@ $Fake->change("GET *:token:* => raw \$-1\\r\\n\n"
 $revoked->send(text('{"cameras_ids":[5]}'));
 answers($revoked->response, '401', 'one that is revoked');
 
+# nor can the token's answer
+
+my $broken = client();
+
+$Fake->change('');
+$broken->send(text('{"cameras_ids":[3]}'));
+answers($broken->response, '3', 'valid again');
+
+my $asked = $Fake->count('GET \S+:token:');
+
+$Fake->change("GET *:token:* => raw !\\r\\n\n");
+$broken->send(text('{"cameras_ids":[5]}'));
+answers($broken->response, '502', 'nothing can be read');
+is($Fake->count('GET \S+:token:') - $asked, 2, 'asked for twice');
+
 $Fake->change('');
 --- logged
 \[error\] .*what came is no reply
