@@ -437,6 +437,9 @@ is($Fake->count('HMGET \S+:camera:5'), 1, 'asked for once');
 $wrong->send(text('{"cameras_ids":["x"]}'));
 answers($wrong->response, '401', 'revoked, and the parameters are wrong');
 
+$wrong->send(text('{"cameras_ids":["x"]}') =~ s/.\z//sr);
+answers($wrong->response, '401', 'the second time before its body is read');
+
 $gone->send(text('{"cameras_ids":[99]}'));
 answers($gone->response, '401', 'revoked, and the camera may be gone');
 is($Fake->count('HGETALL'), 0, 'which is not looked into');
