@@ -6,7 +6,7 @@
 
 #define NGX_HTTP_BILLING_REDIS_BUFFER      65536
 
-/* no length or number of elements is greater: nor is any 32-bit number */
+/* no length is greater, so that it fits in 32 bits */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_NUMBER  0x7fffffff
 
