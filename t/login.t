@@ -535,7 +535,7 @@ ok(!$res->{complete}, 'broken off');
 === TEST 27: a long list waits its turn, and the connection breaks that the others had
 --- redis eval: ::many('many', 101, 200)
 --- fake
-once ZRANGEBYSCORE => pause 0.5
+once GET *:token:* => pause 1
 HMGET *:camera:101 => silent
 --- http_config
 billing_redis_timeout 15s;
