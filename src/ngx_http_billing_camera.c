@@ -5,7 +5,7 @@
 /* bytes of a camera's JSON, and of a stream's, without what they hold */
 
 #define NGX_HTTP_BILLING_CAMERA_JSON                                          \
-    (sizeof("{\"id\":,\"external_id\":null,\"start_at\":null,"                  \
+    (sizeof("{\"id\":,\"external_id\":null,\"start_at\":null,"                \
             "\"status\":null,\"name\":null,\"group_type\":null,"              \
             "\"streams\":[],\"preview\":null}") - 1)
 

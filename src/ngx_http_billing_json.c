@@ -111,7 +111,7 @@ ngx_http_billing_json_is_plain(ngx_str_t *text)
     while (p < last) {
         ngx_memcpy(&word, p, NGX_HTTP_BILLING_JSON_WORD);
 
-        /* with space and quote exchanged, what is less than 0x21 is not plain */
+        /* with space and quote exchanged, what is less than 0x21 is not */
 
         bits |= word
                 | ((word ^ ngx_http_billing_json_bytes(' ' ^ '"'))

@@ -153,9 +153,14 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
             break;
         }
 
-        if (n <= 0) {
+        if (n == NGX_ERROR) {
+            ngx_http_billing_redis_event_close(event, NULL);
+            return;
+        }
+
+        if (n == 0) {
             ngx_http_billing_redis_event_close(event,
-                                      n ? NULL : "server closed the connection");
+                                               "server closed the connection");
             return;
         }
 
