@@ -6,21 +6,30 @@
 
 #define NGX_HTTP_BILLING_REDIS_BUFFER      65536
 
-/* no length is greater, so that it fits in 32 bits */
+/* no length is greater, so that it fits in 32 bits, nor has more digits */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_NUMBER  0x7fffffff
+#define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  10
 
 
-static ngx_int_t ngx_http_billing_redis_reader_array(
-    ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_log_t *log);
+/*
+ * These return where what they read ends, or NULL if that was not received yet
+ * or, with reader->error, cannot be read.
+ */
+
+static u_char *ngx_http_billing_redis_reader_array(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_log_t *log);
 static ngx_int_t ngx_http_billing_redis_reader_elements(
     ngx_http_billing_redis_reader_t *reader, ngx_uint_t n, ngx_log_t *log);
-static ngx_inline ngx_int_t ngx_http_billing_redis_reader_string(
-    ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_str_t *text);
-static ngx_int_t ngx_http_billing_redis_reader_line(
-    ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_str_t *text);
-static ngx_inline ngx_int_t ngx_http_billing_redis_reader_number(
-    ngx_http_billing_redis_reader_t *reader, u_char **pos, ngx_int_t *n);
+static ngx_inline u_char *ngx_http_billing_redis_reader_string(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
+static u_char *ngx_http_billing_redis_reader_line(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
+static ngx_inline u_char *ngx_http_billing_redis_reader_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_int_t *n);
+static u_char *ngx_http_billing_redis_reader_no_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
+    ngx_int_t *n);
 
 
 ngx_int_t
@@ -75,7 +84,6 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
     ngx_log_t *log)
 {
     u_char                          *p;
-    ngx_int_t                        rc;
     ngx_http_billing_redis_reply_t  *reply;
 
     p = reader->pos;
@@ -84,6 +92,8 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
     if (p == reader->last || (size_t) (reader->last - p) < reader->need) {
         return NGX_AGAIN;
     }
+
+    /* no digit, nor any other byte of a reply, so that it ends each of them */
 
     *reader->last = '\0';
 
@@ -94,28 +104,28 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
 
     switch (*p) {
 
+    case '*':
+        p = ngx_http_billing_redis_reader_array(reader, p, log);
+        break;
+
     case '$':
-        rc = ngx_http_billing_redis_reader_string(reader, &p, &reply->text);
+        p = ngx_http_billing_redis_reader_string(reader, p, &reply->text);
         reply->type = reply->text.data ? NGX_HTTP_BILLING_REDIS_STRING
                                        : NGX_HTTP_BILLING_REDIS_NIL;
         break;
 
-    case '*':
-        rc = ngx_http_billing_redis_reader_array(reader, &p, log);
-        break;
-
     case '+':
-        rc = ngx_http_billing_redis_reader_line(reader, &p, &reply->text);
+        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
         reply->type = NGX_HTTP_BILLING_REDIS_STATUS;
         break;
 
     case '-':
-        rc = ngx_http_billing_redis_reader_line(reader, &p, &reply->text);
+        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
         reply->type = NGX_HTTP_BILLING_REDIS_ERROR;
         break;
 
     case ':':
-        rc = ngx_http_billing_redis_reader_line(reader, &p, &reply->text);
+        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
         reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
         break;
 
@@ -124,13 +134,18 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
         return NGX_ERROR;
     }
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (reader->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
+        reader->error = "reply is too large";
+        return NGX_ERROR;
+    }
+
+    if (p == NULL) {
+        return reader->error ? NGX_ERROR : NGX_AGAIN;
     }
 
     reader->pos = p;
 
-    if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY && reply->text.data) {
+    if (reply->text.data) {
         reply->text.data[reply->text.len] = '\0';
     }
 
@@ -140,56 +155,57 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
 
 /* the elements of arrays in it count as its own, but are not told */
 
-static ngx_int_t
+static u_char *
 ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
-    u_char **pos, ngx_log_t *log)
+    u_char *p, ngx_log_t *log)
 {
-    ngx_int_t                        rc, more;
+    ngx_int_t                        more;
     ngx_str_t                        text;
     ngx_uint_t                       i, n;
     ngx_http_billing_redis_reply_t  *reply;
 
-    rc = ngx_http_billing_redis_reader_number(reader, pos, &more);
+    p = ngx_http_billing_redis_reader_number(reader, p, &more);
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (p == NULL) {
+        return NULL;
     }
 
     reply = &reader->reply;
 
     if (more == -1) {
         reply->type = NGX_HTTP_BILLING_REDIS_NIL;
-        return NGX_OK;
+        return p;
     }
 
     n = more;
 
     if (ngx_http_billing_redis_reader_elements(reader, n, log) != NGX_OK) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     reply->type = NGX_HTTP_BILLING_REDIS_ARRAY;
 
     for (i = 0; i < n; i++) {
 
-        if (*pos == reader->last) {
-            return NGX_AGAIN;
-        }
-
-        switch (**pos) {
+        switch (*p) {
 
         case '$':
-            rc = ngx_http_billing_redis_reader_string(reader, pos,
-                                                      &reader->elts[i]);
+            p = ngx_http_billing_redis_reader_string(reader, p,
+                                                     &reader->elts[i]);
             break;
 
         case '*':
             reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-            rc = ngx_http_billing_redis_reader_number(reader, pos, &more);
+            p = ngx_http_billing_redis_reader_number(reader, p, &more);
 
-            if (rc == NGX_OK && more > 0) {
+            if (p && more > 0) {
                 n += more;
-                rc = ngx_http_billing_redis_reader_elements(reader, n, log);
+
+                if (ngx_http_billing_redis_reader_elements(reader, n, log)
+                    != NGX_OK)
+                {
+                    return NULL;
+                }
             }
 
             break;
@@ -198,23 +214,26 @@ ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
         case '-':
         case ':':
             reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-            rc = ngx_http_billing_redis_reader_line(reader, pos, &text);
+            p = ngx_http_billing_redis_reader_line(reader, p, &text);
             break;
 
         default:
-            reader->error = "what came is no reply";
-            return NGX_ERROR;
+            if (p != reader->last) {
+                reader->error = "what came is no reply";
+            }
+
+            return NULL;
         }
 
-        if (rc != NGX_OK) {
-            return rc;
+        if (p == NULL) {
+            return NULL;
         }
     }
 
     reply->elts = reader->elts;
     reply->nelts = n;
 
-    return NGX_OK;
+    return p;
 }
 
 
@@ -252,155 +271,132 @@ ngx_http_billing_redis_reader_elements(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-static ngx_inline ngx_int_t
+static ngx_inline u_char *
 ngx_http_billing_redis_reader_string(ngx_http_billing_redis_reader_t *reader,
-    u_char **pos, ngx_str_t *text)
+    u_char *p, ngx_str_t *text)
 {
-    u_char     *p;
-    size_t      left;
-    ngx_int_t   n, rc;
+    ngx_int_t  n;
 
-    rc = ngx_http_billing_redis_reader_number(reader, pos, &n);
+    p = ngx_http_billing_redis_reader_number(reader, p, &n);
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (p == NULL) {
+        return NULL;
     }
 
     if (n == -1) {
         ngx_str_null(text);
-        return NGX_OK;
+        return p;
     }
 
     reader->size += n;
 
-    if (reader->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
-        reader->error = "reply is too large";
-        return NGX_ERROR;
-    }
-
-    p = *pos;
-    left = reader->last - p;
-
-    if (left < (size_t) n + 2) {
+    if (reader->last - p < n + 2) {
         reader->need = p + n + 2 - reader->pos;
-        return NGX_AGAIN;
+        return NULL;
     }
 
     if (p[n] != CR || p[n + 1] != LF) {
         reader->error = "a string in the reply has no end";
-        return NGX_ERROR;
+        return NULL;
     }
 
     text->data = p;
     text->len = n;
 
-    *pos = p + n + 2;
-
-    return NGX_OK;
+    return p + n + 2;
 }
 
 
-static ngx_int_t
+static u_char *
 ngx_http_billing_redis_reader_line(ngx_http_billing_redis_reader_t *reader,
-    u_char **pos, ngx_str_t *text)
+    u_char *p, ngx_str_t *text)
 {
-    u_char  *p, *lf;
+    u_char  *lf;
 
-    p = *pos + 1;
+    p++;
     lf = memchr(p, LF, reader->last - p);
 
-    reader->size += (lf ? lf : reader->last) - p;
-
-    if (reader->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
-        reader->error = "reply is too large";
-        return NGX_ERROR;
-    }
-
     if (lf == NULL) {
-        return NGX_AGAIN;
+        reader->size += reader->last - p;
+        return NULL;
     }
 
     if (lf == p || lf[-1] != CR) {
         reader->error = "a line in the reply has no end";
-        return NGX_ERROR;
+        return NULL;
     }
 
     text->data = p;
     text->len = lf - 1 - p;
 
-    *pos = lf + 1;
+    reader->size += text->len;
 
-    return NGX_OK;
+    return lf + 1;
 }
 
 
 /* of a length: from -1, which stands for nil */
 
-static ngx_inline ngx_int_t
+static ngx_inline u_char *
 ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
-    u_char **pos, ngx_int_t *n)
+    u_char *p, ngx_int_t *n)
 {
-    size_t     left;
-    u_char    *p, *start;
-    uint64_t   value;
+    u_char    *start;
+    uint64_t   value, digit;
 
-    p = *pos + 1;
-
-    if (*p == '-') {
-        left = ngx_min(reader->last - p, 4);
-
-        if (ngx_strncmp(p, "-1\r\n", left) != 0) {
-            goto failed;
-        }
-
-        *n = -1;
-        *pos = p + left;
-
-        return (left == 4) ? NGX_OK : NGX_AGAIN;
-    }
-
-    start = p;
+    start = ++p;
     value = 0;
 
-    /* the zero behind what was received is no digit */
+    for ( ;; p++) {
+        digit = (uint64_t) *p - '0';
 
-    while (*p >= '0' && *p <= '9') {
-        value = value * 10 + (*p++ - '0');
+        if (digit > 9) {
+            break;
+        }
+
+        value = value * 10 + digit;
     }
 
-    if ((size_t) (p - start) > NGX_INT32_LEN - 1
+    if (p[0] != CR || p[1] != LF || p == start
+        || p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
         || (*start == '0' && p - start > 1)
         || value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER)
     {
-        goto failed;
-    }
-
-    if (p == reader->last) {
-        return NGX_AGAIN;
-    }
-
-    if (p == start || *p != CR) {
-        goto failed;
-    }
-
-    if (p + 1 == reader->last) {
-        return NGX_AGAIN;
-    }
-
-    if (p[1] != LF) {
-        goto failed;
+        return ngx_http_billing_redis_reader_no_number(reader, start, p, n);
     }
 
     *n = value;
-    *pos = p + 2;
 
-    return NGX_OK;
+    return p + 2;
+}
 
-failed:
 
-    reader->error = "a length in the reply is none";
+/* -1, or digits up to p whose end was not received yet or is none */
 
-    return NGX_ERROR;
+static u_char *
+ngx_http_billing_redis_reader_no_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
+    ngx_int_t *n)
+{
+    size_t  left;
+
+    left = reader->last - start;
+
+    if (ngx_strncmp(start, "-1\r\n", ngx_min(left, 4)) == 0) {
+        *n = -1;
+        return (left < 4) ? NULL : start + 4;
+    }
+
+    left = reader->last - p;
+
+    if (p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
+        || ngx_strncmp(p, "\r\n", ngx_min(left, 2)) != 0
+        || left >= 2)
+    {
+        reader->error = "a length in the reply is none";
+    }
+
+    return NULL;
 }
 
 
