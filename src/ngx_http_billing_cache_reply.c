@@ -253,13 +253,13 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
         }
     }
 
-    p = ngx_pnalloc(lookup->pool, size + NGX_HTTP_BILLING_JSON_WORD);
+    p = ngx_pnalloc(lookup->pool, size + NGX_HTTP_BILLING_JSON_BLOCK);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     text.data = p;
-    text.len = ngx_align(size, NGX_HTTP_BILLING_JSON_WORD);
+    text.len = ngx_align(size, NGX_HTTP_BILLING_JSON_BLOCK);
 
     field = lookup->camera.fields;
 
@@ -276,9 +276,9 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
         p = ngx_cpymem(p, value[i].data, value[i].len);
     }
 
-    /* most are plain, and that is seen at once, in whole words */
+    /* most are plain, and that is seen at once, in whole blocks */
 
-    ngx_memset(p, ' ', NGX_HTTP_BILLING_JSON_WORD);
+    ngx_memset(p, ' ', NGX_HTTP_BILLING_JSON_BLOCK);
 
     if (ngx_http_billing_json_is_plain(&text)) {
         lookup->camera.plain = NGX_HTTP_BILLING_CAMERA_PLAIN;

@@ -15,13 +15,15 @@ static void ngx_http_billing_json_print(void *ctx, const char *str,
 static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
 
 
-/* a word of eight times that byte; and the highest bit of each */
+/* the highest bit of each byte of a word */
 
-#define ngx_http_billing_json_bytes(n)                                        \
-    (0x0101010101010101ULL * (n))
+#define NGX_HTTP_BILLING_JSON_HIGH    0x8080808080808080ULL
 
-#define ngx_http_billing_json_high(word)                                      \
-    ((word) & ngx_http_billing_json_bytes(0x80))
+
+/* bytes that are computed with at once, by what instructions there are */
+
+typedef u_char  ngx_http_billing_json_block_t
+    __attribute__ ((vector_size (NGX_HTTP_BILLING_JSON_BLOCK)));
 
 
 /* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
@@ -42,7 +44,7 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
         while (last - p >= 8) {
             ngx_memcpy(&word, p, 8);
 
-            if (ngx_http_billing_json_high(word)) {
+            if (word & NGX_HTTP_BILLING_JSON_HIGH) {
                 break;
             }
 
@@ -91,38 +93,33 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
 }
 
 
-/*
- * If no byte of a word is above 0x7f, a subtraction that has to borrow is the
- * one that sets the highest bit of a byte: where the byte is less than what is
- * taken from it, and, once it did, maybe in those after it.
- */
+/* what is less than what is taken from it sets the highest bit of its byte */
 
 ngx_uint_t
 ngx_http_billing_json_is_plain(ngx_str_t *text)
 {
-    u_char    *p, *last;
-    uint64_t   word, bits;
+    u_char                         *p, *last;
+    uint64_t                        word[2];
+    ngx_http_billing_json_block_t   block, bits;
 
     p = text->data;
     last = p + text->len;
 
-    bits = 0;
+    ngx_memzero(&bits, NGX_HTTP_BILLING_JSON_BLOCK);
 
     while (p < last) {
-        ngx_memcpy(&word, p, NGX_HTTP_BILLING_JSON_WORD);
+        ngx_memcpy(&block, p, NGX_HTTP_BILLING_JSON_BLOCK);
 
         /* with space and quote exchanged, what is less than 0x21 is not */
 
-        bits |= word
-                | ((word ^ ngx_http_billing_json_bytes(' ' ^ '"'))
-                   - ngx_http_billing_json_bytes(0x21))
-                | ((word ^ ngx_http_billing_json_bytes('\\'))
-                   - ngx_http_billing_json_bytes(1));
+        bits |= block | ((block ^ (' ' ^ '"')) - 0x21) | ((block ^ '\\') - 1);
 
-        p += NGX_HTTP_BILLING_JSON_WORD;
+        p += NGX_HTTP_BILLING_JSON_BLOCK;
     }
 
-    return ngx_http_billing_json_high(bits) == 0;
+    ngx_memcpy(word, &bits, NGX_HTTP_BILLING_JSON_BLOCK);
+
+    return ((word[0] | word[1]) & NGX_HTTP_BILLING_JSON_HIGH) == 0;
 }
 
 

@@ -69,10 +69,10 @@ ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 
 /* bytes that are looked at together */
 
-#define NGX_HTTP_BILLING_JSON_WORD  8
+#define NGX_HTTP_BILLING_JSON_BLOCK  16
 
 /*
- * Whether the text, in whole words, is ASCII that JSON has nothing to escape
+ * Whether the text, in whole blocks, is ASCII that JSON has nothing to escape
  * in.
  */
 ngx_uint_t ngx_http_billing_json_is_plain(ngx_str_t *text);
