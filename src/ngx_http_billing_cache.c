@@ -28,7 +28,18 @@ static ngx_str_t  ngx_http_billing_cache_kind_synced_at =
     ngx_string("synced_at");
 
 
-/* ngx_http_billing_camera_names, as HMGET asks for them */
+/* commands of a key: what comes before it, and after */
+
+static ngx_str_t  ngx_http_billing_cache_command_get =
+    ngx_string("*2\r\n$3\r\nGET\r\n");
+static ngx_str_t  ngx_http_billing_cache_command_hgetall =
+    ngx_string("*2\r\n$7\r\nHGETALL\r\n");
+static ngx_str_t  ngx_http_billing_cache_command_hmget =
+    ngx_string("*9\r\n$5\r\nHMGET\r\n");
+
+static ngx_str_t  ngx_http_billing_cache_no_more = ngx_string("");
+
+/* ngx_http_billing_camera_names */
 
 static ngx_str_t  ngx_http_billing_cache_fields = ngx_string(
     "$11\r\nexternal_id\r\n"
@@ -116,7 +127,7 @@ ngx_int_t
 ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
 {
     u_char                      digits[NGX_INT64_LEN];
-    ngx_str_t                   name, argv[2];
+    ngx_str_t                   name;
     ngx_http_billing_camera_t  *camera;
     ngx_http_billing_lookup_t  *lookup;
 
@@ -137,12 +148,10 @@ ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
     camera->digits.len = name.len;
     camera->digits.data = lookup->key.data + lookup->key.len - name.len;
 
-    ngx_str_set(&argv[0], "HMGET");
-    argv[1] = lookup->key;
-
-    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv,
-                                          NGX_HTTP_BILLING_CAMERA_FIELDS,
-                                          &ngx_http_billing_cache_fields);
+    return ngx_http_billing_redis_key_command(&cache->pipeline,
+                                         &ngx_http_billing_cache_command_hmget,
+                                         &lookup->key,
+                                         &ngx_http_billing_cache_fields);
 }
 
 
@@ -170,7 +179,7 @@ ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     argv[2].data = digits;
     argv[2].len = ngx_http_billing_decimal(digits, id) - digits;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 3, argv, 0, NULL);
+    return ngx_http_billing_redis_command(&cache->pipeline, 3, argv);
 }
 
 
@@ -215,7 +224,7 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     argv[6].data = limit;
     argv[6].len = ngx_http_billing_decimal(limit, n) - limit;
 
-    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv, 0, NULL);
+    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv);
 }
 
 
@@ -245,7 +254,6 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
 static ngx_int_t
 ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 {
-    ngx_str_t                    argv[2];
     ngx_uint_t                   i, n;
     ngx_msec_int_t               left;
     ngx_http_billing_lookup_t   *lookup, **unsure;
@@ -276,10 +284,10 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 
         lookup[i].read = ngx_http_billing_cache_read_hash;
 
-        ngx_str_set(&argv[0], "HGETALL");
-        argv[1] = lookup[i].key;
-
-        if (ngx_http_billing_redis_command(&cache->pipeline, 2, argv, 0, NULL)
+        if (ngx_http_billing_redis_key_command(&cache->pipeline,
+                                       &ngx_http_billing_cache_command_hgetall,
+                                       &lookup[i].key,
+                                       &ngx_http_billing_cache_no_more)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -438,8 +446,6 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
         return NULL;
     }
 
-    ngx_memzero(lookup, sizeof(ngx_http_billing_lookup_t));
-
     lookup->key.len = cache->prefix.len + kind->len + name->len;
 
     p = ngx_pnalloc(cache->pool, lookup->key.len);
@@ -450,6 +456,10 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
     lookup->key.data = p;
     lookup->pool = cache->pool;
     lookup->read = read;
+    lookup->found = 0;
+    lookup->id = 0;
+    lookup->camera.id = 0;
+    lookup->ids.nelts = 0;
 
     p = ngx_cpymem(p, cache->prefix.data, cache->prefix.len);
     p = ngx_cpymem(p, kind->data, kind->len);
@@ -463,14 +473,12 @@ static ngx_int_t
 ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup)
 {
-    ngx_str_t  argv[2];
-
     if (lookup == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "GET");
-    argv[1] = lookup->key;
-
-    return ngx_http_billing_redis_command(&cache->pipeline, 2, argv, 0, NULL);
+    return ngx_http_billing_redis_key_command(&cache->pipeline,
+                                         &ngx_http_billing_cache_command_get,
+                                         &lookup->key,
+                                         &ngx_http_billing_cache_no_more);
 }

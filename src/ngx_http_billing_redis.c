@@ -19,6 +19,10 @@ static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis);
+static ngx_inline u_char *ngx_http_billing_redis_argument(u_char *p,
+    ngx_str_t *arg);
+static ngx_inline u_char *ngx_http_billing_redis_room(
+    ngx_http_billing_redis_pipeline_t *pl, size_t len);
 static ngx_int_t ngx_http_billing_redis_grow(
     ngx_http_billing_redis_pipeline_t *pl, size_t len);
 static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
@@ -221,47 +225,86 @@ ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
 
 ngx_int_t
 ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t argc, ngx_str_t *argv, ngx_uint_t nrest, ngx_str_t *rest)
+    ngx_uint_t argc, ngx_str_t *argv)
 {
     u_char      *p;
     size_t       len;
     ngx_uint_t   i;
 
-    len = NGX_HTTP_BILLING_REDIS_LENGTH + (nrest ? rest->len : 0);
+    len = NGX_HTTP_BILLING_REDIS_LENGTH;
 
     for (i = 0; i < argc; i++) {
         len += NGX_HTTP_BILLING_REDIS_LENGTH + argv[i].len + 2;
     }
 
-    if ((size_t) (pl->end - pl->last) < len
-        && ngx_http_billing_redis_grow(pl, len) != NGX_OK)
-    {
+    p = ngx_http_billing_redis_room(pl, len);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    p = pl->last;
-
     *p++ = '*';
-    p = ngx_http_billing_decimal(p, argc + nrest);
+    p = ngx_http_billing_decimal(p, argc);
     *p++ = CR; *p++ = LF;
 
     for (i = 0; i < argc; i++) {
-        *p++ = '$';
-        p = ngx_http_billing_decimal(p, argv[i].len);
-        *p++ = CR; *p++ = LF;
-
-        p = ngx_cpymem(p, argv[i].data, argv[i].len);
-        *p++ = CR; *p++ = LF;
-    }
-
-    if (nrest) {
-        p = ngx_cpymem(p, rest->data, rest->len);
+        p = ngx_http_billing_redis_argument(p, &argv[i]);
     }
 
     pl->last = p;
     pl->ncommands++;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_key_command(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_str_t *head, ngx_str_t *key, ngx_str_t *rest)
+{
+    u_char  *p;
+
+    p = ngx_http_billing_redis_room(pl, head->len
+                                        + NGX_HTTP_BILLING_REDIS_LENGTH
+                                        + key->len + 2 + rest->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(p, head->data, head->len);
+    p = ngx_http_billing_redis_argument(p, key);
+    p = ngx_cpymem(p, rest->data, rest->len);
+
+    pl->last = p;
+    pl->ncommands++;
+
+    return NGX_OK;
+}
+
+
+static ngx_inline u_char *
+ngx_http_billing_redis_argument(u_char *p, ngx_str_t *arg)
+{
+    *p++ = '$';
+    p = ngx_http_billing_decimal(p, arg->len);
+    *p++ = CR; *p++ = LF;
+
+    p = ngx_cpymem(p, arg->data, arg->len);
+    *p++ = CR; *p++ = LF;
+
+    return p;
+}
+
+
+static ngx_inline u_char *
+ngx_http_billing_redis_room(ngx_http_billing_redis_pipeline_t *pl, size_t len)
+{
+    if ((size_t) (pl->end - pl->last) < len
+        && ngx_http_billing_redis_grow(pl, len) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return pl->last;
 }
 
 

@@ -176,12 +176,15 @@ ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
 
-/*
- * Appends a command: argc arguments, and nrest more, which rest holds as they
- * go over the wire.  They are copied.
- */
+/* These append a command; its arguments are copied. */
+
 ngx_int_t ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t argc, ngx_str_t *argv, ngx_uint_t nrest, ngx_str_t *rest);
+    ngx_uint_t argc, ngx_str_t *argv);
+
+/* one of a key, with what is before and after that as it goes over the wire */
+ngx_int_t ngx_http_billing_redis_key_command(
+    ngx_http_billing_redis_pipeline_t *pl, ngx_str_t *head, ngx_str_t *key,
+    ngx_str_t *rest);
 
 /*
  * Sends the pipeline and waits for its replies, at most for left milliseconds.
