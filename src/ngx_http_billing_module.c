@@ -8,6 +8,7 @@
 #define NGX_HTTP_BILLING_QUEUE        1000
 
 
+static ngx_int_t ngx_http_billing_init(ngx_conf_t *cf);
 static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_billing_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -173,7 +174,7 @@ static ngx_command_t  ngx_http_billing_commands[] = {
 
 static ngx_http_module_t  ngx_http_billing_module_ctx = {
     ngx_http_billing_add_variables,        /* preconfiguration */
-    ngx_http_billing_status_init,          /* postconfiguration */
+    ngx_http_billing_init,                 /* postconfiguration */
 
     ngx_http_billing_create_main_conf,     /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -200,6 +201,17 @@ ngx_module_t  ngx_http_billing_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static ngx_int_t
+ngx_http_billing_init(ngx_conf_t *cf)
+{
+    if (ngx_http_billing_token_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_status_init(cf);
+}
 
 
 static void *

@@ -12,6 +12,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <openssl/evp.h>
+
 #include "ngx_http_billing_redis.h"
 #include "ngx_http_billing_status.h"
 
@@ -19,6 +21,9 @@
 typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers in use */
     ngx_array_t                     redis;
+
+    /* SHA-256 */
+    const EVP_MD                   *token_digest;
 
     ngx_http_billing_status_t       status;
 } ngx_http_billing_main_conf_t;
@@ -49,6 +54,9 @@ extern ngx_module_t  ngx_http_billing_module;
 
 /* The content handler. */
 ngx_int_t ngx_http_billing_handler(ngx_http_request_t *r);
+
+/* Sets the digest, which lives as long as the configuration. */
+ngx_int_t ngx_http_billing_token_init(ngx_conf_t *cf);
 
 /* Adds a field to the header; *header, unless header is NULL, is the field. */
 ngx_int_t ngx_http_billing_add_header(ngx_http_request_t *r,

@@ -1,8 +1,6 @@
 
 #include "ngx_http_billing_handler.h"
 
-#include <openssl/sha.h>
-
 
 /*
  * The token that was valid last on a connection, and in which location: while
@@ -15,6 +13,9 @@ typedef struct {
 } ngx_http_billing_proof_t;
 
 
+#if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
+static void ngx_http_billing_token_free_digest(void *data);
+#endif
 static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
     ngx_str_t *token);
 static void ngx_http_billing_unreadable(ngx_http_billing_ctx_t *ctx);
@@ -25,14 +26,69 @@ static ngx_http_billing_proof_t *ngx_http_billing_proof(ngx_pool_t *pool);
 static void ngx_http_billing_forget(void *data);
 
 
+ngx_int_t
+ngx_http_billing_token_init(ngx_conf_t *cf)
+{
+#if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
+    EVP_MD                        *digest;
+    ngx_pool_cleanup_t            *cln;
+#endif
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+
+#if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
+
+    /* to look for it anew for each token takes longer than to hash that */
+
+    digest = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (digest == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "OpenSSL has no SHA-256");
+        return NGX_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        EVP_MD_free(digest);
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_billing_token_free_digest;
+    cln->data = digest;
+
+    bmcf->token_digest = digest;
+
+#else
+
+    bmcf->token_digest = EVP_sha256();
+
+#endif
+
+    return NGX_OK;
+}
+
+
+#if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
+
+static void
+ngx_http_billing_token_free_digest(void *data)
+{
+    EVP_MD_free(data);
+}
+
+#endif
+
+
 void
 ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_str_t            token;
-    ngx_http_request_t  *r;
+    ngx_int_t                      rc;
+    ngx_str_t                      token;
+    ngx_http_request_t            *r;
+    ngx_http_billing_main_conf_t  *bmcf;
 
     r = ctx->request;
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
     rc = ngx_http_billing_token(r, &token);
 
@@ -41,7 +97,11 @@ ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    if (rc != NGX_OK || SHA256(token.data, token.len, ctx->hash) == NULL) {
+    if (rc != NGX_OK
+        || EVP_Digest(token.data, token.len, ctx->hash, NULL,
+                      bmcf->token_digest, NULL)
+           != 1)
+    {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
