@@ -46,15 +46,19 @@ struct ngx_http_billing_ctx_s {
     /* cameras in the answer so far */
     ngx_uint_t                     cameras;
 
-    /* of a list that streams: the memory of the batch, and what is unsent */
+    /*
+     * Of a list that streams: the memory of the batch, in it the ids of the
+     * next one, or NULL; and what is unsent.
+     */
     ngx_pool_t                    *pool;
+    ngx_array_t                   *rest;
     ngx_chain_t                   *busy;
 
     /* the token was not found yet: what is asked includes it */
     unsigned                       unproven:1;
 
-    /* a batch has come, but the one before is not sent yet */
-    unsigned                       ready:1;
+    /* a batch of a list is to go with the next one */
+    unsigned                       held:1;
 
     /* the cache was loaded when the list went on */
     unsigned                       synced:1;

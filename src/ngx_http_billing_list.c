@@ -5,12 +5,11 @@
 static ngx_int_t ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
     ngx_array_t *ids, ngx_http_billing_next_pt next);
 static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
-static ngx_http_billing_lookup_t *ngx_http_billing_list_rest(
-    ngx_http_billing_ctx_t *ctx);
+static ngx_array_t *ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx);
 static ngx_uint_t ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx);
@@ -18,8 +17,9 @@ static void ngx_http_billing_list_writer(ngx_http_request_t *r);
 
 
 /*
- * While one batch is being sent, the next one is fetched; the ids of the one
- * after come with it.  There is no more of a list in memory.
+ * A batch is fetched, and with it the ids of the next one.  But for the first,
+ * two go down the filters together, and only when nothing of those before is
+ * left: there is never more of a list in memory.
  */
 
 void
@@ -142,21 +142,9 @@ ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx)
 }
 
 
-static void
-ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
-{
-    if (ctx->busy) {
-        ctx->ready = 1;
-        return;
-    }
+/* the ids of the next batch, NULL if there is no such batch */
 
-    ngx_http_billing_list_send(ctx);
-}
-
-
-/* the lookup of the ids of the next batch, NULL if there is no such batch */
-
-static ngx_http_billing_lookup_t *
+static ngx_array_t *
 ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx)
 {
     ngx_http_billing_lookup_t  *lookup;
@@ -166,7 +154,7 @@ ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx)
     lookup = ctx->cache.lookups.elts;
     lookup += ctx->cache.lookups.nelts - 1 - ctx->header_sent;
 
-    return lookup->ids.nelts ? lookup : NULL;
+    return lookup->ids.nelts ? &lookup->ids : NULL;
 }
 
 
@@ -204,17 +192,15 @@ ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
 
 
 static void
-ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
+ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                    sent;
-    ngx_http_request_t           *r;
-    ngx_http_billing_lookup_t    *rest;
-    ngx_http_billing_loc_conf_t  *blcf;
+    ngx_uint_t           sent;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
     sent = ctx->cameras;
 
-    rest = ngx_http_billing_list_rest(ctx);
+    ctx->rest = ngx_http_billing_list_rest(ctx);
 
     ngx_http_billing_list_json(ctx);
 
@@ -235,31 +221,51 @@ ngx_http_billing_list_send(ngx_http_billing_ctx_t *ctx)
         }
     }
 
-    if (rest == NULL) {
+    if (ctx->rest == NULL) {
         ngx_http_billing_list_end(ctx);
         return;
     }
 
-    if (ctx->json.out && ngx_http_billing_list_output(ctx) != NGX_OK) {
+    ctx->held = (ctx->header_sent && !ctx->held);
+
+    if (!ctx->held && ctx->json.out
+        && ngx_http_billing_list_output(ctx) != NGX_OK)
+    {
         return;
     }
 
+    if (ctx->busy) {
+
+        if (ngx_http_billing_list_wait(ctx) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    ngx_http_billing_list_next(ctx);
+}
+
+
+static void
+ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
     /* each batch has the whole time */
 
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
     ctx->left = blcf->redis_timeout;
 
-    if (ngx_http_billing_list_ask(ctx, &rest->ids, ngx_http_billing_list_batch)
+    if (ngx_http_billing_list_ask(ctx, ctx->rest, ngx_http_billing_list_batch)
         != NGX_OK)
     {
         ngx_http_finalize_request(r, ctx->header_sent
                                      ? NGX_ERROR
                                      : NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    if (ctx->busy && ngx_http_billing_list_wait(ctx) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_ERROR);
     }
 }
 
@@ -418,8 +424,5 @@ ngx_http_billing_list_writer(ngx_http_request_t *r)
 
     r->write_event_handler = ngx_http_request_empty_handler;
 
-    if (ctx->ready) {
-        ctx->ready = 0;
-        ngx_http_billing_list_send(ctx);
-    }
+    ngx_http_billing_list_next(ctx);
 }
