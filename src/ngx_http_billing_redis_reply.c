@@ -12,6 +12,9 @@
 #define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  10
 
 
+static ngx_int_t ngx_http_billing_redis_reader_elements(
+    ngx_http_billing_redis_reader_t *reader, ngx_uint_t n, ngx_log_t *log);
+
 /*
  * These return where what they read ends, or NULL if that was not received yet
  * or, with reader->error, cannot be read.
@@ -19,8 +22,6 @@
 
 static u_char *ngx_http_billing_redis_reader_array(
     ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_log_t *log);
-static ngx_int_t ngx_http_billing_redis_reader_elements(
-    ngx_http_billing_redis_reader_t *reader, ngx_uint_t n, ngx_log_t *log);
 static ngx_inline u_char *ngx_http_billing_redis_reader_string(
     ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
 static u_char *ngx_http_billing_redis_reader_line(
