@@ -291,8 +291,10 @@ ngx_http_billing_redis_reader_string(ngx_http_billing_redis_reader_t *reader,
 
     reader->size += n;
 
-    if (reader->last - p < n + 2) {
-        reader->need = p + n + 2 - reader->pos;
+    /* n + 2 may be more than fits in ngx_int_t */
+
+    if ((size_t) (reader->last - p) < (size_t) n + 2) {
+        reader->need = p - reader->pos + (size_t) n + 2;
         return NULL;
     }
 
@@ -317,8 +319,11 @@ ngx_http_billing_redis_reader_line(ngx_http_billing_redis_reader_t *reader,
     p++;
     lf = memchr(p, LF, reader->last - p);
 
+    /* with CR, which may be the last that was received */
+
+    reader->size += (lf ? lf : reader->last) - p;
+
     if (lf == NULL) {
-        reader->size += reader->last - p;
         return NULL;
     }
 
@@ -329,8 +334,6 @@ ngx_http_billing_redis_reader_line(ngx_http_billing_redis_reader_t *reader,
 
     text->data = p;
     text->len = lf - 1 - p;
-
-    reader->size += text->len;
 
     return lf + 1;
 }

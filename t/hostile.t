@@ -558,9 +558,10 @@ join "\n", map { "HMGET *:camera:$_->[0] => raw *$_->[1]\\r\\n" . '$-1\r\n' x 3
     [ 8, 7, ':1\r\n' ], [ 9, 7, '+x\r\n' ], [ 11, 7, '-x\r\n' ],
     [ 13, 7, '*0\r\n' ], [ 14, 6, '*1\r\n$1\r\nx\r\n', 2 ],
     [ 15, 7, '*-1\r\n' ], [ 16, 7, '$\r\n\r\n' ],
-    [ 17, 7, '$18446744073709551617\r\nx\r\n' ], [ 18, 8, '$1\r\nx\r\n', 4 ]
+    [ 17, 7, '$18446744073709551617\r\nx\r\n' ], [ 18, 8, '$1\r\nx\r\n', 4 ],
+    [ 19, 7, '$2147483646\r\nx\r\n' ], [ 20, 7, '$2147483647\r\nx\r\n' ]
 --- run
-for my $id (1, 2, 6, 8, 9, 11, 13 .. 18) {
+for my $id (1, 2, 6, 8, 9, 11, 13 .. 20) {
     answers(ask("{\"cameras_ids\":[$id]}"), '502', "camera $id");
     recovers('{"cameras_ids":[3]}', '3', "after camera $id");
 }
@@ -588,14 +589,19 @@ HGETALL *:camera:10 => raw *4098\r\n\{$1\r\nx\r\n*4098}
 
 
 
-=== TEST 32: a line that is too long
+=== TEST 32: a line that is too long by its CR, and by one shorter
 --- fake
-HMGET *:camera:4 => raw +\{x*1048577}\r\n
+HMGET *:camera:4 => raw +\{x*1048576}\r\n
+HMGET *:camera:5 => raw +\{x*1048575}\r\n
 --- cases
 {"cameras_ids":[4]}                             -> 502
+{"cameras_ids":[5]}                             -> 502
 {"cameras_ids":[3]}                             -> 3
 --- logged
 \[error\] .*reply is too large
+\[error\] .*camera:5\\?" is not answered by the fields asked for
+--- logged_times
+1 reply is too large
 
 
 
