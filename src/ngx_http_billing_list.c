@@ -357,14 +357,22 @@ static ngx_int_t
 ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx)
 {
     ngx_event_t               *wev;
+    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_core_loc_conf_t  *clcf;
 
     r = ctx->request;
-    wev = r->connection->write;
+    c = r->connection;
+    wev = c->write;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     r->write_event_handler = ngx_http_billing_list_writer;
+
+    /* a subrequest whose turn has not come does not wait for the client */
+
+    if (c->data != r) {
+        return NGX_OK;
+    }
 
     if (!wev->delayed) {
         ngx_add_timer(wev, clcf->send_timeout);

@@ -617,3 +617,34 @@ ok(!$client->idle(20), 'the last batch');
 select undef, undef, undef, 0.3;
 
 is($client->response->{body}, ::cameras('x' x 2000, 1001 .. 1600), 'all of it');
+
+
+
+=== TEST 31: a list that waits for another's end, and not for the client
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    billing_batch 10;
+    send_timeout 1s;
+}
+location = /page.html {
+    ssi on;
+}
+END
+--- http_config
+billing_redis_timeout 15s;
+billing_redis_connections 2;
+--- user_files eval
+">>> page.html\n<a><!--#include virtual=\"$Billing::URI?login=one\" --></a>\n"
+. "<b><!--#include virtual=\"$Billing::URI?login=two\" --></b>\n"
+--- redis eval
+::many('one', 101, 150) . "\n" . ::many('two', 301, 350)
+--- fake
+HMGET *:camera:140 => pause 3
+--- run
+my $res = ask(undef, uri => '/page.html');
+
+ok($res->{complete}, 'complete');
+is($res->{body}, '<a>' . ::cameras('Camera', 101 .. 150) . "</a>\n<b>"
+                 . ::cameras('Camera', 301 .. 350) . "</b>\n", 'both lists');
