@@ -648,3 +648,246 @@ my $res = ask(undef, uri => '/page.html');
 ok($res->{complete}, 'complete');
 is($res->{body}, '<a>' . ::cameras('Camera', 101 .. 150) . "</a>\n<b>"
                  . ::cameras('Camera', 301 .. 350) . "</b>\n", 'both lists');
+
+
+
+=== TEST 32: the first batch is sent at once, and then two by two
+--- redis eval: ::many('many', 101, 165)
+--- route
+billing_batch 10;
+--- run
+my $client = client();
+$client->send(text(undef, query => '?login=many', headers => [ 'Connection: close' ]));
+
+my (undef, $rest) = split /\r\n\r\n/, $client->slurp, 2;
+my @chunks;
+
+while ($rest =~ s/\A([0-9a-f]+)\r\n//) {
+    push @chunks, substr $rest, 0, hex $1, '';
+    $rest =~ s/\A\r\n//;
+}
+
+my $all = ::cameras('Camera', 101 .. 165);
+
+is(join('', @chunks), $all, 'all of it');
+is(join(' ', map { scalar(() = /"external_id"/g) } @chunks), '10 20 20 15 0', 'cameras in each chunk');
+
+
+
+=== TEST 33: what has been sent when a later batch fails
+--- redis eval
+join "\n", map {
+    my $first = 1000 * $_ + 1;
+    ::many("bad$_", $first, $first + 59), 'SET billing:camera:' . ($first + 10 * $_ - 5) . ' text';
+} 2 .. 6
+--- route
+billing_batch 10;
+--- run
+my %sent = (2 => 10, 3 => 10, 4 => 30, 5 => 30, 6 => 50);
+
+for my $batch (2 .. 6) {
+    my $first = 1000 * $batch + 1;
+    my $res = ask(undef, query => "?login=bad$batch");
+    my $sent = ::cameras('Camera', $first .. $first + $sent{$batch} - 1) =~ s/\]\z//r;
+
+    ok(!$res->{complete}, "batch $batch: there is no last chunk");
+    is($res->{body}, $sent, "batch $batch: $sent{$batch} cameras before it");
+}
+--- logged
+\[error\] .*t_login:camera:
+
+
+
+=== TEST 34: batches without a camera, alone and in pairs
+--- redis eval
+join "\n", map {
+    my $set = $_;
+    my $first = 1000 * ($set + 1);
+    (::many("set$set", $first, $first + 11),
+     map { 'DEL billing:camera:' . ($first + $_) } grep { $set & 1 << $_ / 2 } 0 .. 11);
+} 0 .. 63
+--- route
+billing_batch 2;
+--- run
+for my $set (0 .. 63) {
+    my $first = 1000 * ($set + 1);
+    my @ids = map { $first + $_ } grep { !($set & 1 << $_ / 2) } 0 .. 11;
+
+    is(ask(undef, query => "?login=set$set")->{body}, @ids ? ::cameras('Camera', @ids) : 'null',
+       sprintf 'gone: %06b', $set);
+}
+
+
+
+=== TEST 35: a client that does not read, and what Redis is asked meanwhile
+--- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
+--- fake
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    location / {
+        billing_cameras_list;
+        billing_batch 50;
+    }
+}
+END
+--- run
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
+$client->send(text(undef, query => '?login=many'));
+
+my $asked = 0;
+
+for my $turn (1 .. 3) {
+    my $last;
+
+    ok(wait_for(20, sub {
+        $last = $Fake->log_text;
+        select undef, undef, undef, 1;
+        return $last eq $Fake->log_text;
+    }), "it waits, turn $turn");
+
+    # longer than billing_redis_timeout, which is meant for Redis
+
+    select undef, undef, undef, 2.5;
+    ok($last eq $Fake->log_text, "Redis is asked nothing, turn $turn");
+
+    my $cameras = $Fake->count('HMGET');
+    cmp_ok($cameras, '>', $asked, "$cameras are fetched, turn $turn");
+    cmp_ok($cameras, '<', 800, "and not the others, turn $turn");
+    is($cameras % 100, 50, "the first batch and pairs, turn $turn");
+    $asked = $cameras;
+
+    my $length = length($client->{in}) + 300_000;
+    1 while length $client->{in} < $length && $client->fill;
+}
+
+my $res = $client->response;
+ok($res->{complete}, 'the list is complete');
+is($res->{body}, ::cameras('x' x 2000, 1001 .. 2000), 'and right');
+--- timeout: 60
+
+
+
+=== TEST 36: a connection that breaks while a list waits for its client
+--- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
+--- fake
+--- http_config eval
+<<'END'
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    location / {
+        billing_cameras_list;
+        billing_batch 10;
+    }
+}
+END
+--- run
+my $answer = ::cameras('x' x 2000, 1001 .. 2000);
+
+my $waiting = sub {
+    my ($name) = @_;
+
+    my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+    $client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
+    $client->send(text(undef, query => '?login=many'));
+    ok($client->fill, "$name: the list begins");
+
+    ok(wait_for(20, sub {
+        my $last = $Fake->log_text;
+        select undef, undef, undef, 1;
+        return $last eq $Fake->log_text;
+    }), "$name: it waits");
+
+    return $client;
+};
+
+# the one to Redis, which is back when it is asked again
+
+my $client = $waiting->('hangup');
+$Fake->change("hangup\n");
+my $res = $client->response;
+ok($res->{complete}, 'hangup: the list is complete');
+is($res->{body}, $answer, 'hangup: and right');
+
+# and which is not
+
+$client = $waiting->('down');
+$Fake->down;
+$res = $client->response;
+is($res->{status}, 200, 'down: status');
+ok(!$res->{complete}, 'down: there is no last chunk');
+ok(index($answer, $res->{body}) == 0, 'down: what there is is right');
+$Fake->up;
+
+# the one to the client
+
+for my $how (qw(close reset)) {
+    my $client = $waiting->($how);
+    my $asked = $Fake->count('HMGET');
+    my $closed = () = error_log() =~ /\[info\] .*client prematurely closed connection/g;
+
+    $client->$how;
+    ok(wait_for(10, sub {
+        my $now = () = error_log() =~ /\[info\] .*client prematurely closed connection/g;
+        return $now > $closed;
+    }), "$how: that is seen");
+    is($Fake->count('HMGET'), $asked, "$how: and nothing more is fetched");
+}
+--- logged
+\[error\] .*list broken off after
+--- timeout: 60
+
+
+
+=== TEST 37: a write event while Redis is asked, after the client was waited for
+--- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
+--- http_config eval
+<<'END'
+billing_redis_timeout 15s;
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    location / {
+        billing_cameras_list;
+        billing_batch 200;
+    }
+}
+END
+--- fake
+HMGET *:camera:1401 => pause 2
+--- run
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
+$client->send(text(undef, query => '?login=many'));
+
+select undef, undef, undef, 0.5;
+is($Fake->count('HMGET \S+:camera:1201 '), 0, 'it waits');
+ok(wait_for(20, sub {
+    $client->fill(0.1);
+    return $Fake->count('HMGET \S+:camera:1401 ');
+}), 'Redis is asked');
+
+# epoll tells of both when one comes in
+
+$client->send(text($EXAMPLE));
+
+is($client->response->{body}, ::cameras('x' x 2000, 1001 .. 1600), 'all of it');
+answers($client->response, '3 4', 'and the other request');
+is($Fake->count('HMGET \S+:camera:1401 '), 1, 'asked once');
+
+
+
+=== TEST 38: each batch has the whole time
+--- redis eval: ::many('many', 101, 150)
+--- http_config
+billing_redis_timeout 4s;
+--- route
+billing_batch 10;
+--- fake
+HMGET *1 => pause 1.2
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 150)
