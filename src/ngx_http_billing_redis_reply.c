@@ -6,10 +6,9 @@
 
 #define NGX_HTTP_BILLING_REDIS_BUFFER      65536
 
-/* no length is greater, so that it fits in 32 bits, nor has more digits */
+/* digits of a length, so that it fits in 32 bits */
 
-#define NGX_HTTP_BILLING_REDIS_MAX_NUMBER  0x7fffffff
-#define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  10
+#define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  9
 
 
 static ngx_int_t ngx_http_billing_redis_reader_elements(
@@ -22,6 +21,9 @@ static ngx_int_t ngx_http_billing_redis_reader_elements(
 
 static u_char *ngx_http_billing_redis_reader_array(
     ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_log_t *log);
+static u_char *ngx_http_billing_redis_reader_other(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_uint_t *n,
+    ngx_log_t *log);
 static ngx_inline u_char *ngx_http_billing_redis_reader_string(
     ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
 static u_char *ngx_http_billing_redis_reader_line(
@@ -161,7 +163,6 @@ ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
     u_char *p, ngx_log_t *log)
 {
     ngx_int_t                        more;
-    ngx_str_t                        text;
     ngx_uint_t                       i, n;
     ngx_http_billing_redis_reply_t  *reply;
 
@@ -188,42 +189,13 @@ ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
 
     for (i = 0; i < n; i++) {
 
-        switch (*p) {
-
-        case '$':
+        if (*p == '$') {
             p = ngx_http_billing_redis_reader_string(reader, p,
                                                      &reader->elts[i]);
-            break;
 
-        case '*':
+        } else {
             reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-            p = ngx_http_billing_redis_reader_number(reader, p, &more);
-
-            if (p && more > 0) {
-                n += more;
-
-                if (ngx_http_billing_redis_reader_elements(reader, n, log)
-                    != NGX_OK)
-                {
-                    return NULL;
-                }
-            }
-
-            break;
-
-        case '+':
-        case '-':
-        case ':':
-            reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-            p = ngx_http_billing_redis_reader_line(reader, p, &text);
-            break;
-
-        default:
-            if (p != reader->last) {
-                reader->error = "what came is no reply";
-            }
-
-            return NULL;
+            p = ngx_http_billing_redis_reader_other(reader, p, &n, log);
         }
 
         if (p == NULL) {
@@ -235,6 +207,50 @@ ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
     reply->nelts = n;
 
     return p;
+}
+
+
+/* an element of n that is no string; those of an array make n greater */
+
+static u_char *
+ngx_http_billing_redis_reader_other(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_uint_t *n, ngx_log_t *log)
+{
+    ngx_int_t  more;
+    ngx_str_t  text;
+
+    switch (*p) {
+
+    case '*':
+        p = ngx_http_billing_redis_reader_number(reader, p, &more);
+
+        if (p == NULL || more <= 0) {
+            return p;
+        }
+
+        *n += more;
+
+        if (ngx_http_billing_redis_reader_elements(reader, *n, log) != NGX_OK) {
+            return NULL;
+        }
+
+        return p;
+
+    case '+':
+    case '-':
+    case ':':
+        return ngx_http_billing_redis_reader_line(reader, p, &text);
+
+    default:
+
+        /* at the end of what was received there is a zero */
+
+        if (p != reader->last) {
+            reader->error = "what came is no reply";
+        }
+
+        return NULL;
+    }
 }
 
 
@@ -291,10 +307,8 @@ ngx_http_billing_redis_reader_string(ngx_http_billing_redis_reader_t *reader,
 
     reader->size += n;
 
-    /* n + 2 may be more than fits in ngx_int_t */
-
-    if ((size_t) (reader->last - p) < (size_t) n + 2) {
-        reader->need = p - reader->pos + (size_t) n + 2;
+    if (reader->last - p < n + 2) {
+        reader->need = p - reader->pos + n + 2;
         return NULL;
     }
 
@@ -345,14 +359,14 @@ static ngx_inline u_char *
 ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
     u_char *p, ngx_int_t *n)
 {
-    u_char    *start;
-    uint64_t   value, digit;
+    u_char      *start;
+    ngx_uint_t   value, digit;
 
     start = ++p;
     value = 0;
 
     for ( ;; p++) {
-        digit = (uint64_t) *p - '0';
+        digit = (ngx_uint_t) *p - '0';
 
         if (digit > 9) {
             break;
@@ -363,8 +377,7 @@ ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
 
     if (p[0] != CR || p[1] != LF || p == start
         || p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
-        || (*start == '0' && p - start > 1)
-        || value > NGX_HTTP_BILLING_REDIS_MAX_NUMBER)
+        || (*start == '0' && p - start > 1))
     {
         return ngx_http_billing_redis_reader_no_number(reader, start, p, n);
     }
@@ -397,7 +410,7 @@ ngx_http_billing_redis_reader_no_number(
         || ngx_strncmp(p, "\r\n", ngx_min(left, 2)) != 0
         || left >= 2)
     {
-        reader->error = "a length in the reply is none";
+        reader->error = "a length in the reply is wrong";
     }
 
     return NULL;
