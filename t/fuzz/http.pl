@@ -227,6 +227,7 @@ sub exchange {
     my $piece = Grammar::chance(0.8) ? 1_000_000 : 1 + int rand 3000;
 
     $sock->blocking(0);
+    $sock->shutdown(1) if $half_close && !length $out;
 
     while (time < $end) {
         my $todo = length($out) - $sent;
