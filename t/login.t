@@ -28,6 +28,38 @@ sub cameras {
     } @ids) . ']';
 }
 
+# A server and a client with small buffers between them, so that a list waits;
+# the client has asked for it.
+
+sub slow_server {
+    my ($batch, $server, $http) = @_;
+
+    $server //= '';
+    $http //= '';
+
+    return <<"END";
+$http
+server {
+    listen 127.0.0.1:\$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
+    $server
+    location / {
+        billing_cameras_list;
+        billing_batch $batch;
+    }
+}
+END
+}
+
+sub slow_client {
+    my $client = Billing::client(
+        port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+
+    $client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
+    $client->send(Billing::text(undef, query => '?login=many'));
+
+    return $client;
+}
+
 run_tests();
 
 __DATA__
@@ -291,16 +323,7 @@ conn 1 HMGET *:camera:155 => close
 
 === TEST 18: a slow reader stops the fetching, not the worker
 --- redis eval: ::many('many', 1001, 4000, 'x' x 400)
---- http_config eval
-<<'END'
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    location / {
-        billing_cameras_list;
-        billing_batch 50;
-    }
-}
-END
+--- http_config eval: ::slow_server(50)
 --- run
 my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
 $client->send(text(undef, query => '?login=many'));
@@ -323,16 +346,7 @@ is($res->{body}, ::cameras('x' x 400, 1001 .. 4000), 'unharmed');
 === TEST 19: a slow reader is not read for: Redis is asked batch by batch
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
---- http_config eval
-<<'END'
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    location / {
-        billing_cameras_list;
-        billing_batch 10;
-    }
-}
-END
+--- http_config eval: ::slow_server(10)
 --- run
 my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
 $client->send(text(undef, query => '?login=many'));
@@ -500,17 +514,7 @@ is(join(' ', map { $_->response->{status} } @clients), join(' ', (200) x 8), 'al
 
 === TEST 26: readers that read a little now and then, not any more, and are gone
 --- redis eval: ::many('many', 1001, 4000, 'x' x 2000)
---- http_config eval
-<<'END'
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    send_timeout 1s;
-    location / {
-        billing_cameras_list;
-        billing_batch 100;
-    }
-}
-END
+--- http_config eval: ::slow_server(100, 'send_timeout 1s;')
 --- run
 my @clients = map { client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1}) } 1 .. 3;
 my ($slow, $stuck, $gone) = @clients;
@@ -592,24 +596,11 @@ ok(!$res->{complete}, 'there is no last chunk');
 
 === TEST 30: a reader that was slow, a Redis that is slower than send_timeout, and the reader once more
 --- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
---- http_config eval
-<<'END'
-billing_redis_timeout 15s;
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    send_timeout 1s;
-    location / {
-        billing_cameras_list;
-        billing_batch 200;
-    }
-}
-END
+--- http_config eval: ::slow_server(200, 'send_timeout 1s;', 'billing_redis_timeout 15s;')
 --- fake
 HMGET *:camera:1401 => pause 2
 --- run
-my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
-$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
-$client->send(text(undef, query => '?login=many'));
+my $client = ::slow_client();
 
 select undef, undef, undef, 0.3;
 1 while $client->fill(0.5);
@@ -722,20 +713,9 @@ for my $set (0 .. 63) {
 === TEST 35: a client that does not read, and what Redis is asked meanwhile
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
---- http_config eval
-<<'END'
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    location / {
-        billing_cameras_list;
-        billing_batch 50;
-    }
-}
-END
+--- http_config eval: ::slow_server(50)
 --- run
-my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
-$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
-$client->send(text(undef, query => '?login=many'));
+my $client = ::slow_client();
 
 my $asked = 0;
 
@@ -773,25 +753,14 @@ is($res->{body}, ::cameras('x' x 2000, 1001 .. 2000), 'and right');
 === TEST 36: a connection that breaks while a list waits for its client
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
---- http_config eval
-<<'END'
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    location / {
-        billing_cameras_list;
-        billing_batch 10;
-    }
-}
-END
+--- http_config eval: ::slow_server(10)
 --- run
 my $answer = ::cameras('x' x 2000, 1001 .. 2000);
 
 my $waiting = sub {
     my ($name) = @_;
 
-    my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
-    $client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
-    $client->send(text(undef, query => '?login=many'));
+    my $client = ::slow_client();
     ok($client->fill, "$name: the list begins");
 
     ok(wait_for(20, sub {
@@ -843,23 +812,11 @@ for my $how (qw(close reset)) {
 
 === TEST 37: a write event while Redis is asked, after the client was waited for
 --- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
---- http_config eval
-<<'END'
-billing_redis_timeout 15s;
-server {
-    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=64k;
-    location / {
-        billing_cameras_list;
-        billing_batch 200;
-    }
-}
-END
+--- http_config eval: ::slow_server(200, '', 'billing_redis_timeout 15s;')
 --- fake
 HMGET *:camera:1401 => pause 2
 --- run
-my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
-$client->{sock}->setsockopt(Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 65536);
-$client->send(text(undef, query => '?login=many'));
+my $client = ::slow_client();
 
 select undef, undef, undef, 0.5;
 is($Fake->count('HMGET \S+:camera:1201 '), 0, 'it waits');
