@@ -1,6 +1,13 @@
 
 #include "ngx_http_billing_cache_reply.h"
-#include "ngx_http_billing_decimal.h"
+
+
+/* of a login's members: from one on, how many */
+
+#define NGX_HTTP_BILLING_CACHE_LIMIT                                          \
+    "$4\r\n+inf\r\n"                                                          \
+    "$5\r\nLIMIT\r\n"                                                         \
+    "$1\r\n0\r\n"
 
 
 static ngx_int_t ngx_http_billing_cache_ask_again(
@@ -12,11 +19,11 @@ static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
 static ngx_int_t ngx_http_billing_cache_escape(ngx_pool_t *pool,
     ngx_str_t *dst, ngx_str_t *src);
+static ngx_int_t ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_pt read,
-    ngx_str_t *kind, ngx_str_t *name);
-static ngx_int_t ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup);
+    ngx_str_t *kind, ngx_str_t *name, ngx_str_t *head, ngx_str_t *rest);
 
 
 static ngx_str_t  ngx_http_billing_cache_kind_token = ngx_string("token:");
@@ -36,6 +43,10 @@ static ngx_str_t  ngx_http_billing_cache_command_hgetall =
     ngx_string("*2\r\n$7\r\nHGETALL\r\n");
 static ngx_str_t  ngx_http_billing_cache_command_hmget =
     ngx_string("*9\r\n$5\r\nHMGET\r\n");
+static ngx_str_t  ngx_http_billing_cache_command_zscore =
+    ngx_string("*3\r\n$6\r\nZSCORE\r\n");
+static ngx_str_t  ngx_http_billing_cache_command_zrangebyscore =
+    ngx_string("*7\r\n$13\r\nZRANGEBYSCORE\r\n");
 
 static ngx_str_t  ngx_http_billing_cache_no_more = ngx_string("");
 
@@ -57,6 +68,7 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
 {
     cache->prefix = *prefix;
     cache->pool = pool;
+    cache->ids = NULL;
     cache->unsure = NULL;
 
     n++;
@@ -75,19 +87,15 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
 ngx_int_t
 ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, u_char *hash)
 {
-    u_char                      hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
-    ngx_str_t                   name;
-    ngx_http_billing_lookup_t  *lookup;
+    u_char     hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
+    ngx_str_t  name;
 
     name.data = hex;
     name.len = ngx_hex_dump(hex, hash, NGX_HTTP_BILLING_TOKEN_HASH) - hex;
 
-    lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_token,
-                                        &ngx_http_billing_cache_kind_token,
-                                        &name);
-
-    return ngx_http_billing_cache_get(cache, lookup);
+    return ngx_http_billing_cache_get(cache, ngx_http_billing_cache_read_token,
+                                      &ngx_http_billing_cache_kind_token,
+                                      &name);
 }
 
 
@@ -95,31 +103,24 @@ ngx_int_t
 ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
     ngx_str_t *external_id)
 {
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_external,
-                                        &ngx_http_billing_cache_kind_external,
-                                        external_id);
-
-    return ngx_http_billing_cache_get(cache, lookup);
+    return ngx_http_billing_cache_get(cache,
+                                      ngx_http_billing_cache_read_external,
+                                      &ngx_http_billing_cache_kind_external,
+                                      external_id);
 }
 
 
 ngx_int_t
 ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
 {
-    ngx_str_t                   name;
-    ngx_http_billing_lookup_t  *lookup;
+    ngx_str_t  name;
 
     ngx_str_set(&name, "");
 
-    lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_synced_at,
-                                        &ngx_http_billing_cache_kind_synced_at,
-                                        &name);
-
-    return ngx_http_billing_cache_get(cache, lookup);
+    return ngx_http_billing_cache_get(cache,
+                                      ngx_http_billing_cache_read_synced_at,
+                                      &ngx_http_billing_cache_kind_synced_at,
+                                      &name);
 }
 
 
@@ -137,7 +138,9 @@ ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
     lookup = ngx_http_billing_cache_add(cache,
                                         ngx_http_billing_cache_read_camera,
                                         &ngx_http_billing_cache_kind_camera,
-                                        &name);
+                                        &name,
+                                        &ngx_http_billing_cache_command_hmget,
+                                        &ngx_http_billing_cache_fields);
     if (lookup == NULL) {
         return NGX_ERROR;
     }
@@ -148,10 +151,7 @@ ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
     camera->digits.len = name.len;
     camera->digits.data = lookup->key.data + lookup->key.len - name.len;
 
-    return ngx_http_billing_redis_key_command(&cache->pipeline,
-                                         &ngx_http_billing_cache_command_hmget,
-                                         &lookup->key,
-                                         &ngx_http_billing_cache_fields);
+    return NGX_OK;
 }
 
 
@@ -159,72 +159,71 @@ ngx_int_t
 ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     ngx_str_t *login, int64_t id)
 {
-    u_char                      digits[NGX_INT64_LEN];
-    ngx_str_t                   argv[3];
+    u_char                     *last, digits[NGX_INT64_LEN];
+    u_char                      buf[NGX_HTTP_BILLING_REDIS_ARGUMENT
+                                    + NGX_INT64_LEN];
+    ngx_str_t                   rest;
     ngx_http_billing_lookup_t  *lookup;
+
+    last = ngx_http_billing_decimal(digits, id);
+
+    rest.data = buf;
+    rest.len = ngx_http_billing_redis_argument(buf, digits, last - digits)
+               - buf;
 
     lookup = ngx_http_billing_cache_add(cache,
                                         ngx_http_billing_cache_read_member,
                                         &ngx_http_billing_cache_kind_login,
-                                        login);
+                                        login,
+                                        &ngx_http_billing_cache_command_zscore,
+                                        &rest);
     if (lookup == NULL) {
         return NGX_ERROR;
     }
 
     lookup->id = id;
 
-    ngx_str_set(&argv[0], "ZSCORE");
-    argv[1] = lookup->key;
-
-    argv[2].data = digits;
-    argv[2].len = ngx_http_billing_decimal(digits, id) - digits;
-
-    return ngx_http_billing_redis_command(&cache->pipeline, 3, argv);
+    return NGX_OK;
 }
 
 
 ngx_int_t
 ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
-    int64_t after, ngx_uint_t n)
+    int64_t after, ngx_array_t *ids)
 {
-    u_char                      min[1 + NGX_INT64_LEN];
-    u_char                      limit[NGX_INT64_LEN];
-    ngx_str_t                   argv[7];
+    u_char                     *p, *last, text[1 + NGX_INT64_LEN];
+    u_char                      buf[2 * (NGX_HTTP_BILLING_REDIS_ARGUMENT
+                                         + 1 + NGX_INT64_LEN)
+                                    + sizeof(NGX_HTTP_BILLING_CACHE_LIMIT)];
+    ngx_str_t                   rest;
     ngx_http_billing_lookup_t  *lookup;
 
+    text[0] = '(';
+    last = ngx_http_billing_decimal(text + 1, after);
+
+    p = ngx_http_billing_redis_argument(buf, text, last - text);
+
+    p = ngx_cpymem(p, NGX_HTTP_BILLING_CACHE_LIMIT,
+                   sizeof(NGX_HTTP_BILLING_CACHE_LIMIT) - 1);
+
+    last = ngx_http_billing_decimal(text, ids->nalloc);
+
+    rest.data = buf;
+    rest.len = ngx_http_billing_redis_argument(p, text, last - text) - buf;
+
     lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_login,
-                                        &ngx_http_billing_cache_kind_login,
-                                        login);
+                                 ngx_http_billing_cache_read_login,
+                                 &ngx_http_billing_cache_kind_login, login,
+                                 &ngx_http_billing_cache_command_zrangebyscore,
+                                 &rest);
     if (lookup == NULL) {
         return NGX_ERROR;
     }
 
     lookup->id = after;
-    lookup->max = n;
+    cache->ids = ids;
 
-    if (ngx_array_init(&lookup->ids, cache->pool, n, sizeof(int64_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_str_set(&argv[0], "ZRANGEBYSCORE");
-    argv[1] = lookup->key;
-
-    min[0] = '(';
-
-    argv[2].data = min;
-    argv[2].len = ngx_http_billing_decimal(min + 1, after) - min;
-
-    ngx_str_set(&argv[3], "+inf");
-    ngx_str_set(&argv[4], "LIMIT");
-    ngx_str_set(&argv[5], "0");
-
-    argv[6].data = limit;
-    argv[6].len = ngx_http_billing_decimal(limit, n) - limit;
-
-    return ngx_http_billing_redis_command(&cache->pipeline, 7, argv);
+    return NGX_OK;
 }
 
 
@@ -254,6 +253,7 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
 static ngx_int_t
 ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 {
+    u_char                      *p;
     ngx_uint_t                   i, n;
     ngx_msec_int_t               left;
     ngx_http_billing_lookup_t   *lookup, **unsure;
@@ -284,14 +284,15 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 
         lookup[i].read = ngx_http_billing_cache_read_hash;
 
-        if (ngx_http_billing_redis_key_command(&cache->pipeline,
+        p = ngx_http_billing_redis_command(&cache->pipeline,
                                        &ngx_http_billing_cache_command_hgetall,
-                                       &lookup[i].key,
-                                       &ngx_http_billing_cache_no_more)
-            != NGX_OK)
-        {
+                                       lookup[i].key.len,
+                                       &ngx_http_billing_cache_no_more);
+        if (p == NULL) {
             return NGX_ERROR;
         }
+
+        ngx_memcpy(p, lookup[i].key.data, lookup[i].key.len);
     }
 
     /* it has had its turn: what is left is small, and the deadline is near */
@@ -333,11 +334,13 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     lookup->error = NULL;
     lookup->found = 0;
     lookup->unsure = 0;
-    lookup->reply.len = 0;
+    lookup->text.len = 0;
 
     if (reply->type != NGX_HTTP_BILLING_REDIS_ERROR) {
 
-        if (lookup->read(lookup, reply) != NGX_OK && lookup->error == NULL) {
+        if (lookup->read(cache, lookup, reply) != NGX_OK
+            && lookup->error == NULL)
+        {
             lookup->error = "cannot be read for want of memory";
         }
 
@@ -346,10 +349,10 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 
     lookup->error = "cannot be read";
 
-    if (ngx_http_billing_cache_copy(cache->pool, &lookup->reply, &reply->text)
+    if (ngx_http_billing_cache_copy(cache->pool, &lookup->text, &reply->text)
         != NGX_OK)
     {
-        lookup->reply.len = 0;
+        lookup->text.len = 0;
     }
 }
 
@@ -403,18 +406,18 @@ static void
 ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup)
 {
-    ngx_str_t  key, reply;
+    ngx_str_t  key, text;
 
     if (ngx_http_billing_cache_escape(cache->pool, &key, &lookup->key)
         != NGX_OK
-        || ngx_http_billing_cache_escape(cache->pool, &reply, &lookup->reply)
+        || ngx_http_billing_cache_escape(cache->pool, &text, &lookup->text)
            != NGX_OK)
     {
         return;
     }
 
     ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V", &key,
-                  lookup->error, reply.len ? ": " : "", &reply);
+                  lookup->error, text.len ? ": " : "", &text);
 }
 
 
@@ -434,9 +437,26 @@ ngx_http_billing_cache_escape(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *src)
 }
 
 
+static ngx_int_t
+ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name)
+{
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ngx_http_billing_cache_add(cache, read, kind, name,
+                                        &ngx_http_billing_cache_command_get,
+                                        &ngx_http_billing_cache_no_more);
+
+    return lookup ? NGX_OK : NGX_ERROR;
+}
+
+
+/* the key is where it stands in the command */
+
 static ngx_http_billing_lookup_t *
 ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name)
+    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name,
+    ngx_str_t *head, ngx_str_t *rest)
 {
     u_char                     *p;
     ngx_http_billing_lookup_t  *lookup;
@@ -448,37 +468,21 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
 
     lookup->key.len = cache->prefix.len + kind->len + name->len;
 
-    p = ngx_pnalloc(cache->pool, lookup->key.len);
+    p = ngx_http_billing_redis_command(&cache->pipeline, head, lookup->key.len,
+                                       rest);
     if (p == NULL) {
         return NULL;
     }
 
     lookup->key.data = p;
-    lookup->pool = cache->pool;
     lookup->read = read;
     lookup->found = 0;
     lookup->id = 0;
     lookup->camera.id = 0;
-    lookup->ids.nelts = 0;
 
     p = ngx_cpymem(p, cache->prefix.data, cache->prefix.len);
     p = ngx_cpymem(p, kind->data, kind->len);
     ngx_memcpy(p, name->data, name->len);
 
     return lookup;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup)
-{
-    if (lookup == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_billing_redis_key_command(&cache->pipeline,
-                                         &ngx_http_billing_cache_command_get,
-                                         &lookup->key,
-                                         &ngx_http_billing_cache_no_more);
 }

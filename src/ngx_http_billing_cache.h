@@ -21,50 +21,48 @@
 #define NGX_HTTP_BILLING_TOKEN_HASH  32
 
 
+typedef struct ngx_http_billing_cache_s   ngx_http_billing_cache_t;
 typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
 
 
 typedef ngx_int_t (*ngx_http_billing_lookup_pt)(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
 
 struct ngx_http_billing_lookup_s {
     ngx_str_t                   key;
-    ngx_pool_t                 *pool;
     ngx_http_billing_lookup_pt  read;
 
-    /* whether the key, or the member in it, exists; and if that is unsure */
-    ngx_uint_t                  found;
-    ngx_uint_t                  unsure;
-
-    /* why the reply breaks the contract; with Redis' words, if it has any */
+    /* why the reply breaks the contract, or NULL */
     const char                 *error;
-    ngx_str_t                   reply;
+
+    /* out: of a token, the client's name; of an error, Redis' words, if any */
+    ngx_str_t                   text;
 
     /*
-     * in: of a camera, or of a login's member; out: of an external id, and
-     * the time of synced_at
+     * in: of a login's member, and where a login's members begin; out: of an
+     * external id, and the time of synced_at
      */
     int64_t                     id;
 
-    /* out: of a token, the client's name */
-    ngx_str_t                   text;
-
     ngx_http_billing_camera_t   camera;
 
-    /* of a login: in: how many at the most; out: int64_t, ascending */
-    ngx_uint_t                  max;
-    ngx_array_t                 ids;
+    /* whether the key, or the member in it, exists; and if that is unsure */
+    unsigned                    found:1;
+    unsigned                    unsure:1;
 };
 
 
-typedef struct {
+struct ngx_http_billing_cache_s {
     ngx_str_t                           prefix;
     ngx_pool_t                         *pool;
     ngx_log_t                          *log;
     ngx_array_t                         lookups;
     ngx_http_billing_redis_pipeline_t   pipeline;
+
+    /* where the members of a login go to */
+    ngx_array_t                        *ids;
 
     /* of what was asked; those lookups that were asked for again, or NULL */
     ngx_http_billing_redis_t           *redis;
@@ -78,7 +76,7 @@ typedef struct {
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;
     void                               *data;
-} ngx_http_billing_cache_t;
+};
 
 
 /*
@@ -101,9 +99,12 @@ ngx_int_t ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache,
 ngx_int_t ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     ngx_str_t *login, int64_t id);
 
-/* the first n cameras of the login whose ids are greater than after */
+/*
+ * the first cameras of the login whose ids are greater than after: as many as
+ * there is room for in ids, an array of int64_t; one such lookup at a time
+ */
 ngx_int_t ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache,
-    ngx_str_t *login, int64_t after, ngx_uint_t n);
+    ngx_str_t *login, int64_t after, ngx_array_t *ids);
 
 ngx_int_t ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache);
 

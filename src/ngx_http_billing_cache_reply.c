@@ -10,7 +10,8 @@
 static ngx_uint_t ngx_http_billing_cache_found_string(
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static ngx_int_t ngx_http_billing_cache_read_fields(
-    ngx_http_billing_lookup_t *lookup, ngx_str_t *value);
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
+    ngx_str_t *value);
 static ngx_int_t ngx_http_billing_cache_read_texts(
     ngx_http_billing_lookup_t *lookup);
 static int64_t ngx_http_billing_cache_id(ngx_str_t *text);
@@ -35,32 +36,26 @@ ngx_http_billing_cache_found_string(ngx_http_billing_lookup_t *lookup,
 
 
 ngx_int_t
-ngx_http_billing_cache_read_token(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_token(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
     }
 
-    if (ngx_http_billing_cache_copy(lookup->pool, &lookup->text,
-                                    &reply->text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_billing_json_utf8_length(&lookup->text) == NGX_ERROR) {
+    if (ngx_http_billing_json_utf8_length(&reply->text) == NGX_ERROR) {
         lookup->error = "holds text that is not UTF-8";
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_http_billing_cache_copy(cache->pool, &lookup->text,
+                                       &reply->text);
 }
 
 
 ngx_int_t
-ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_external(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
@@ -78,8 +73,8 @@ ngx_http_billing_cache_read_external(ngx_http_billing_lookup_t *lookup,
 
 
 ngx_int_t
-ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_synced_at(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
@@ -97,8 +92,8 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_lookup_t *lookup,
 
 
 ngx_int_t
-ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_member(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     if (!ngx_http_billing_cache_found_string(lookup, reply)) {
         return lookup->error ? NGX_ERROR : NGX_OK;
@@ -114,10 +109,10 @@ ngx_http_billing_cache_read_member(ngx_http_billing_lookup_t *lookup,
 
 
 ngx_int_t
-ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    int64_t     id, last, *idp;
+    int64_t     id, last, *ids;
     ngx_uint_t  i;
 
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY) {
@@ -125,12 +120,12 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
         return NGX_ERROR;
     }
 
-    if (reply->nelts > lookup->max) {
+    if (reply->nelts > cache->ids->nalloc) {
         lookup->error = "is answered by more members than were asked for";
         return NGX_ERROR;
     }
 
-    lookup->ids.nelts = 0;
+    ids = cache->ids->elts;
     last = lookup->id;
 
     for (i = 0; i < reply->nelts; i++) {
@@ -149,24 +144,20 @@ ngx_http_billing_cache_read_login(ngx_http_billing_lookup_t *lookup,
             return NGX_ERROR;
         }
 
-        idp = ngx_array_push(&lookup->ids);
-        if (idp == NULL) {
-            return NGX_ERROR;
-        }
-
-        *idp = id;
+        ids[i] = id;
         last = id;
     }
 
-    lookup->found = (lookup->ids.nelts != 0);
+    cache->ids->nelts = reply->nelts;
+    lookup->found = (reply->nelts != 0);
 
     return NGX_OK;
 }
 
 
 ngx_int_t
-ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_camera(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY
         || reply->nelts != NGX_HTTP_BILLING_CAMERA_FIELDS)
@@ -175,7 +166,9 @@ ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_cache_read_fields(lookup, reply->elts) != NGX_OK) {
+    if (ngx_http_billing_cache_read_fields(cache, lookup, reply->elts)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -186,8 +179,8 @@ ngx_http_billing_cache_read_camera(ngx_http_billing_lookup_t *lookup,
 
 
 ngx_int_t
-ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
     ngx_str_t   *name, *elt, value[NGX_HTTP_BILLING_CAMERA_FIELDS];
     ngx_uint_t   i, n;
@@ -222,7 +215,7 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
         }
     }
 
-    if (ngx_http_billing_cache_read_fields(lookup, value) != NGX_OK) {
+    if (ngx_http_billing_cache_read_fields(cache, lookup, value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -235,8 +228,8 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_lookup_t *lookup,
 /* in the order of their names; found is set if there is any */
 
 static ngx_int_t
-ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
-    ngx_str_t *value)
+ngx_http_billing_cache_read_fields(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_str_t *value)
 {
     u_char      *p;
     size_t       size;
@@ -253,7 +246,7 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_lookup_t *lookup,
         }
     }
 
-    p = ngx_pnalloc(lookup->pool, size + NGX_HTTP_BILLING_JSON_BLOCK);
+    p = ngx_pnalloc(cache->pool, size + NGX_HTTP_BILLING_JSON_BLOCK);
     if (p == NULL) {
         return NGX_ERROR;
     }

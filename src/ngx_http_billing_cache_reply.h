@@ -18,29 +18,29 @@
  */
 
 ngx_int_t ngx_http_billing_cache_read_token(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 ngx_int_t ngx_http_billing_cache_read_external(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 ngx_int_t ngx_http_billing_cache_read_member(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 ngx_int_t ngx_http_billing_cache_read_login(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 ngx_int_t ngx_http_billing_cache_read_synced_at(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
 /* the fields of a camera; if none is there, lookup->unsure is set */
 ngx_int_t ngx_http_billing_cache_read_camera(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
 /* all of a camera's hash */
 ngx_int_t ngx_http_billing_cache_read_hash(
-    ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
 /* Copies the text of a reply, which is gone soon, to the pool. */

@@ -38,7 +38,7 @@ struct ngx_http_billing_ctx_s {
     ngx_msec_int_t                 left;
     ngx_msec_t                     asked;
 
-    /* int64_t: the cameras that may be in the answer */
+    /* int64_t: the cameras that may be in the answer, or in a list's batch */
     ngx_array_t                    ids;
 
     ngx_http_billing_json_t        json;
@@ -46,12 +46,8 @@ struct ngx_http_billing_ctx_s {
     /* cameras in the answer so far */
     ngx_uint_t                     cameras;
 
-    /*
-     * Of a list that streams: the memory of the batch, in it the ids of the
-     * next one, or NULL; and what is unsent.
-     */
+    /* of a list that streams: the memory of the batch, and what is unsent */
     ngx_pool_t                    *pool;
-    ngx_array_t                   *rest;
     ngx_chain_t                   *busy;
 
     /* the token was not found yet: what is asked includes it */

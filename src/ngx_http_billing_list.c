@@ -3,9 +3,8 @@
 
 
 static ngx_int_t ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
-    ngx_array_t *ids, ngx_http_billing_next_pt next);
+    ngx_http_billing_next_pt next);
 static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
-static ngx_array_t *ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx);
 static ngx_uint_t ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
@@ -25,57 +24,72 @@ static void ngx_http_billing_list_writer(ngx_http_request_t *r);
 void
 ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
 {
-    if (ngx_http_billing_list_ask(ctx, NULL, ngx_http_billing_list_ids)
-        != NGX_OK)
-    {
-        ngx_http_finalize_request(ctx->request,
-                                  NGX_HTTP_INTERNAL_SERVER_ERROR);
-    }
-}
-
-
-/* asks for these cameras and, if there may be any, for the ids after them */
-
-static ngx_int_t
-ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
-    ngx_http_billing_next_pt next)
-{
-    int64_t                      *id, after;
-    ngx_uint_t                    i, n;
-    ngx_pool_t                   *pool, *old;
     ngx_http_request_t           *r;
-    ngx_http_billing_cache_t     *cache;
     ngx_http_billing_loc_conf_t  *blcf;
 
     r = ctx->request;
-    cache = &ctx->cache;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 4, r->connection->log);
-    if (pool == NULL) {
-        return NGX_ERROR;
+    if (ctx->pool == NULL) {
+        ctx->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 4,
+                                    r->connection->log);
+        if (ctx->pool == NULL) {
+            goto failed;
+        }
     }
 
-    /* the ids are in the memory of the batch before */
-
-    old = ctx->pool;
-    ctx->pool = pool;
-
-    n = ids ? ids->nelts : 0;
-    id = ids ? ids->elts : NULL;
-    after = n ? id[n - 1] : 0;
-
-    if (ngx_http_billing_cache_init(cache, pool, &blcf->redis_prefix, n + 3)
+    if (ngx_array_init(&ctx->ids, r->pool, blcf->batch, sizeof(int64_t))
         != NGX_OK)
     {
         goto failed;
     }
 
+    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_ids) == NGX_OK) {
+        return;
+    }
+
+failed:
+
+    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+/* asks for the cameras of ctx->ids and, if there may be any, for ids after */
+
+static ngx_int_t
+ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_next_pt next)
+{
+    int64_t                      *id, after;
+    ngx_uint_t                    i, n;
+    ngx_http_billing_cache_t     *cache;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    cache = &ctx->cache;
+    blcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_billing_module);
+
+    id = ctx->ids.elts;
+    n = ctx->ids.nelts;
+    after = n ? id[n - 1] : 0;
+
+    /* the batch before is in the answer by now */
+
+    ngx_reset_pool(ctx->pool);
+
+    if (ngx_http_billing_cache_init(cache, ctx->pool, &blcf->redis_prefix,
+                                    n + 3)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     for (i = 0; i < n; i++) {
         if (ngx_http_billing_cache_camera(cache, id[i]) != NGX_OK) {
-            goto failed;
+            return NGX_ERROR;
         }
     }
+
+    ctx->ids.nelts = 0;
 
     /* the list goes on after the last one's score */
 
@@ -83,15 +97,15 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
         && ngx_http_billing_cache_member(cache, &ctx->params.login, after)
            != NGX_OK)
     {
-        goto failed;
+        return NGX_ERROR;
     }
 
     if ((n == 0 || n == blcf->batch)
         && ngx_http_billing_cache_login(cache, &ctx->params.login, after,
-                                        blcf->batch)
+                                        &ctx->ids)
            != NGX_OK)
     {
-        goto failed;
+        return NGX_ERROR;
     }
 
     /* the last lookup of all batches but the first */
@@ -99,62 +113,27 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx, ngx_array_t *ids,
     if (n && ctx->header_sent
         && ngx_http_billing_cache_synced_at(cache) != NGX_OK)
     {
-        goto failed;
-    }
-
-    if (old) {
-        ngx_destroy_pool(old);
+        return NGX_ERROR;
     }
 
     ngx_http_billing_ask(ctx, next);
 
     return NGX_OK;
-
-failed:
-
-    if (old) {
-        ngx_destroy_pool(old);
-    }
-
-    return NGX_ERROR;
 }
 
 
 static void
 ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ctx->cache.lookups.elts;
-
-    if (!lookup->found) {
+    if (ctx->ids.nelts == 0) {
         ngx_http_billing_nothing(ctx);
         return;
     }
 
-    if (ngx_http_billing_list_ask(ctx, &lookup->ids,
-                                  ngx_http_billing_list_batch)
-        != NGX_OK)
-    {
+    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_batch) != NGX_OK) {
         ngx_http_finalize_request(ctx->request,
                                   NGX_HTTP_INTERNAL_SERVER_ERROR);
     }
-}
-
-
-/* the ids of the next batch, NULL if there is no such batch */
-
-static ngx_array_t *
-ngx_http_billing_list_rest(ngx_http_billing_ctx_t *ctx)
-{
-    ngx_http_billing_lookup_t  *lookup;
-
-    /* it is the last but for that of synced_at; those of cameras have no ids */
-
-    lookup = ctx->cache.lookups.elts;
-    lookup += ctx->cache.lookups.nelts - 1 - ctx->header_sent;
-
-    return lookup->ids.nelts ? &lookup->ids : NULL;
 }
 
 
@@ -200,8 +179,6 @@ ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
     r = ctx->request;
     sent = ctx->cameras;
 
-    ctx->rest = ngx_http_billing_list_rest(ctx);
-
     ngx_http_billing_list_json(ctx);
 
     if (ctx->header_sent) {
@@ -221,7 +198,7 @@ ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
         }
     }
 
-    if (ctx->rest == NULL) {
+    if (ctx->ids.nelts == 0) {
         ngx_http_billing_list_end(ctx);
         return;
     }
@@ -260,9 +237,7 @@ ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx)
 
     ctx->left = blcf->redis_timeout;
 
-    if (ngx_http_billing_list_ask(ctx, ctx->rest, ngx_http_billing_list_batch)
-        != NGX_OK)
-    {
+    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_batch) != NGX_OK) {
         ngx_http_finalize_request(r, ctx->header_sent
                                      ? NGX_ERROR
                                      : NGX_HTTP_INTERNAL_SERVER_ERROR);

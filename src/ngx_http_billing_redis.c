@@ -1,16 +1,14 @@
 
 #include "ngx_http_billing_redis_conn.h"
-#include "ngx_http_billing_decimal.h"
 
 
 /* bulk pipelines in flight: what is sent after them has to wait for them */
 
 #define NGX_HTTP_BILLING_REDIS_BULK    2
 
-/* bytes of a command, for most of them; and of the length of an argument */
+/* bytes of a command, for most of them */
 
 #define NGX_HTTP_BILLING_REDIS_COMMAND  160
-#define NGX_HTTP_BILLING_REDIS_LENGTH   (1 + NGX_INT32_LEN + 2)
 
 
 static ngx_uint_t ngx_http_billing_redis_same(
@@ -19,10 +17,6 @@ static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis);
-static ngx_inline u_char *ngx_http_billing_redis_argument(u_char *p,
-    ngx_str_t *arg);
-static ngx_inline u_char *ngx_http_billing_redis_room(
-    ngx_http_billing_redis_pipeline_t *pl, size_t len);
 static ngx_int_t ngx_http_billing_redis_grow(
     ngx_http_billing_redis_pipeline_t *pl, size_t len);
 static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
@@ -218,93 +212,32 @@ ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
 }
 
 
-/*
- * What redisFormatCommandArgv() does, but for its printf().  See
- * https://redis.io/docs/latest/develop/reference/protocol-spec/
- */
-
-ngx_int_t
+u_char *
 ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t argc, ngx_str_t *argv)
+    ngx_str_t *head, size_t len, ngx_str_t *rest)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_uint_t   i;
+    u_char  *p, *key;
+    size_t   size;
 
-    len = NGX_HTTP_BILLING_REDIS_LENGTH;
+    size = head->len + NGX_HTTP_BILLING_REDIS_ARGUMENT + len + rest->len;
 
-    for (i = 0; i < argc; i++) {
-        len += NGX_HTTP_BILLING_REDIS_LENGTH + argv[i].len + 2;
-    }
-
-    p = ngx_http_billing_redis_room(pl, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *p++ = '*';
-    p = ngx_http_billing_decimal(p, argc);
-    *p++ = CR; *p++ = LF;
-
-    for (i = 0; i < argc; i++) {
-        p = ngx_http_billing_redis_argument(p, &argv[i]);
-    }
-
-    pl->last = p;
-    pl->ncommands++;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_billing_redis_key_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_str_t *head, ngx_str_t *key, ngx_str_t *rest)
-{
-    u_char  *p;
-
-    p = ngx_http_billing_redis_room(pl, head->len
-                                        + NGX_HTTP_BILLING_REDIS_LENGTH
-                                        + key->len + 2 + rest->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_cpymem(p, head->data, head->len);
-    p = ngx_http_billing_redis_argument(p, key);
-    p = ngx_cpymem(p, rest->data, rest->len);
-
-    pl->last = p;
-    pl->ncommands++;
-
-    return NGX_OK;
-}
-
-
-static ngx_inline u_char *
-ngx_http_billing_redis_argument(u_char *p, ngx_str_t *arg)
-{
-    *p++ = '$';
-    p = ngx_http_billing_decimal(p, arg->len);
-    *p++ = CR; *p++ = LF;
-
-    p = ngx_cpymem(p, arg->data, arg->len);
-    *p++ = CR; *p++ = LF;
-
-    return p;
-}
-
-
-static ngx_inline u_char *
-ngx_http_billing_redis_room(ngx_http_billing_redis_pipeline_t *pl, size_t len)
-{
-    if ((size_t) (pl->end - pl->last) < len
-        && ngx_http_billing_redis_grow(pl, len) != NGX_OK)
+    if ((size_t) (pl->end - pl->last) < size
+        && ngx_http_billing_redis_grow(pl, size) != NGX_OK)
     {
         return NULL;
     }
 
-    return pl->last;
+    p = ngx_cpymem(pl->last, head->data, head->len);
+
+    key = ngx_http_billing_redis_length(p, len);
+
+    p = key + len;
+    *p++ = CR; *p++ = LF;
+
+    pl->last = ngx_cpymem(p, rest->data, rest->len);
+    pl->ncommands++;
+
+    return key;
 }
 
 

@@ -1,6 +1,5 @@
 
 #include "ngx_http_billing_redis_conn.h"
-#include "ngx_http_billing_decimal.h"
 
 
 /* milliseconds for which a server that is back has to stay so */
@@ -32,7 +31,7 @@ static void ngx_http_billing_redis_conn_closed(
 
 
 static ngx_str_t  ngx_http_billing_redis_echo =
-    ngx_string("*2\r\n$4\r\nECHO\r\n$");
+    ngx_string("*2\r\n$4\r\nECHO\r\n");
 
 
 const char *
@@ -361,10 +360,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 
     p = ngx_cpymem(echo, ngx_http_billing_redis_echo.data,
                    ngx_http_billing_redis_echo.len);
-    p = ngx_http_billing_decimal(p, slot->fence_len);
-    *p++ = CR; *p++ = LF;
-    p = ngx_cpymem(p, slot->fence, slot->fence_len);
-    *p++ = CR; *p++ = LF;
+    p = ngx_http_billing_redis_argument(p, slot->fence, slot->fence_len);
 
     if (ngx_http_billing_redis_event_send(&conn->event, pl->start,
                                           pl->last - pl->start)
