@@ -266,7 +266,7 @@ ngx_http_billing_cache_read_fields(ngx_http_billing_cache_t *cache,
         field[i].data = p;
         field[i].len = value[i].len;
 
-        p = ngx_cpymem(p, value[i].data, value[i].len);
+        p = ngx_http_billing_json_copy(p, &value[i]);
     }
 
     /* most are plain, and that is seen at once, in whole blocks */

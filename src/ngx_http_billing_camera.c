@@ -73,7 +73,8 @@ ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
 
     size = NGX_HTTP_BILLING_CAMERA_JSON + camera->digits.len + camera->escapes
            + camera->nstreams
-             * (NGX_HTTP_BILLING_STREAM_JSON + camera->digits.len);
+             * (NGX_HTTP_BILLING_STREAM_JSON + camera->digits.len)
+           + NGX_HTTP_BILLING_JSON_BLOCK;
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
         size += camera->fields[i].len;

@@ -147,8 +147,33 @@ u_char *ngx_http_billing_json_reserve(ngx_http_billing_json_t *json,
 void ngx_http_billing_json_commit(ngx_http_billing_json_t *json, u_char *last);
 
 /*
+ * Copies text in whole blocks, as most texts are too short for a call: there
+ * has to be a block more to read and to write.  Returns where the text ends.
+ */
+static ngx_inline u_char *
+ngx_http_billing_json_copy(u_char *p, ngx_str_t *text)
+{
+    u_char  *src, *last;
+
+    src = text->data;
+    last = p + text->len;
+
+    do {
+        ngx_memcpy(p, src, NGX_HTTP_BILLING_JSON_BLOCK);
+
+        p += NGX_HTTP_BILLING_JSON_BLOCK;
+        src += NGX_HTTP_BILLING_JSON_BLOCK;
+
+    } while (p < last);
+
+    return last;
+}
+
+
+/*
  * Writes text in UTF-8, which is known to need no escapes if it is plain, or
- * null for one that has no data.  Returns where it ends.
+ * null for one that has no data.  A block more is read and written, see above.
+ * Returns where it ends.
  */
 static ngx_inline u_char *
 ngx_http_billing_json_text(u_char *p, ngx_str_t *text, ngx_uint_t plain)
@@ -159,7 +184,7 @@ ngx_http_billing_json_text(u_char *p, ngx_str_t *text, ngx_uint_t plain)
 
     *p++ = '"';
 
-    p = plain ? ngx_cpymem(p, text->data, text->len)
+    p = plain ? ngx_http_billing_json_copy(p, text)
               : (u_char *) ngx_escape_json(p, text->data, text->len);
 
     *p++ = '"';

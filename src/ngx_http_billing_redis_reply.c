@@ -55,7 +55,7 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         size = ngx_max(NGX_HTTP_BILLING_REDIS_BUFFER,
                        ngx_max(2 * size, reader->need));
 
-        p = ngx_alloc(size + 1, log);
+        p = ngx_alloc(size + NGX_HTTP_BILLING_REDIS_PADDING, log);
         if (p == NULL) {
             return NGX_ERROR;
         }

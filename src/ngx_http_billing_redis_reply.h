@@ -19,6 +19,10 @@
 #define NGX_HTTP_BILLING_REDIS_MAX_REPLY     1048576
 #define NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS  4096
 
+/* bytes after a text that may be read, whatever they are */
+
+#define NGX_HTTP_BILLING_REDIS_PADDING       16
+
 
 typedef enum {
     NGX_HTTP_BILLING_REDIS_STRING = 0,
@@ -45,7 +49,7 @@ typedef struct {
 
 
 typedef struct {
-    /* what was received and not yet read; there is one byte more than end */
+    /* what was received and not yet read; there is room after end */
     u_char                          *start;
     u_char                          *pos;
     u_char                          *last;
