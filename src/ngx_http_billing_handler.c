@@ -502,6 +502,10 @@ ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
         return;
     }
 
+    /* a batch that was held */
+
+    ngx_http_billing_json_discard(&ctx->json);
+
     switch (rc) {
 
     case NGX_DECLINED:

@@ -311,6 +311,19 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
 }
 
 
+void
+ngx_http_billing_json_discard(ngx_http_billing_json_t *json)
+{
+    *json->last = json->free;
+    json->free = json->out;
+
+    json->out = NULL;
+    json->last = &json->out;
+    json->buf = NULL;
+    json->size = 0;
+}
+
+
 static void
 ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
     ngx_pool_t *pool)

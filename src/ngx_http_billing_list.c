@@ -16,9 +16,9 @@ static void ngx_http_billing_list_writer(ngx_http_request_t *r);
 
 
 /*
- * A batch is fetched, and with it the ids of the next one.  But for the first,
- * two go down the filters together, and only when nothing of those before is
- * left: there is never more of a list in memory.
+ * A batch is fetched, and with it the ids of the next one.  Two go down the
+ * filters together, and only when nothing of those before is left: there is
+ * never more of a list in memory.
  */
 
 void
@@ -108,9 +108,9 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    /* the last lookup of all batches but the first */
+    /* the last lookup, once there are cameras in the answer */
 
-    if (n && ctx->header_sent
+    if (ctx->cameras
         && ngx_http_billing_cache_synced_at(cache) != NGX_OK)
     {
         return NGX_ERROR;
@@ -173,20 +173,20 @@ ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t           sent;
+    ngx_uint_t           before;
     ngx_http_request_t  *r;
 
     r = ctx->request;
-    sent = ctx->cameras;
+    before = ctx->cameras;
 
     ngx_http_billing_list_json(ctx);
 
-    if (ctx->header_sent) {
+    if (before) {
 
         if (ngx_http_billing_list_synced(ctx)) {
             ctx->synced = 1;
 
-        } else if (ctx->synced || ctx->cameras == sent) {
+        } else if (ctx->synced || ctx->cameras == before) {
 
             /* a list that ends because Redis was flushed does not end here */
 
@@ -203,7 +203,7 @@ ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    ctx->held = (ctx->header_sent && !ctx->held);
+    ctx->held = !ctx->held;
 
     if (!ctx->held && ctx->json.out
         && ngx_http_billing_list_output(ctx) != NGX_OK)

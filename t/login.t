@@ -64,26 +64,26 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a list that fits one batch has a length
---- redis eval: ::many('many', 101, 228)
+=== TEST 1: a list that fits two batches has a length
+--- redis eval: ::many('many', 101, 356)
 --- request eval
 "GET $Billing::URI?login=many"
 --- more_headers eval
 "Authorization: Bearer $Billing::Token"
---- response_body eval: ::cameras('Camera', 101 .. 228)
+--- response_body eval: ::cameras('Camera', 101 .. 356)
 --- response_headers eval
 "!Transfer-Encoding\nCache-Control: no-store\nContent-Type: application/json\nContent-Length: "
-. length ::cameras('Camera', 101 .. 228)
+. length ::cameras('Camera', 101 .. 356)
 
 
 
-=== TEST 2: one more than the default batch of 128 is chunked
---- redis eval: ::many('many', 101, 229)
+=== TEST 2: one more than two batches of 128, the default, is chunked
+--- redis eval: ::many('many', 101, 357)
 --- request eval
 "GET $Billing::URI?login=many"
 --- more_headers eval
 "Authorization: Bearer $Billing::Token"
---- response_body eval: ::cameras('Camera', 101 .. 229)
+--- response_body eval: ::cameras('Camera', 101 .. 357)
 --- response_headers
 Transfer-Encoding: chunked
 !Content-Length
@@ -117,10 +117,10 @@ for my $n (1, 4, 5, 6, 9, 10, 11, 15, 16) {
     ok($res->{complete}, "$n cameras: complete");
     is($res->{body}, $answer, "$n cameras: body");
 
-    if ($n <= 5) {
+    if ($n <= 10) {
         like($res->{headers}, qr/^Content-Length: ${\length $answer}\r$/m,
              "$n cameras: Content-Length");
-    } elsif ($n > 5) {
+    } else {
         like($res->{headers}, qr/^Transfer-Encoding: chunked\r$/m,
              "$n cameras: chunked");
     }
@@ -642,7 +642,7 @@ is($res->{body}, '<a>' . ::cameras('Camera', 101 .. 150) . "</a>\n<b>"
 
 
 
-=== TEST 32: the first batch is sent at once, and then two by two
+=== TEST 32: batches are sent two by two
 --- redis eval: ::many('many', 101, 165)
 --- route
 billing_batch 10;
@@ -661,7 +661,7 @@ while ($rest =~ s/\A([0-9a-f]+)\r\n//) {
 my $all = ::cameras('Camera', 101 .. 165);
 
 is(join('', @chunks), $all, 'all of it');
-is(join(' ', map { scalar(() = /"external_id"/g) } @chunks), '10 20 20 15 0', 'cameras in each chunk');
+is(join(' ', map { scalar(() = /"external_id"/g) } @chunks), '20 20 20 5 0', 'cameras in each chunk');
 
 
 
@@ -670,13 +670,13 @@ is(join(' ', map { scalar(() = /"external_id"/g) } @chunks), '10 20 20 15 0', 'c
 join "\n", map {
     my $first = 1000 * $_ + 1;
     ::many("bad$_", $first, $first + 59), 'SET billing:camera:' . ($first + 10 * $_ - 5) . ' text';
-} 2 .. 6
+} 3 .. 6
 --- route
 billing_batch 10;
 --- run
-my %sent = (2 => 10, 3 => 10, 4 => 30, 5 => 30, 6 => 50);
+my %sent = (3 => 20, 4 => 20, 5 => 40, 6 => 40);
 
-for my $batch (2 .. 6) {
+for my $batch (3 .. 6) {
     my $first = 1000 * $batch + 1;
     my $res = ask(undef, query => "?login=bad$batch");
     my $sent = ::cameras('Camera', $first .. $first + $sent{$batch} - 1) =~ s/\]\z//r;
@@ -736,7 +736,7 @@ for my $turn (1 .. 3) {
     my $cameras = $Fake->count('HMGET');
     cmp_ok($cameras, '>', $asked, "$cameras are fetched, turn $turn");
     cmp_ok($cameras, '<', 800, "and not the others, turn $turn");
-    is($cameras % 100, 50, "the first batch and pairs, turn $turn");
+    is($cameras % 100, 0, "in pairs of batches, turn $turn");
     $asked = $cameras;
 
     my $length = length($client->{in}) + 300_000;
@@ -819,7 +819,7 @@ HMGET *:camera:1401 => pause 2
 my $client = ::slow_client();
 
 select undef, undef, undef, 0.5;
-is($Fake->count('HMGET \S+:camera:1201 '), 0, 'it waits');
+is($Fake->count('HMGET \S+:camera:1401 '), 0, 'it waits');
 ok(wait_for(20, sub {
     $client->fill(0.1);
     return $Fake->count('HMGET \S+:camera:1401 ');
@@ -848,3 +848,62 @@ HMGET *1 => pause 1.2
 --- more_headers eval
 "Authorization: Bearer $Billing::Token"
 --- response_body eval: ::cameras('Camera', 101 .. 150)
+
+
+
+=== TEST 39: a batch that was held is not in the answer when the next one fails
+--- redis eval
+join "\n", map { ::many($_->[0], $_->[1], $_->[1] + 39) }
+    [ wrong => 101 ], [ mute => 201 ], [ lost => 301 ]
+--- http_config
+log_format cameras '$request_method $status $billing_cameras';
+billing_redis_timeout 2s;
+--- route
+billing_batch 10;
+access_log logs/cameras.log cameras;
+--- fake
+HMGET *:camera:115 => error WRONGTYPE no hash
+HMGET *:camera:215 => silent
+HMGET *:camera:315 => close
+--- run
+my $client = client();
+my $log = "$Test::Nginx::Util::ServRoot/logs/cameras.log";
+
+for my $case ([ wrong => 502 ], [ mute => 504 ], [ lost => 502 ]) {
+    my ($login, $status) = @$case;
+
+    for my $method (qw(GET HEAD)) {
+        $client->send(text(undef, query => "?login=$login", method => $method));
+        my $res = $client->response(head => $method eq 'HEAD');
+
+        is($res->{status}, $status, "$login, $method: status");
+        like($res->{headers}, qr/^Content-Length: \d+\r$/m, "$login, $method: Content-Length");
+        like($res->{body}, $method eq 'HEAD' ? qr/\A\z/ : qr/\A\{"message":"[^"]+"\}\z/,
+             "$login, $method: body");
+    }
+}
+
+my $lines = do { local (@ARGV, $/) = $log; <> };
+is($lines, "GET 502 -\nHEAD 502 -\nGET 504 -\nHEAD 504 -\nGET 502 -\nHEAD 502 -\n", 'access log');
+--- errors_allowed
+
+
+
+=== TEST 40: a Redis that is flushed between the first two batches
+--- redis eval: ::many('many', 101, 130)
+--- route
+billing_batch 10;
+--- fake
+HMGET *:camera:11* => raw *7\r\n\{$-1\r\n*7}
+HMGET *:camera:12* => raw *7\r\n\{$-1\r\n*7}
+HMGET *:camera:130 => raw *7\r\n\{$-1\r\n*7}
+HGETALL *:camera:* => raw *0\r\n
+GET *:synced_at => raw $-1\r\n
+--- run
+my $res = ask(undef, query => '?login=many');
+
+is($res->{status}, 503, 'status');
+like($res->{headers}, qr/^Retry-After: \d+\r$/m, 'Retry-After');
+like($res->{body}, qr/\A\{"message":"[^"]+"\}\z/, 'body');
+--- logged
+\[error\] .*the cache was emptied while a list was read
