@@ -191,25 +191,26 @@ ngx_int_t
 ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     int64_t after, ngx_array_t *ids)
 {
-    u_char                     *p, *last, text[1 + NGX_INT64_LEN];
+    u_char                     *p, *last;
+    u_char                      min[1 + NGX_INT64_LEN], limit[NGX_INT64_LEN];
     u_char                      buf[2 * (NGX_HTTP_BILLING_REDIS_ARGUMENT
                                          + 1 + NGX_INT64_LEN)
                                     + sizeof(NGX_HTTP_BILLING_CACHE_LIMIT)];
     ngx_str_t                   rest;
     ngx_http_billing_lookup_t  *lookup;
 
-    text[0] = '(';
-    last = ngx_http_billing_decimal(text + 1, after);
+    min[0] = '(';
+    last = ngx_http_billing_decimal(min + 1, after);
 
-    p = ngx_http_billing_redis_argument(buf, text, last - text);
+    p = ngx_http_billing_redis_argument(buf, min, last - min);
 
     p = ngx_cpymem(p, NGX_HTTP_BILLING_CACHE_LIMIT,
                    sizeof(NGX_HTTP_BILLING_CACHE_LIMIT) - 1);
 
-    last = ngx_http_billing_decimal(text, ids->nalloc);
+    last = ngx_http_billing_decimal(limit, ids->nalloc);
 
     rest.data = buf;
-    rest.len = ngx_http_billing_redis_argument(p, text, last - text) - buf;
+    rest.len = ngx_http_billing_redis_argument(p, limit, last - limit) - buf;
 
     lookup = ngx_http_billing_cache_add(cache,
                                  ngx_http_billing_cache_read_login,
