@@ -883,7 +883,11 @@ for my $case ([ wrong => 502 ], [ mute => 504 ], [ lost => 502 ]) {
     }
 }
 
-my $lines = do { local (@ARGV, $/) = $log; <> };
+my $lines = '';
+wait_for(5, sub {
+    $lines = do { local (@ARGV, $/) = $log; <> };
+    return $lines =~ tr/\n// == 6;
+});
 is($lines, "GET 502 -\nHEAD 502 -\nGET 504 -\nHEAD 504 -\nGET 502 -\nHEAD 502 -\n", 'access log');
 --- errors_allowed
 
