@@ -38,6 +38,8 @@ ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
         }
     }
 
+    ctx->held = 0;
+
     if (ngx_array_init(&ctx->ids, r->pool, blcf->batch, sizeof(int64_t))
         != NGX_OK)
     {

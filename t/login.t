@@ -911,3 +911,20 @@ like($res->{headers}, qr/^Retry-After: \d+\r$/m, 'Retry-After');
 like($res->{body}, qr/\A\{"message":"[^"]+"\}\z/, 'body');
 --- logged
 \[error\] .*the cache was emptied while a list was read
+
+
+
+=== TEST 41: nothing found in two batches, and then all of it: two go together as ever
+--- redis eval: ::many('many', 101, 120)
+--- route
+billing_batch 10;
+--- fake eval
+join "\n", map { ("once HMGET *:camera:$_ => raw " . '*7\r\n\{$-1\r\n*7}',
+                  "once HGETALL *:camera:$_ => raw " . '*0\r\n') } 101 .. 120
+--- request eval
+"GET $Billing::URI?login=many"
+--- more_headers eval
+"Authorization: Bearer $Billing::Token"
+--- response_body eval: ::cameras('Camera', 101 .. 120)
+--- response_headers eval
+"!Transfer-Encoding\nContent-Length: " . length ::cameras('Camera', 101 .. 120)
