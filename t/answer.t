@@ -233,3 +233,49 @@ for my $i (0 .. $#fields) {
            "$fields[$i]: $char");
     }
 }
+
+
+
+=== TEST 15: cameras whose JSON just has room in a buffer, or just does not
+--- run
+my $redis = redis();
+my $id = 10000;
+
+for my $field (qw(name streams preview)) {
+    my @wrong;
+
+    for my $length (3300 .. 3400, 3920 .. 4020) {
+        my %camera = ($field => $field eq 'streams' ? 'high=' . 'x' x $length : 'x' x $length);
+
+        $id++;
+        $redis->command('HSET', "${Billing::Prefix}camera:$id", %camera);
+
+        my $camera = Billing::Fixtures::camera($id, \%camera);
+        my $first = Billing::Fixtures::camera(3, $Billing::Fixtures::CAMERA{3});
+
+        push @wrong, $length
+            if ask("{\"cameras_ids\":[$id]}")->{body} ne "[$camera]"
+               || ask("{\"cameras_ids\":[3,$id]}")->{body} ne "[$first,$camera]";
+    }
+
+    is("@wrong", '', "$field: right at all lengths");
+}
+
+
+
+=== TEST 16: a value that ends with what can be received at once
+--- run
+my $redis = redis();
+my @wrong;
+
+for my $length (65440 .. 65520, 130990 .. 131050) {
+    my %camera = (preview => 'x' x $length);
+
+    $redis->command('HSET', "${Billing::Prefix}camera:$length", %camera);
+
+    push @wrong, $length
+        if ask("{\"cameras_ids\":[$length]}")->{body}
+           ne '[' . Billing::Fixtures::camera($length, \%camera) . ']';
+}
+
+is("@wrong", '', 'right at all lengths');

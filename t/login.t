@@ -928,3 +928,28 @@ join "\n", map { ("once HMGET *:camera:$_ => raw " . '*7\r\n\{$-1\r\n*7}',
 --- response_body eval: ::cameras('Camera', 101 .. 120)
 --- response_headers eval
 "!Transfer-Encoding\nContent-Length: " . length ::cameras('Camera', 101 .. 120)
+
+
+
+=== TEST 42: connections that break behind the ids, which are other ones then
+--- redis eval: ::many('many', 101, 104)
+--- route
+billing_token off;
+billing_batch 2;
+--- fake
+--- run
+my $two = '*2\r\n$3\r\n101\r\n$3\r\n102\r\n';
+
+for my $case ([ '*1\r\n$3\r\n103\r\n', [ 103 ] ], [ '*2\r\n$3\r\n103\r\n$3\r\n104\r\n', [ 103, 104 ] ]) {
+    my ($then, $ids) = @$case;
+
+    $Fake->change("once ZRANGEBYSCORE * => raw $two\n"
+                  . "once ZRANGEBYSCORE * => raw $then\nonce ECHO * => close\n");
+    is(ask(undef, query => '?login=many')->{body}, ::cameras('Camera', @$ids),
+       "other ones: @$ids");
+}
+
+$Fake->change("once ZRANGEBYSCORE * => raw $two\n"
+              . "2 times ZRANGEBYSCORE * => raw " . '*0\r\n' . "\nonce ECHO * => close\n");
+is(ask(undef, query => '?login=many')->{body}, 'null', 'none');
+--- errors_allowed
