@@ -350,11 +350,8 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 
     lookup->error = "cannot be read";
 
-    if (ngx_http_billing_cache_copy(cache->pool, &lookup->text, &reply->text)
-        != NGX_OK)
-    {
-        lookup->text.len = 0;
-    }
+    (void) ngx_http_billing_cache_copy(cache->pool, &lookup->text,
+                                       &reply->text);
 }
 
 

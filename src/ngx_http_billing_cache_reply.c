@@ -325,13 +325,17 @@ ngx_http_billing_cache_read_texts(ngx_http_billing_lookup_t *lookup)
 ngx_int_t
 ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *text)
 {
-    dst->len = text->len;
-    dst->data = ngx_pnalloc(pool, text->len + 1);
-    if (dst->data == NULL) {
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, text->len + 1);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(dst->data, text->data, text->len);
+    ngx_memcpy(p, text->data, text->len);
+
+    dst->data = p;
+    dst->len = text->len;
 
     return NGX_OK;
 }

@@ -43,7 +43,10 @@ ngx_int_t ngx_http_billing_cache_read_hash(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
-/* Copies the text of a reply, which is gone soon, to the pool. */
+/*
+ * Copies the text of a reply, which is gone soon, to the pool; for want of
+ * memory dst stays as it is.
+ */
 ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst,
     ngx_str_t *text);
 
