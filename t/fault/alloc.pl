@@ -16,7 +16,8 @@ my $server = Billing::Server->new;
 
 $server->start;
 $server->command(@$_) for Billing::fixtures(),
-    [ 'SET', "${Billing::Prefix}camera:20", 'no hash' ];
+    [ 'SET', "${Billing::Prefix}camera:20", 'no hash' ],
+    [ 'ZADD', "${Billing::Prefix}login:held", map { ($_, $_) } 3, 4, 5, 20 ];
 
 $ENV{LD_PRELOAD} = $ENV{BILLING_FAULT_LIB};
 
@@ -183,6 +184,8 @@ my @kinds = (
     'another method' => [ 405, ask(method => 'PUT')->{body}, method => 'PUT' ],
     'wrong data' => [ 502, '{"message":"The camera cache gave no valid answer."}',
                       body => '{"cameras_ids":[20]}' ],
+    'wrong data in the second batch' => [ 502, '{"message":"The camera cache gave no valid answer."}',
+                                          body => '{"login":"held"}' ],
     query => [ 200, Billing::Fixtures::answer(3, 4),
                query => '?cameras_ids[]=3&cameras_ids%5B%5D=4&login=admin' ],
     file => [ 200, Billing::Fixtures::answer(3, 4), uri => '/file',
