@@ -7,6 +7,11 @@
 #define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
 
 
+#if (NGX_HTTP_BILLING_REDIS_PADDING < NGX_HTTP_BILLING_JSON_BLOCK)
+#error "a block is copied that may end after what Redis has sent"
+#endif
+
+
 static ngx_uint_t ngx_http_billing_cache_found_string(
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static ngx_int_t ngx_http_billing_cache_read_fields(

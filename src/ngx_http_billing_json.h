@@ -67,7 +67,7 @@ typedef struct {
  */
 ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 
-/* bytes that are looked at together */
+/* bytes that are looked at, or copied, together */
 
 #define NGX_HTTP_BILLING_JSON_BLOCK  16
 
