@@ -488,6 +488,8 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 void
 ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
 {
+    off_t                size;
+    ngx_chain_t         *out;
     ngx_http_request_t  *r;
 
     r = ctx->request;
@@ -502,9 +504,9 @@ ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
         return;
     }
 
-    /* a batch that was held */
+    /* a batch that was held is not sent any more */
 
-    ngx_http_billing_json_discard(&ctx->json);
+    (void) ngx_http_billing_json_take(&ctx->json, &out, &size);
 
     switch (rc) {
 

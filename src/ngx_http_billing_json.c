@@ -311,19 +311,6 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
 }
 
 
-void
-ngx_http_billing_json_discard(ngx_http_billing_json_t *json)
-{
-    *json->last = json->free;
-    json->free = json->out;
-
-    json->out = NULL;
-    json->last = &json->out;
-    json->buf = NULL;
-    json->size = 0;
-}
-
-
 static void
 ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
     ngx_pool_t *pool)
@@ -344,7 +331,7 @@ ngx_http_billing_json_malloc(void *ctx, size_t size)
 
     size_t  *p;
 
-    /* the size is kept in front, for realloc() */
+    /* the size is kept in front, for when it is to grow */
 
     p = ngx_palloc(alloc->pool, 2 * sizeof(size_t) + size);
     if (p == NULL) {

@@ -199,8 +199,5 @@ ngx_http_billing_json_text(u_char *p, ngx_str_t *text, ngx_uint_t plain)
 ngx_int_t ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
 
-/* Forgets what was written and not taken. */
-void ngx_http_billing_json_discard(ngx_http_billing_json_t *json);
-
 
 #endif /* _NGX_HTTP_BILLING_JSON_H_INCLUDED_ */

@@ -183,7 +183,8 @@ ngx_int_t ngx_http_billing_redis_pipeline_init(
 
 /*
  * These write what is before an argument of len bytes, and a whole one, as
- * they go over the wire, and return where that ends.
+ * they go over the wire, and return where that ends.  See
+ * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 
 static ngx_inline u_char *

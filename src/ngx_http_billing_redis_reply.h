@@ -49,7 +49,7 @@ typedef struct {
 
 
 typedef struct {
-    /* what was received and not yet read; there is room after end */
+    /* what was received and not yet read; after end there is the padding */
     u_char                          *start;
     u_char                          *pos;
     u_char                          *last;
