@@ -11,17 +11,17 @@ use JSON::PP ();
 use constant LEAST => 95;
 
 my $src = "$FindBin::RealBin/../src";
-my $objects = "$FindBin::RealBin/../build/coverage/addon/src";
+my $objects = "$FindBin::RealBin/../build/coverage/addon";
 
 # A line of a header counts where any file has run it.
 
 my (%lines, %branches);
 
-for my $counts (glob "'$objects'/*.gcda") {
+for my $counts (glob "'$objects'/*/*.gcda") {
     my $text = qx(gcov --json-format --stdout -b '$counts');
 
     for my $file (@{ JSON::PP::decode_json($text)->{files} }) {
-        my ($name) = $file->{file} =~ m{/src/(ngx_http_billing_\w+\.[ch])\z} or next;
+        my ($name) = $file->{file} =~ m{/src/((?:\w+/)?ngx_http_billing_\w+\.[ch])\z} or next;
 
         for my $line (@{ $file->{lines} }) {
             my $n = $line->{line_number};
@@ -71,7 +71,7 @@ for my $name (sort keys %lines) {
 
 # that for TLS, where hiredis has none
 
-for my $name (map { m{([^/]+)\z} } glob "'$src'/*.c") {
+for my $name (map { substr $_, length "$src/" } glob "'$src'/*.c '$src'/*/*.c") {
     print "$name: no code of it was built\n" if !$lines{$name};
 }
 

@@ -17,7 +17,8 @@ export LC_ALL=C
 # nginx' own headers are not ours to mend
 
 nginx=/usr/share/nginx/src/src
-headers="-isystem $nginx/core -isystem $nginx/event -isystem $nginx/os/unix
+folders=$(find src -type d | sed 's/^/-I /')
+headers="$folders -isystem $nginx/core -isystem $nginx/event -isystem $nginx/os/unix
     -isystem $nginx/event/modules -isystem $nginx/http
     -isystem $nginx/http/modules -isystem $nginx/http/v2 -isystem build"
 
@@ -44,7 +45,7 @@ check() {
 }
 
 # shellcheck disable=SC2086
-for file in src/*.c; do
+for file in src/*.c src/*/*.c; do
     check gcc -O2 -c -o /dev/null $headers $warnings $conversion \
         -fanalyzer "$file"
     check clang -O2 -c -o /dev/null $headers $warnings "$file"

@@ -24,7 +24,7 @@ mkdir -p "$fuzz/target"
 
 libs=$(grep -oE -- ' -l[a-z_]+|-Wl,-E' "$fuzz/Makefile" | sort -u)
 
-includes=$(printf ' -I build/nginx-source/src/%s' core event event/modules \
+includes=$(find src -type d | sed 's/^/-I /'; printf ' -I build/nginx-source/src/%s' core event event/modules \
     os/unix http http/modules)
 
 for target in ${2:-params redis}; do
@@ -42,7 +42,7 @@ for target in ${2:-params redis}; do
         -Wno-unused-parameter -Werror \
         -fsanitize=address,undefined,fuzzer \
         -fsanitize-ignorelist="$fuzz/ignore" \
-        -I "$fuzz" -I src $includes \
+        -I "$fuzz" $includes \
         -o "$fuzz/target/$target" "t/fuzz/$target.c" $wrap "$fuzz/nginx.a" $libs
 
     echo "fuzzing $target for $seconds s"

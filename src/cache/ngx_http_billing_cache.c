@@ -360,21 +360,15 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                  i, unsure, refused;
+    ngx_uint_t                  i, unsure;
     ngx_http_billing_lookup_t  *lookup;
 
-    cache->answered = (rc == NGX_OK);
-
     unsure = 0;
-    refused = 0;
     lookup = cache->lookups.elts;
 
     for (i = 0; i < cache->lookups.nelts && rc == NGX_OK; i++) {
 
         unsure |= lookup[i].unsure;
-
-        refused |= (lookup[i].read == ngx_http_billing_cache_read_token
-                    && !lookup[i].found);
 
         if (lookup[i].error) {
             ngx_http_billing_redis_wrong(&cache->pipeline);
@@ -383,9 +377,7 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
         }
     }
 
-    /* whose token is not valid has no more asked */
-
-    if (rc == NGX_OK && unsure && !refused) {
+    if (rc == NGX_OK && unsure) {
 
         if (ngx_http_billing_cache_ask_again(cache) == NGX_OK) {
             return;

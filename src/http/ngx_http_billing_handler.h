@@ -27,9 +27,6 @@ struct ngx_http_billing_ctx_s {
 
     ngx_http_billing_params_t      params;
 
-    /* of the token */
-    u_char                         hash[NGX_HTTP_BILLING_TOKEN_HASH];
-
     /* the lookups under way, and who goes on when they are answered */
     ngx_http_billing_cache_t       cache;
     ngx_http_billing_next_pt       next;
@@ -50,9 +47,6 @@ struct ngx_http_billing_ctx_s {
     ngx_pool_t                    *pool;
     ngx_chain_t                   *busy;
 
-    /* the token was not found yet: what is asked includes it */
-    unsigned                       unproven:1;
-
     /* a batch of a list is to go with the next one */
     unsigned                       held:1;
 
@@ -66,28 +60,10 @@ struct ngx_http_billing_ctx_s {
 };
 
 
-/* Looks for the token, with no other work for Redis unless it was valid. */
+/* Looks for the token, and goes on with the request if it is valid. */
 void ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx);
 
-/* Asks for the token alone. */
-void ngx_http_billing_ask_token(ngx_http_billing_ctx_t *ctx,
-    ngx_http_billing_next_pt next);
-
-/*
- * Whether the token was valid at the last request.  One request has that at a
- * time, and gives it back when it was right.
- */
-ngx_uint_t ngx_http_billing_take_proof(ngx_http_billing_ctx_t *ctx);
-
-/*
- * Takes the token's answer from among the others.  Returns rc, which is
- * theirs, NGX_HTTP_UNAUTHORIZED if the token is not valid, or NGX_DONE if it
- * is asked for once more.
- */
-ngx_int_t ngx_http_billing_prove(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
-
-
-/* Goes on with a request whose token is valid, or is going to be asked for. */
+/* Goes on with a request whose token is valid. */
 void ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx);
 
 /* Ends the request with the status for what failed, or breaks it off. */

@@ -70,9 +70,6 @@ struct ngx_http_billing_cache_s {
     ngx_msec_t                          deadline;
     ngx_http_billing_lookup_t         **unsure;
 
-    /* there were replies to all of it, be they right or wrong */
-    ngx_uint_t                          answered;
-
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;
     void                               *data;

@@ -138,7 +138,6 @@ ngx_http_billing_body_handler(ngx_http_request_t *r)
 {
     ngx_int_t                     rc;
     ngx_http_billing_ctx_t       *ctx;
-    ngx_http_billing_next_pt      next;
     ngx_http_billing_loc_conf_t  *blcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
@@ -151,19 +150,12 @@ ngx_http_billing_body_handler(ngx_http_request_t *r)
         return;
     }
 
-    next = (rc == NGX_OK) ? ngx_http_billing_resolve
-                          : ngx_http_billing_send_unprocessable;
-
-    /* the token is judged before the parameters */
-
-    if (ctx->unproven
-        && (!ngx_http_billing_take_proof(ctx) || rc != NGX_OK))
-    {
-        ngx_http_billing_ask_token(ctx, next);
+    if (rc == NGX_DECLINED) {
+        ngx_http_billing_send_unprocessable(ctx);
         return;
     }
 
-    next(ctx);
+    ngx_http_billing_resolve(ctx);
 }
 
 
@@ -425,13 +417,6 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ctx->unproven
-        && ngx_http_billing_cache_token(&ctx->cache, ctx->hash) != NGX_OK)
-    {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
     ctx->next = next;
     ctx->asked = ngx_current_msec;
 
@@ -467,17 +452,10 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 
     ngx_http_billing_status_answered(ctx->record, ctx->cache.pipeline.server);
 
-    if (ctx->unproven) {
-        rc = ngx_http_billing_prove(ctx, rc);
-    }
-
     if (rc == NGX_OK) {
         ctx->next(ctx);
 
-    } else if (rc == NGX_HTTP_UNAUTHORIZED) {
-        ngx_http_billing_send_unauthorized(ctx, 1);
-
-    } else if (rc != NGX_DONE) {
+    } else {
         ngx_http_billing_failed(ctx, rc);
     }
 
