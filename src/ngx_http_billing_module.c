@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_module.h"
+#include "ngx_http_billing_cache.h"
 
 
 #define NGX_HTTP_BILLING_MAX_IDS      30
@@ -349,6 +350,8 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                              &conf->redis_conf);
 
     if (conf->redis == NULL
+        || ngx_http_billing_cache_require(cf, conf->redis, &conf->redis_prefix)
+           != NGX_OK
         || ngx_http_billing_status_source(cf, &bmcf->status, conf->redis,
                                           &conf->redis_prefix,
                                           conf->redis_timeout)

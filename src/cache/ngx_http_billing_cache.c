@@ -14,7 +14,8 @@ static ngx_int_t ngx_http_billing_cache_ask_again(
     ngx_http_billing_cache_t *cache);
 static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
-static void ngx_http_billing_cache_done(void *data, ngx_int_t rc);
+static void ngx_http_billing_cache_done(void *data,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
 static ngx_int_t ngx_http_billing_cache_escape(ngx_pool_t *pool,
@@ -60,6 +61,26 @@ static ngx_str_t  ngx_http_billing_cache_fields = ngx_string(
     "$10\r\ngroup_type\r\n"
     "$7\r\nstreams\r\n"
     "$7\r\npreview\r\n");
+
+
+ngx_int_t
+ngx_http_billing_cache_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
+    ngx_str_t *prefix)
+{
+    ngx_str_t  key;
+
+    key.len = prefix->len + ngx_http_billing_cache_kind_synced_at.len;
+
+    key.data = ngx_pnalloc(cf->pool, key.len);
+    if (key.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(key.data, "%V%V", prefix,
+                &ngx_http_billing_cache_kind_synced_at);
+
+    return ngx_http_billing_redis_require(cf, redis, &key);
+}
 
 
 ngx_int_t
@@ -230,19 +251,19 @@ ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
 
 void
 ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_msec_t left,
-    ngx_log_t *log)
+    ngx_http_billing_redis_t *redis, ngx_msec_t timeout,
+    ngx_msec_t deadline, ngx_log_t *log)
 {
     cache->log = log;
     cache->redis = redis;
     cache->timeout = timeout;
-    cache->deadline = ngx_current_msec + left;
+    cache->deadline = deadline;
 
     cache->pipeline.reply = ngx_http_billing_cache_reply;
     cache->pipeline.done = ngx_http_billing_cache_done;
     cache->pipeline.data = cache;
 
-    ngx_http_billing_redis_send(redis, &cache->pipeline, timeout, left);
+    ngx_http_billing_redis_send(redis, &cache->pipeline, timeout, deadline);
 }
 
 
@@ -256,7 +277,6 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 {
     u_char                      *p;
     ngx_uint_t                   i, n;
-    ngx_msec_int_t               left;
     ngx_http_billing_lookup_t   *lookup, **unsure;
 
     n = cache->lookups.nelts;
@@ -300,10 +320,8 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 
     cache->pipeline.bulk = 0;
 
-    left = (ngx_msec_int_t) (cache->deadline - ngx_current_msec);
-
     ngx_http_billing_redis_send(cache->redis, &cache->pipeline, cache->timeout,
-                                ngx_max(left, 1));
+                                cache->deadline);
 
     return NGX_OK;
 }
@@ -356,7 +374,8 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 
 
 static void
-ngx_http_billing_cache_done(void *data, ngx_int_t rc)
+ngx_http_billing_cache_done(void *data,
+    ngx_http_billing_redis_result_e result)
 {
     ngx_http_billing_cache_t *cache = data;
 
@@ -366,27 +385,31 @@ ngx_http_billing_cache_done(void *data, ngx_int_t rc)
     unsure = 0;
     lookup = cache->lookups.elts;
 
-    for (i = 0; i < cache->lookups.nelts && rc == NGX_OK; i++) {
+    for (i = 0; i < cache->lookups.nelts; i++) {
+
+        if (result != NGX_HTTP_BILLING_REDIS_OK) {
+            break;
+        }
 
         unsure |= lookup[i].unsure;
 
         if (lookup[i].error) {
             ngx_http_billing_redis_wrong(&cache->pipeline);
             ngx_http_billing_cache_log(cache, &lookup[i]);
-            rc = NGX_ERROR;
+            result = NGX_HTTP_BILLING_REDIS_BROKEN;
         }
     }
 
-    if (rc == NGX_OK && unsure) {
+    if (result == NGX_HTTP_BILLING_REDIS_OK && unsure) {
 
         if (ngx_http_billing_cache_ask_again(cache) == NGX_OK) {
             return;
         }
 
-        rc = NGX_ERROR;
+        result = NGX_HTTP_BILLING_REDIS_BROKEN;
     }
 
-    cache->done(cache->data, rc);
+    cache->done(cache->data, result);
 }
 
 

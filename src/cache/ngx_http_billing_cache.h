@@ -77,6 +77,13 @@ struct ngx_http_billing_cache_s {
 
 
 /*
+ * Has servers without the prefix's synced_at passed over: their data is not
+ * loaded.  At configuration.
+ */
+ngx_int_t ngx_http_billing_cache_require(ngx_conf_t *cf,
+    ngx_http_billing_redis_t *redis, ngx_str_t *prefix);
+
+/*
  * Begins to gather lookups, about n of them and that of a token; their memory
  * is the pool's.
  */
@@ -106,13 +113,14 @@ ngx_int_t ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache,
 ngx_int_t ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache);
 
 /*
- * Asks Redis, and calls cache->done when all lookups were answered, or when
- * what is left of the timeout has passed, both in milliseconds.  A reply
- * that breaks the contract makes that NGX_ERROR, and is logged.
+ * Asks Redis, and calls cache->done when all lookups were answered, or at the
+ * deadline, a value of ngx_current_msec; timeout is in milliseconds.  A reply
+ * that breaks the contract makes that NGX_HTTP_BILLING_REDIS_BROKEN, and is
+ * logged.
  */
 void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout, ngx_msec_t left,
-    ngx_log_t *log);
+    ngx_http_billing_redis_t *redis, ngx_msec_t timeout,
+    ngx_msec_t deadline, ngx_log_t *log);
 
 /* Forgets what was asked, if anything: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);

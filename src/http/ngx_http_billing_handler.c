@@ -14,7 +14,8 @@ static void ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_answered(void *data, ngx_int_t rc);
+static void ngx_http_billing_answered(void *data,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_sort_ids(ngx_array_t *ids);
 static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
     const void *two);
@@ -431,12 +432,12 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_status_ask(ctx->record);
 
     ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
-                               ngx_max(ctx->left, 1), r->connection->log);
+                               ctx->asked + ctx->left, r->connection->log);
 }
 
 
 static void
-ngx_http_billing_answered(void *data, ngx_int_t rc)
+ngx_http_billing_answered(void *data, ngx_http_billing_redis_result_e result)
 {
     ngx_connection_t        *c;
     ngx_http_request_t      *r;
@@ -452,11 +453,11 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 
     ngx_http_billing_status_answered(ctx->record, ctx->cache.pipeline.server);
 
-    if (rc == NGX_OK) {
+    if (result == NGX_HTTP_BILLING_REDIS_OK) {
         ctx->next(ctx);
 
     } else {
-        ngx_http_billing_failed(ctx, rc);
+        ngx_http_billing_failed(ctx, result);
     }
 
     ngx_http_run_posted_requests(c);
@@ -464,7 +465,8 @@ ngx_http_billing_answered(void *data, ngx_int_t rc)
 
 
 void
-ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
+ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_redis_result_e result)
 {
     off_t                size;
     ngx_chain_t         *out;
@@ -486,19 +488,19 @@ ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
 
     (void) ngx_http_billing_json_take(&ctx->json, &out, &size);
 
-    switch (rc) {
+    switch (result) {
 
-    case NGX_DECLINED:
+    case NGX_HTTP_BILLING_REDIS_UNAVAILABLE:
         ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                     &ngx_http_billing_unavailable);
         return;
 
-    case NGX_AGAIN:
+    case NGX_HTTP_BILLING_REDIS_TIMEOUT:
         ngx_http_billing_send_error(ctx, NGX_HTTP_GATEWAY_TIME_OUT,
                                     &ngx_http_billing_gateway_timeout);
         return;
 
-    default: /* NGX_ERROR */
+    default: /* NGX_HTTP_BILLING_REDIS_BROKEN */
         ngx_http_billing_send_error(ctx, NGX_HTTP_BAD_GATEWAY,
                                     &ngx_http_billing_bad_gateway);
         return;

@@ -67,7 +67,8 @@ void ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx);
 void ngx_http_billing_read_body(ngx_http_billing_ctx_t *ctx);
 
 /* Ends the request with the status for what failed, or breaks it off. */
-void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx, ngx_int_t rc);
+void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_redis_result_e result);
 
 /*
  * Asks Redis for the lookups gathered in ctx->cache, and goes on with next,

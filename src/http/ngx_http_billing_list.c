@@ -195,7 +195,8 @@ ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                           "the cache was emptied while a list was read");
 
-            ngx_http_billing_failed(ctx, NGX_DECLINED);
+            ngx_http_billing_failed(ctx,
+                                    NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
             return;
         }
     }

@@ -122,6 +122,12 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
     ngx_http_billing_redis_peer_t    *peer;
     ngx_http_billing_redis_server_t  *server;
 
+    if (ngx_array_init(&redis->required, cf->pool, 1, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     redis->nservers = redis->conf.peers->nelts;
     redis->servers = ngx_pcalloc(cf->pool, redis->nservers
                                      * sizeof(ngx_http_billing_redis_server_t));
@@ -169,7 +175,7 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
         ngx_queue_init(&redis->conns[i].inflight);
     }
 
-    redis->rc = NGX_DECLINED;
+    redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
 
     ngx_queue_init(&redis->waiting);
     ngx_queue_init(&redis->bulk);
@@ -181,9 +187,38 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
 
 void
 ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_stat_t *stat)
+    ngx_http_billing_redis_stat_t *stat,
+    ngx_http_billing_redis_duration_pt duration, void *data)
 {
     redis->stat = stat;
+    redis->duration = duration;
+    redis->duration_data = data;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
+    ngx_str_t *key)
+{
+    ngx_str_t   *required;
+    ngx_uint_t   i;
+
+    required = redis->required.elts;
+
+    for (i = 0; i < redis->required.nelts; i++) {
+        if (ngx_http_billing_redis_same_str(&required[i], key)) {
+            return NGX_OK;
+        }
+    }
+
+    required = ngx_array_push(&redis->required);
+    if (required == NULL) {
+        return NGX_ERROR;
+    }
+
+    *required = *key;
+
+    return NGX_OK;
 }
 
 
@@ -265,8 +300,10 @@ ngx_http_billing_redis_grow(ngx_http_billing_redis_pipeline_t *pl, size_t len)
 
 void
 ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout, ngx_msec_t left)
+    ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
+    ngx_msec_t deadline)
 {
+    ngx_msec_int_t                  left;
     ngx_http_billing_redis_conn_t  *conn;
 
     ngx_http_billing_redis_pool_init(redis);
@@ -279,6 +316,7 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     pl->timeout = timeout;
     pl->slot = NULL;
     pl->server = NULL;
+    pl->connection = 0;
     pl->tries = 0;
     pl->resend = 0;
     pl->waiting = 0;
@@ -293,11 +331,13 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     conn = ngx_http_billing_redis_pool_get(redis);
 
     if (conn == NULL && redis->nwaiting >= redis->conf.queue) {
-        ngx_http_billing_redis_fail(pl, NGX_DECLINED);
+        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
         return;
     }
 
-    ngx_add_timer(&pl->timer, left);
+    left = (ngx_msec_int_t) (deadline - ngx_current_msec);
+
+    ngx_add_timer(&pl->timer, (ngx_msec_t) ngx_max(left, 1));
 
     if (pl->bulk
         && (redis->nbulk >= NGX_HTTP_BILLING_REDIS_BULK
@@ -344,6 +384,13 @@ void
 ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl)
 {
     pl->redis->stat->errors++;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
+{
+    return NGX_DECLINED;
 }
 
 
@@ -463,7 +510,7 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
         {
             /* what broke this connection may have broken all, once each */
 
-            ngx_http_billing_redis_fail(pl, NGX_ERROR);
+            ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
             continue;
         }
 
@@ -478,13 +525,13 @@ ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
 
 void
 ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_int_t rc)
+    ngx_http_billing_redis_result_e result)
 {
     ngx_http_billing_redis_t  *redis;
 
     redis = pl->redis;
 
-    pl->rc = rc;
+    pl->result = result;
 
     if (pl->timer.timer_set) {
         ngx_del_timer(&pl->timer);
@@ -499,16 +546,16 @@ ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
 static void
 ngx_http_billing_redis_timeout(ngx_event_t *ev)
 {
-    ngx_int_t                           rc;
     ngx_http_billing_redis_t           *redis;
+    ngx_http_billing_redis_result_e     result;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     pl = ev->data;
     redis = pl->redis;
 
-    rc = pl->slot ? NGX_AGAIN : redis->rc;
+    result = pl->slot ? NGX_HTTP_BILLING_REDIS_TIMEOUT : redis->result;
 
-    if (rc == NGX_AGAIN) {
+    if (result == NGX_HTTP_BILLING_REDIS_TIMEOUT) {
         redis->late++;
         redis->stat->timeouts++;
     }
@@ -524,7 +571,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
     ngx_http_billing_redis_pool_check(redis, pl->timeout / 2);
 
-    pl->done(pl->data, rc);
+    pl->done(pl->data, result);
 }
 
 
@@ -544,7 +591,7 @@ ngx_http_billing_redis_posted_handler(ngx_event_t *ev)
 
         ngx_http_billing_redis_cancel(pl);
 
-        pl->done(pl->data, pl->rc);
+        pl->done(pl->data, pl->result);
     }
 
     ngx_http_billing_redis_flush(redis);

@@ -14,7 +14,6 @@
 #include <ngx_event.h>
 
 #include "ngx_http_billing_decimal.h"
-#include "ngx_http_billing_histogram.h"
 #include "ngx_http_billing_redis_reply.h"
 
 
@@ -81,33 +80,52 @@ typedef struct {
     ngx_atomic_t                       connects;
     ngx_atomic_t                       connect_failures;
     ngx_atomic_t                       lost;
-
-    /* from sending a pipeline to its answer */
-    ngx_http_billing_histogram_t       duration;
 } ngx_http_billing_redis_stat_t;
+
+
+/* Called for each pipeline that was answered: milliseconds since it was sent. */
+typedef void (*ngx_http_billing_redis_duration_pt)(void *data,
+    ngx_msec_t duration);
+
+
+/* how a pipeline ended */
+
+typedef enum {
+    /* all commands were answered */
+    NGX_HTTP_BILLING_REDIS_OK = 0,
+
+    /*
+     * no server could be connected to before the deadline, or too many
+     * pipelines waited for a connection already
+     */
+    NGX_HTTP_BILLING_REDIS_UNAVAILABLE,
+
+    /* Redis did not answer before the deadline */
+    NGX_HTTP_BILLING_REDIS_TIMEOUT,
+
+    /*
+     * connections were lost, or the replies were no answer, or no server
+     * accepted the credentials
+     */
+    NGX_HTTP_BILLING_REDIS_BROKEN
+} ngx_http_billing_redis_result_e;
 
 
 /*
  * Called for the reply to the n-th command of a pipeline, errors included.
  * The reply is valid during the call only.  What was read counts only once
- * the pipeline is done with NGX_OK: until then the commands may be sent again,
- * and the replies start anew from 0.
+ * the pipeline is done with NGX_HTTP_BILLING_REDIS_OK: until then the commands
+ * may be sent again, and the replies start anew from 0.
  */
 typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
 
 /*
  * Called exactly once for a pipeline that was not cancelled, never from
- * inside ngx_http_billing_redis_send():
- *
- *   NGX_OK        all commands were answered
- *   NGX_DECLINED  there was no connection to be had within the timeout, or
- *                 too many pipelines waited for one already
- *   NGX_AGAIN     Redis did not answer within the timeout
- *   NGX_ERROR     connections broke off, or what came was no answer, or no
- *                 server accepted the credentials
+ * inside ngx_http_billing_redis_send().
  */
-typedef void (*ngx_http_billing_redis_done_pt)(void *data, ngx_int_t rc);
+typedef void (*ngx_http_billing_redis_done_pt)(void *data,
+    ngx_http_billing_redis_result_e result);
 
 
 typedef struct {
@@ -130,11 +148,17 @@ typedef struct {
 
     ngx_event_t                        timer;
     ngx_msec_t                         timeout;
-    ngx_int_t                          rc;
+    ngx_http_billing_redis_result_e    result;
 
-    /* when it was sent, and the name of the server that has answered */
+    /* when it was sent */
     ngx_msec_t                         sent;
+
+    /*
+     * which server has answered, and on which of the worker's connections, a
+     * number that is never used again; NULL and 0 before that
+     */
     ngx_str_t                         *server;
+    ngx_uint_t                         connection;
 
     /* the caller's: large, and not to keep others waiting */
     unsigned                           bulk:1;
@@ -166,9 +190,18 @@ ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,
 ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
     ngx_array_t *sets, ngx_http_billing_redis_conf_t *conf);
 
-/* Has the set count there; it has to before it is used. */
+/*
+ * Names a key that every server of the set holds once its data is loaded: a
+ * server without it is not used while another one can be.  The key is kept as
+ * it is; naming it twice is naming it once.  At configuration.
+ */
+ngx_int_t ngx_http_billing_redis_require(ngx_conf_t *cf,
+    ngx_http_billing_redis_t *redis, ngx_str_t *key);
+
+/* Sets where a process counts, which is to be set before the first command. */
 void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_stat_t *stat);
+    ngx_http_billing_redis_stat_t *stat,
+    ngx_http_billing_redis_duration_pt duration, void *data);
 
 ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
     ngx_http_billing_redis_t *redis);
@@ -218,19 +251,27 @@ u_char *ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
     ngx_str_t *head, size_t len, ngx_str_t *rest);
 
 /*
- * Sends the pipeline and waits for its replies, at most for left milliseconds.
- * If that is not enough, connections are given up that have been silent for
- * half of timeout, of which left is the rest.
+ * Sends the pipeline and waits for its replies until the deadline, a value of
+ * ngx_current_msec.  A connection that says nothing for timeout milliseconds
+ * while it owes replies is given up.
  */
 void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
-    ngx_msec_t left);
+    ngx_msec_t deadline);
 
 /* Forgets the pipeline if it is active: none of its handlers is called. */
 void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
 
 /* Counts an answer of the pipeline that its caller has found wrong. */
 void ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl);
+
+/*
+ * Tells that the server which answered the pipeline does not hold a required
+ * key: it is passed over.  Returns NGX_OK if another server may be asked, and
+ * the caller sends its commands again; or NGX_DECLINED if there is none.
+ */
+ngx_int_t ngx_http_billing_redis_unloaded(
+    ngx_http_billing_redis_pipeline_t *pl);
 
 /* Closes the connections of a worker that exits. */
 void ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis);

@@ -91,7 +91,8 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
-    conn->rc = NGX_DECLINED;
+    conn->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
+    conn->number = ++conn->redis->number;
     conn->salt = (uint32_t) ngx_random();
     conn->ngreetings = 0;
     conn->served = 0;
@@ -207,7 +208,7 @@ ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
         conn->redis->stat->errors++;
 
         if (!ngx_http_billing_redis_conn_unready(reply)) {
-            conn->rc = NGX_ERROR;
+            conn->result = NGX_HTTP_BILLING_REDIS_BROKEN;
         }
 
         reason = "unexpected reply";
@@ -297,7 +298,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
     }
 
     if (conn->event.context->c.flags & REDIS_CONNECTED) {
-        conn->rc = NGX_AGAIN;
+        conn->result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
         ngx_http_billing_redis_conn_close(conn, "server does not answer",
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         return;
@@ -323,7 +324,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 
     slot = ngx_alloc(sizeof(ngx_http_billing_redis_slot_t), ngx_cycle->log);
     if (slot == NULL) {
-        ngx_http_billing_redis_fail(pl, NGX_ERROR);
+        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
         return;
     }
 
@@ -488,14 +489,15 @@ ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_conn_t *conn,
     if (pl) {
         ngx_del_timer(&pl->timer);
 
-        ngx_http_billing_histogram_add(&conn->redis->stat->duration,
-                                       ngx_current_msec - pl->sent);
+        conn->redis->duration(conn->redis->duration_data,
+                              ngx_current_msec - pl->sent);
 
         pl->server = &conn->server->peer->name;
+        pl->connection = conn->number;
         pl->slot = NULL;
         pl->active = 0;
 
-        pl->done(pl->data, NGX_OK);
+        pl->done(pl->data, NGX_HTTP_BILLING_REDIS_OK);
     }
 
     /* a second round of the same lookups goes before the next bulk */

@@ -87,7 +87,10 @@ typedef struct {
     ngx_http_billing_redis_blame_e    blame;
 
     /* if the server fails, what that is for those who wait */
-    ngx_int_t                         rc;
+    ngx_http_billing_redis_result_e   result;
+
+    /* the number of the connection */
+    ngx_uint_t                        number;
 
     /* the first of the greetings is AUTH */
     unsigned                          auth:1;
@@ -121,6 +124,14 @@ struct ngx_http_billing_redis_s {
     ngx_http_billing_redis_conf_t    conf;
 
     ngx_http_billing_redis_stat_t   *stat;
+    ngx_http_billing_redis_duration_pt  duration;
+    void                            *duration_data;
+
+    /* ngx_str_t: the keys that a server with data holds */
+    ngx_array_t                      required;
+
+    /* the number of the last connection */
+    ngx_uint_t                       number;
 
     /* in the order in which they are preferred */
     ngx_http_billing_redis_server_t *servers;
@@ -156,7 +167,7 @@ struct ngx_http_billing_redis_s {
 #endif
 
     /* what it is for a pipeline that no server could be connected to */
-    ngx_int_t                        rc;
+    ngx_http_billing_redis_result_e  result;
 };
 
 
@@ -239,7 +250,7 @@ const char *ngx_http_billing_redis_ssl_error(
 
 /* The pipeline, in no slot and no queue, will be told that it failed. */
 void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_int_t rc);
+    ngx_http_billing_redis_result_e result);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

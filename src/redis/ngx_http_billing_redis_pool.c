@@ -114,7 +114,7 @@ ngx_http_billing_redis_pool_check(ngx_http_billing_redis_t *redis,
         if (conn->ninflight
             && ngx_current_msec - conn->replied >= silence)
         {
-            conn->rc = NGX_AGAIN;
+            conn->result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
             ngx_http_billing_redis_conn_close(conn, "server does not answer",
                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         }
@@ -308,7 +308,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
 
     if (reason) {
         redis->stat->connect_failures++;
-        redis->rc = NGX_DECLINED;
+        redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
         ngx_http_billing_redis_server_failed(server, reason);
         ngx_http_billing_redis_pool_connect(redis);
         ngx_http_billing_redis_pool_probe(redis);
@@ -516,7 +516,7 @@ ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
 
     ngx_http_billing_redis_server_up(conn->server);
 
-    redis->rc = NGX_DECLINED;
+    redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
 
     if (redis->late) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
@@ -561,7 +561,7 @@ ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
             && conn->ninflight && !conn->served))
     {
         if (!conn->probe) {
-            redis->rc = conn->rc;
+            redis->result = conn->result;
         }
 
         ngx_http_billing_redis_server_failed(conn->server, reason);

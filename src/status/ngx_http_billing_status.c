@@ -23,6 +23,8 @@ static ngx_int_t ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_http_billing_status_use(ngx_http_billing_main_conf_t *bmcf,
     ngx_uint_t n);
+static void ngx_http_billing_status_redis_duration(void *data,
+    ngx_msec_t duration);
 static ngx_int_t ngx_http_billing_status_log_handler(ngx_http_request_t *r);
 static void ngx_http_billing_status_cleanup(void *data);
 
@@ -355,8 +357,17 @@ ngx_http_billing_status_use(ngx_http_billing_main_conf_t *bmcf, ngx_uint_t n)
     redis = bmcf->redis.elts;
 
     for (i = 0; i < bmcf->redis.nelts; i++) {
-        ngx_http_billing_redis_count(redis[i], &slot->counters.redis);
+        ngx_http_billing_redis_count(redis[i], &slot->counters.redis,
+                                     ngx_http_billing_status_redis_duration,
+                                     &slot->counters.redis_duration);
     }
+}
+
+
+static void
+ngx_http_billing_status_redis_duration(void *data, ngx_msec_t duration)
+{
+    ngx_http_billing_histogram_add(data, duration);
 }
 
 

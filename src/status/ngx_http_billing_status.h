@@ -30,6 +30,9 @@ typedef struct {
     ngx_atomic_t                    broken;
     ngx_http_billing_histogram_t    duration;
     ngx_http_billing_redis_stat_t   redis;
+
+    /* from sending a pipeline to its answer */
+    ngx_http_billing_histogram_t    redis_duration;
 } ngx_http_billing_counters_t;
 
 

@@ -10,7 +10,8 @@
 
 static ngx_int_t ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
     ngx_array_t *sources);
-static void ngx_http_billing_page_probed(void *data, ngx_int_t rc);
+static void ngx_http_billing_page_probed(void *data,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_page_timeout(ngx_event_t *ev);
 static void ngx_http_billing_page_finalize(ngx_http_billing_page_t *page);
 static void ngx_http_billing_page_cleanup(void *data);
@@ -58,7 +59,7 @@ const ngx_http_billing_metric_t  ngx_http_billing_page_histograms[] = {
       offsetof(ngx_http_billing_counters_t, duration) },
 
     { "redis_duration", "Time from sending a pipeline to Redis to its answer.",
-      offsetof(ngx_http_billing_counters_t, redis.duration) },
+      offsetof(ngx_http_billing_counters_t, redis_duration) },
 
     { NULL, NULL, 0 }
 };
@@ -176,7 +177,8 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
 
     for (i = 0; i < page->nprobes; i++) {
         ngx_http_billing_cache_ask(&probe[i].cache, source[i].redis,
-                                   source[i].timeout, source[i].timeout,
+                                   source[i].timeout,
+                                   ngx_current_msec + source[i].timeout,
                                    r->connection->log);
     }
 
@@ -185,7 +187,8 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
 
 
 static void
-ngx_http_billing_page_probed(void *data, ngx_int_t rc)
+ngx_http_billing_page_probed(void *data,
+    ngx_http_billing_redis_result_e result)
 {
     ngx_http_billing_probe_t *probe = data;
 
@@ -193,8 +196,8 @@ ngx_http_billing_page_probed(void *data, ngx_int_t rc)
 
     lookup = probe->cache.lookups.elts;
 
-    probe->up = (rc == NGX_OK);
-    probe->synced = (rc == NGX_OK && lookup->found);
+    probe->up = (result == NGX_HTTP_BILLING_REDIS_OK);
+    probe->synced = (probe->up && lookup->found);
     probe->synced_at = lookup->id;
 
     /* the loader's clock may be ahead, and this one may be set back */
