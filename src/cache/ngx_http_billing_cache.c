@@ -355,6 +355,11 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     lookup->unsure = 0;
     lookup->text.len = 0;
 
+    if (reply->type == NGX_HTTP_BILLING_REDIS_OVERSIZED) {
+        lookup->error = "is answered by more than 1 MiB or 4096 elements";
+        return;
+    }
+
     if (reply->type != NGX_HTTP_BILLING_REDIS_ERROR) {
 
         if (lookup->read(cache, lookup, reply) != NGX_OK

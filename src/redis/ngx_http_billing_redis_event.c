@@ -2,6 +2,14 @@
 #include "ngx_http_billing_redis_event.h"
 
 
+/*
+ * Buffers received in one turn of the event loop: a reply that is skipped may
+ * have 512 MB, and others are to be served meanwhile.
+ */
+
+#define NGX_HTTP_BILLING_REDIS_TURN  16
+
+
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
 static ssize_t ngx_http_billing_redis_event_recv(
     ngx_http_billing_redis_event_t *event, u_char *buf, size_t size);
@@ -114,6 +122,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     size_t                            size;
     ssize_t                           n;
     ngx_int_t                         rc;
+    ngx_uint_t                        turn;
     ngx_connection_t                 *c;
     ngx_http_billing_redis_event_t   *event;
     ngx_http_billing_redis_reader_t  *reader;
@@ -139,7 +148,14 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
      * again; and OpenSSL holds more only of a record that did not fit.
      */
 
+    turn = 0;
+
     do {
+        if (turn++ == NGX_HTTP_BILLING_REDIS_TURN) {
+            ngx_post_event(rev, &ngx_posted_next_events);
+            return;
+        }
+
         if (ngx_http_billing_redis_reader_room(reader, rev->log) != NGX_OK) {
             event->unreadable = 1;
             ngx_http_billing_redis_event_close(event, "no memory for a reply");

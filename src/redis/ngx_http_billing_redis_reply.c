@@ -1,46 +1,42 @@
 
-#include "ngx_http_billing_redis_reply.h"
+#include "ngx_http_billing_redis_token.h"
 
 
 /* bytes received at once: about a batch of cameras */
 
-#define NGX_HTTP_BILLING_REDIS_BUFFER      65536
-
-/* digits of a length, so that it fits in 32 bits */
-
-#define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  9
+#define NGX_HTTP_BILLING_REDIS_BUFFER  65536
 
 
-static ngx_int_t ngx_http_billing_redis_reader_elements(
-    ngx_http_billing_redis_reader_t *reader, ngx_uint_t n, ngx_log_t *log);
-
-/*
- * These return where what they read ends, or NULL if that was not received yet
- * or, with reader->error, cannot be read.
- */
-
-static u_char *ngx_http_billing_redis_reader_array(
-    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_log_t *log);
-static u_char *ngx_http_billing_redis_reader_other(
-    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_uint_t *n,
-    ngx_log_t *log);
-static ngx_inline u_char *ngx_http_billing_redis_reader_string(
-    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
-static u_char *ngx_http_billing_redis_reader_line(
-    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_str_t *text);
-static ngx_inline u_char *ngx_http_billing_redis_reader_number(
-    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_int_t *n);
-static u_char *ngx_http_billing_redis_reader_no_number(
-    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
-    ngx_int_t *n);
+static void ngx_http_billing_redis_reader_begin(
+    ngx_http_billing_redis_reader_t *reader);
+static u_char *ngx_http_billing_redis_reader_skip(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token);
+static ngx_int_t ngx_http_billing_redis_reader_value(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token, ngx_log_t *log);
+static ngx_int_t ngx_http_billing_redis_reader_special(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token);
+static ngx_int_t ngx_http_billing_redis_reader_keep(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token, ngx_log_t *log);
+static ngx_int_t ngx_http_billing_redis_reader_part(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token);
+static ngx_int_t ngx_http_billing_redis_reader_open(
+    ngx_http_billing_redis_reader_t *reader, ngx_uint_t n);
+static ngx_int_t ngx_http_billing_redis_reader_end(
+    ngx_http_billing_redis_reader_t *reader, ngx_int_t rc);
 
 
 ngx_int_t
 ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
     ngx_log_t *log)
 {
-    u_char  *p;
-    size_t   size, left;
+    u_char      *p, *old;
+    size_t       size, left;
+    ngx_uint_t   i;
 
     left = reader->last - reader->pos;
     size = reader->end - reader->start;
@@ -50,6 +46,8 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         reader->start = NULL;
         size = 0;
     }
+
+    old = reader->pos;
 
     if (left == size || size < reader->need) {
         size = ngx_max(NGX_HTTP_BILLING_REDIS_BUFFER,
@@ -61,7 +59,7 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         }
 
         if (left) {
-            ngx_memcpy(p, reader->pos, left);
+            ngx_memcpy(p, old, left);
         }
 
         if (reader->start) {
@@ -71,12 +69,25 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         reader->start = p;
         reader->end = p + size;
 
-    } else if (left) {
-        ngx_memmove(reader->start, reader->pos, left);
+    } else if (left && reader->pos != reader->start) {
+        ngx_memmove(reader->start, old, left);
     }
 
     reader->pos = reader->start;
     reader->last = reader->start + left;
+
+    /* elements of the array that is being read have moved with the rest */
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP
+        && reader->depth && old != reader->start)
+    {
+        for (i = 0; i < reader->reply.nelts; i++) {
+            if (reader->elts[i].data) {
+                reader->elts[i].data = reader->start
+                                       + (reader->elts[i].data - old);
+            }
+        }
+    }
 
     return NGX_OK;
 }
@@ -86,67 +97,77 @@ ngx_int_t
 ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
     ngx_log_t *log)
 {
-    u_char                          *p;
+    u_char                          *p, *next;
+    ngx_int_t                        rc;
     ngx_http_billing_redis_reply_t  *reply;
+    ngx_http_billing_redis_token_t   token;
 
-    p = reader->pos;
     reply = &reader->reply;
 
-    if (p == reader->last || (size_t) (reader->last - p) < reader->need) {
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH
+        && reader->depth == 0)
+    {
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
+        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_END;
+        ngx_str_null(&reply->text);
+        return NGX_OK;
+    }
+
+    if (reader->pos == reader->last
+        || (size_t) (reader->last - reader->pos) < reader->need)
+    {
         return NGX_AGAIN;
     }
 
-    /* no digit, nor any other byte of a reply, so that it ends each of them */
+    /* no byte of a length, nor of a line's end, so that it ends each of them */
 
     *reader->last = '\0';
 
     reader->need = 0;
-    reader->size = 0;
 
-    ngx_str_null(&reply->text);
+    do {
+        if (reader->state == NGX_HTTP_BILLING_REDIS_READER_IDLE) {
+            ngx_http_billing_redis_reader_begin(reader);
+        }
 
-    switch (*p) {
+        p = reader->pos + reader->done;
 
-    case '*':
-        p = ngx_http_billing_redis_reader_array(reader, p, log);
-        break;
+        next = reader->skipping
+               ? ngx_http_billing_redis_reader_skip(reader, &token)
+               : ngx_http_billing_redis_token(reader, p, &token);
 
-    case '$':
-        p = ngx_http_billing_redis_reader_string(reader, p, &reply->text);
-        reply->type = reply->text.data ? NGX_HTTP_BILLING_REDIS_STRING
-                                       : NGX_HTTP_BILLING_REDIS_NIL;
-        break;
+        if (next == NULL) {
 
-    case '+':
-        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
-        reply->type = NGX_HTTP_BILLING_REDIS_STATUS;
-        break;
+            if (reader->error) {
+                return NGX_ERROR;
+            }
 
-    case '-':
-        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
-        reply->type = NGX_HTTP_BILLING_REDIS_ERROR;
-        break;
+            if (reader->need) {
+                reader->need += reader->done;
+            }
 
-    case ':':
-        p = ngx_http_billing_redis_reader_line(reader, p, &reply->text);
-        reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-        break;
+            return NGX_AGAIN;
+        }
 
-    default:
-        reader->error = "what came is no reply";
-        return NGX_ERROR;
-    }
+        reader->seen = 0;
 
-    if (reader->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
-        reader->error = "reply is too large";
-        return NGX_ERROR;
-    }
+        rc = reader->skipping
+             ? NGX_AGAIN
+             : ngx_http_billing_redis_reader_value(reader, &token, log);
 
-    if (p == NULL) {
-        return reader->error ? NGX_ERROR : NGX_AGAIN;
-    }
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
 
-    reader->pos = p;
+        if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+            reader->done = next - reader->pos;
+
+        } else {
+            reader->pos = next;
+            reader->done = 0;
+        }
+
+    } while (rc == NGX_AGAIN);
 
     if (reply->text.data) {
         reply->text.data[reply->text.len] = '\0';
@@ -156,122 +177,173 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* the elements of arrays in it count as its own, but are not told */
-
-static u_char *
-ngx_http_billing_redis_reader_array(ngx_http_billing_redis_reader_t *reader,
-    u_char *p, ngx_log_t *log)
+static void
+ngx_http_billing_redis_reader_begin(ngx_http_billing_redis_reader_t *reader)
 {
-    ngx_int_t                        more;
-    ngx_uint_t                       i, n;
-    ngx_http_billing_redis_reply_t  *reply;
+    reader->state = NGX_HTTP_BILLING_REDIS_READER_KEEP;
+    reader->size = 0;
+    reader->nelts = 0;
+    reader->depth = 0;
+    reader->left[0] = 1;
 
-    p = ngx_http_billing_redis_reader_number(reader, p, &more);
-
-    if (p == NULL) {
-        return NULL;
-    }
-
-    reply = &reader->reply;
-
-    if (more == -1) {
-        reply->type = NGX_HTTP_BILLING_REDIS_NIL;
-        return p;
-    }
-
-    n = more;
-
-    if (ngx_http_billing_redis_reader_elements(reader, n, log) != NGX_OK) {
-        return NULL;
-    }
-
-    reply->type = NGX_HTTP_BILLING_REDIS_ARRAY;
-
-    for (i = 0; i < n; i++) {
-
-        if (*p == '$') {
-            p = ngx_http_billing_redis_reader_string(reader, p,
-                                                     &reader->elts[i]);
-
-        } else {
-            reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
-            p = ngx_http_billing_redis_reader_other(reader, p, &n, log);
-        }
-
-        if (p == NULL) {
-            return NULL;
-        }
-    }
-
-    reply->elts = reader->elts;
-    reply->nelts = n;
-
-    return p;
+    reader->reply.part = NGX_HTTP_BILLING_REDIS_REPLY;
+    reader->reply.elts = NULL;
+    reader->reply.nelts = 0;
 }
 
 
-/* an element of n that is no string; those of an array make n greater */
+/* what is left of a string makes room, as far as it was received */
 
 static u_char *
-ngx_http_billing_redis_reader_other(ngx_http_billing_redis_reader_t *reader,
-    u_char *p, ngx_uint_t *n, ngx_log_t *log)
+ngx_http_billing_redis_reader_skip(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token)
 {
-    ngx_int_t  more;
-    ngx_str_t  text;
+    u_char  *p;
+    size_t   n;
 
-    switch (*p) {
+    n = ngx_min(reader->rest, (size_t) (reader->last - reader->pos));
 
-    case '*':
-        p = ngx_http_billing_redis_reader_number(reader, p, &more);
+    reader->rest -= n;
+    reader->pos += n;
 
-        if (p == NULL || more <= 0) {
-            return p;
-        }
+    p = reader->pos;
 
-        *n += more;
-
-        if (ngx_http_billing_redis_reader_elements(reader, *n, log) != NGX_OK) {
-            return NULL;
-        }
-
-        return p;
-
-    case '+':
-    case '-':
-    case ':':
-        return ngx_http_billing_redis_reader_line(reader, p, &text);
-
-    default:
-
-        /* at the end of what was received there is a zero */
-
-        if (p != reader->last) {
-            reader->error = "what came is no reply";
-        }
-
+    if (reader->rest || reader->last - p < 2) {
         return NULL;
     }
+
+    if (p[0] != CR || p[1] != LF) {
+        reader->error = "a string in the reply has no end";
+        return NULL;
+    }
+
+    reader->skipping = 0;
+
+    ngx_memzero(token, sizeof(ngx_http_billing_redis_token_t));
+    token->type = NGX_HTTP_BILLING_REDIS_OVERSIZED;
+
+    return p + 2;
+}
+
+
+/*
+ * Takes the token into the reply.  Returns NGX_OK if there is something to
+ * hand out now, NGX_AGAIN if more has to be read for that, or NGX_ERROR and
+ * reader->error.
+ */
+
+static ngx_int_t
+ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token, ngx_log_t *log)
+{
+    ngx_int_t  rc;
+
+    rc = NGX_AGAIN;
+
+    if (token->attribute || token->push) {
+        return ngx_http_billing_redis_reader_special(reader, token);
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+        rc = ngx_http_billing_redis_reader_keep(reader, token, log);
+
+    } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
+        rc = ngx_http_billing_redis_reader_part(reader, token);
+    }
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (token->nelts) {
+        return ngx_http_billing_redis_reader_open(reader, token->nelts);
+    }
+
+    /* the value is whole, and so may be what it is the last element of */
+
+    while (--reader->left[reader->depth] == 0 && reader->depth) {
+        reader->depth--;
+    }
+
+    return reader->depth ? rc : ngx_http_billing_redis_reader_end(reader, rc);
+}
+
+
+/* an attribute comes before the value that it is about, and is no part of it */
+
+static ngx_int_t
+ngx_http_billing_redis_reader_special(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token)
+{
+    if (token->push) {
+
+        if (reader->state != NGX_HTTP_BILLING_REDIS_READER_KEEP
+            || reader->depth || token->nelts == 0)
+        {
+            reader->error = "a push is out of place";
+            return NGX_ERROR;
+        }
+
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_PUSH;
+        reader->kind = 0;
+
+        return ngx_http_billing_redis_reader_open(reader, token->nelts);
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
+        reader->error = "a push is out of place";
+        return NGX_ERROR;
+    }
+
+    if (token->nelts == 0) {
+        return NGX_AGAIN;
+    }
+
+    if (reader->depth == 0) {
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE;
+    }
+
+    reader->left[reader->depth]++;
+
+    return ngx_http_billing_redis_reader_open(reader, token->nelts);
 }
 
 
 static ngx_int_t
-ngx_http_billing_redis_reader_elements(ngx_http_billing_redis_reader_t *reader,
-    ngx_uint_t n, ngx_log_t *log)
+ngx_http_billing_redis_reader_keep(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token, ngx_log_t *log)
 {
-    ngx_str_t  *elts;
+    ngx_str_t                       *elts;
+    ngx_http_billing_redis_reply_t  *reply;
 
-    if (n > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS) {
-        reader->error = "reply has too many elements";
-        return NGX_ERROR;
+    reply = &reader->reply;
+
+    if (reader->depth == 1) {
+        reader->elts[reply->nelts++] = token->text;
+
+        if (token->type != NGX_HTTP_BILLING_REDIS_STRING
+            && token->type != NGX_HTTP_BILLING_REDIS_NIL)
+        {
+            reply->type = NGX_HTTP_BILLING_REDIS_OTHER;
+        }
+
+        return NGX_AGAIN;
     }
 
-    if (n <= reader->nalloc) {
-        return NGX_OK;
+    if (reader->depth > 1) {
+        return NGX_AGAIN;
     }
 
-    /* what was there is of no use: only arrays that are not told grow */
+    reply->type = token->type;
+    reply->text = token->text;
 
-    elts = ngx_alloc(n * sizeof(ngx_str_t), log);
+    if (token->nelts <= reader->nalloc
+        || token->nelts > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS)
+    {
+        return NGX_AGAIN;
+    }
+
+    elts = ngx_alloc(token->nelts * sizeof(ngx_str_t), log);
     if (elts == NULL) {
         reader->error = "no memory for a reply";
         return NGX_ERROR;
@@ -282,138 +354,137 @@ ngx_http_billing_redis_reader_elements(ngx_http_billing_redis_reader_t *reader,
     }
 
     reader->elts = elts;
-    reader->nalloc = n;
+    reader->nalloc = token->nelts;
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token)
+{
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &reader->reply;
+
+    if (!reader->kind) {
+
+        if (token->type != NGX_HTTP_BILLING_REDIS_STRING
+            && token->type != NGX_HTTP_BILLING_REDIS_STATUS)
+        {
+            reader->error = "a push has no kind";
+            return NGX_ERROR;
+        }
+
+        reader->kind = 1;
+        reply->part = NGX_HTTP_BILLING_REDIS_PUSH;
+
+    } else {
+
+        if (token->type == NGX_HTTP_BILLING_REDIS_ARRAY
+            || token->type == NGX_HTTP_BILLING_REDIS_MAP)
+        {
+            return NGX_AGAIN;
+        }
+
+        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_ITEM;
+    }
+
+    reply->type = token->type;
+    reply->text = token->text;
 
     return NGX_OK;
 }
 
 
-static ngx_inline u_char *
-ngx_http_billing_redis_reader_string(ngx_http_billing_redis_reader_t *reader,
-    u_char *p, ngx_str_t *text)
+static ngx_int_t
+ngx_http_billing_redis_reader_open(ngx_http_billing_redis_reader_t *reader,
+    ngx_uint_t n)
 {
-    ngx_int_t  n;
-
-    p = ngx_http_billing_redis_reader_number(reader, p, &n);
-
-    if (p == NULL) {
-        return NULL;
+    if (reader->depth == NGX_HTTP_BILLING_REDIS_MAX_DEPTH) {
+        reader->error = "reply is nested too deep";
+        return NGX_ERROR;
     }
 
-    if (n == -1) {
-        ngx_str_null(text);
-        return p;
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+        reader->nelts += n;
+
+        if (reader->nelts > NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS) {
+            reader->state = NGX_HTTP_BILLING_REDIS_READER_SKIP;
+        }
     }
 
-    reader->size += n;
+    reader->left[++reader->depth] = n;
 
-    if (reader->last - p < n + 2) {
-        reader->need = p - reader->pos + n + 2;
-        return NULL;
-    }
-
-    if (p[n] != CR || p[n + 1] != LF) {
-        reader->error = "a string in the reply has no end";
-        return NULL;
-    }
-
-    text->data = p;
-    text->len = n;
-
-    return p + n + 2;
+    return NGX_AGAIN;
 }
 
 
-static u_char *
-ngx_http_billing_redis_reader_line(ngx_http_billing_redis_reader_t *reader,
-    u_char *p, ngx_str_t *text)
+/* at the end of all: whether that is to be handed out, or rc was before */
+
+static ngx_int_t
+ngx_http_billing_redis_reader_end(ngx_http_billing_redis_reader_t *reader,
+    ngx_int_t rc)
 {
-    u_char  *lf;
+    ngx_http_billing_redis_reply_t  *reply;
 
-    p++;
-    lf = memchr(p, LF, reader->last - p);
+    reply = &reader->reply;
 
-    /* with CR, which may be the last that was received */
+    switch (reader->state) {
 
-    reader->size += (lf ? lf : reader->last) - p;
+    case NGX_HTTP_BILLING_REDIS_READER_PUSH:
 
-    if (lf == NULL) {
-        return NULL;
-    }
-
-    if (lf == p || lf[-1] != CR) {
-        reader->error = "a line in the reply has no end";
-        return NULL;
-    }
-
-    text->data = p;
-    text->len = lf - 1 - p;
-
-    return lf + 1;
-}
-
-
-/* of a length: from -1, which stands for nil */
-
-static ngx_inline u_char *
-ngx_http_billing_redis_reader_number(ngx_http_billing_redis_reader_t *reader,
-    u_char *p, ngx_int_t *n)
-{
-    u_char      *start;
-    ngx_uint_t   value, digit;
-
-    start = ++p;
-    value = 0;
-
-    for ( ;; p++) {
-        digit = (ngx_uint_t) *p - '0';
-
-        if (digit > 9) {
-            break;
+        if (rc == NGX_OK) {
+            return NGX_OK;
         }
 
-        value = value * 10 + digit;
+        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_END;
+        ngx_str_null(&reply->text);
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_READER_SKIP:
+        reply->type = NGX_HTTP_BILLING_REDIS_OVERSIZED;
+        reply->nelts = 0;
+        ngx_str_null(&reply->text);
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE:
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
+        return NGX_AGAIN;
+
+    default:
+        reply->elts = reader->elts;
+        break;
     }
 
-    if (p[0] != CR || p[1] != LF || p == start
-        || p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
-        || (*start == '0' && p - start > 1))
-    {
-        return ngx_http_billing_redis_reader_no_number(reader, start, p, n);
-    }
+    reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
 
-    *n = value;
-
-    return p + 2;
+    return NGX_OK;
 }
 
 
-/* -1, or digits up to p whose end was not received yet or is none */
-
-static u_char *
-ngx_http_billing_redis_reader_no_number(
-    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
-    ngx_int_t *n)
+ngx_uint_t
+ngx_http_billing_redis_reader_left(ngx_http_billing_redis_reader_t *reader)
 {
-    size_t  left;
+    switch (reader->state) {
 
-    left = reader->last - start;
+    case NGX_HTTP_BILLING_REDIS_READER_PUSH:
+        return 0;
 
-    if (ngx_strncmp(start, "-1\r\n", ngx_min(left, 4)) == 0) {
-        *n = -1;
-        return (left < 4) ? NULL : start + 4;
+    case NGX_HTTP_BILLING_REDIS_READER_SKIP:
+    case NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE:
+        return 1;
+
+    default:
+        break;
     }
 
-    left = reader->last - p;
-
-    if (p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
-        || ngx_strncmp(p, "\r\n", ngx_min(left, 2)) != 0
-        || left >= 2)
-    {
-        reader->error = "a length in the reply is wrong";
+    if (reader->pos == reader->last) {
+        return 0;
     }
 
-    return NULL;
+    return !(reader->resp3 && *reader->pos == '>');
 }
 
 

@@ -1,8 +1,14 @@
 
 /*
- * Redis' replies, read where they lie in the buffer that was received into:
- * RESP2, of arrays only those of strings.  Hiredis' own reader would move the
- * rest of its buffer, and copy each string, for every reply.
+ * Reads Redis' replies (RESP2, and RESP3 where the connection has asked for
+ * it) out of the buffer that they were received into.  A reply is handed out
+ * where it lies, not copied.  Hiredis' own reader would move the rest of its
+ * buffer, and copy each string, for every reply.
+ *
+ * The reader keeps its place: each byte is looked at once, however the
+ * replies are cut into pieces.  Memory is bounded: the buffer grows to about
+ * twice the largest reply that is kept, and the elements of an array take 64 KB
+ * at most.
  */
 
 
@@ -14,10 +20,21 @@
 #include <ngx_core.h>
 
 
-/* bounds of one reply: the text in it, in bytes, and its array elements */
+/*
+ * Bounds of a reply that is kept: bytes of text, and elements at all levels
+ * together.  A larger one is skipped, and handed out as OVERSIZED.
+ */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_REPLY     1048576
 #define NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS  4096
+
+/* no bulk string of Redis is longer, nor has an array more elements */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_LENGTH    536870912
+
+/* arrays, maps and so on within each other */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_DEPTH     8
 
 /* bytes after a text that may be read, whatever they are */
 
@@ -25,69 +42,166 @@
 
 
 typedef enum {
+    /* a bulk or verbatim string; in text */
     NGX_HTTP_BILLING_REDIS_STRING = 0,
+
     NGX_HTTP_BILLING_REDIS_NIL,
+
+    /* an array or a set; its elements, all strings or nil, in elts */
     NGX_HTTP_BILLING_REDIS_ARRAY,
+
+    /* the same for a map: a key, its value, the next key */
+    NGX_HTTP_BILLING_REDIS_MAP,
+
     NGX_HTTP_BILLING_REDIS_STATUS,
     NGX_HTTP_BILLING_REDIS_ERROR,
 
-    /* an integer, or an array of what is neither a string nor nil */
-    NGX_HTTP_BILLING_REDIS_OTHER
+    /* text is its digits, within 64 bits */
+    NGX_HTTP_BILLING_REDIS_INTEGER,
+
+    /* RESP3: text is the number as Redis prints it, not checked */
+    NGX_HTTP_BILLING_REDIS_DOUBLE,
+
+    /*
+     * a boolean, a big number, an integer beyond 64 bits: in text; or an array,
+     * a set or a map with an element that is neither a string nor nil: in elts
+     */
+    NGX_HTTP_BILLING_REDIS_OTHER,
+
+    /* a reply beyond the bounds above, of which nothing was kept */
+    NGX_HTTP_BILLING_REDIS_OVERSIZED
 } ngx_http_billing_redis_type_e;
 
 
+/*
+ * A push comes in parts: its kind, each of its other elements at all levels,
+ * its end.  Other pushes and replies come before it or after it, never within.
+ */
+
+typedef enum {
+    /* no push but a reply */
+    NGX_HTTP_BILLING_REDIS_REPLY = 0,
+
+    /* text is the kind, as "invalidate" */
+    NGX_HTTP_BILLING_REDIS_PUSH,
+
+    /*
+     * type says what it is: most often a STRING (the name of a key), or NIL
+     * (which stands for all keys); a string longer than the reader's max_name
+     * is OVERSIZED
+     */
+    NGX_HTTP_BILLING_REDIS_PUSH_ITEM,
+
+    NGX_HTTP_BILLING_REDIS_PUSH_END
+} ngx_http_billing_redis_part_e;
+
+
 typedef struct {
+    ngx_http_billing_redis_part_e    part;
     ngx_http_billing_redis_type_e    type;
 
-    /* what was said, but for arrays; a zero follows it */
+    /* without data for what has none; else a zero byte follows it */
     ngx_str_t                        text;
 
-    /* of an array: its strings; those that are nil have no data */
+    /*
+     * the elements of an array, a set or a map: the text of each, without a
+     * zero byte; one that is nil, or has elements itself, has no data
+     */
     ngx_str_t                       *elts;
     ngx_uint_t                       nelts;
 } ngx_http_billing_redis_reply_t;
 
 
+typedef enum {
+    NGX_HTTP_BILLING_REDIS_READER_IDLE = 0,
+    NGX_HTTP_BILLING_REDIS_READER_KEEP,
+    NGX_HTTP_BILLING_REDIS_READER_SKIP,
+    NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE,
+    NGX_HTTP_BILLING_REDIS_READER_PUSH
+} ngx_http_billing_redis_reader_e;
+
+
+/*
+ * One for each connection.  Zeroed before use; what is not marked as the
+ * caller's is the reader's own.
+ */
+
 typedef struct {
-    /* what was received and not yet read; after end there is the padding */
+    /* received and not yet handed out: from pos to last */
     u_char                          *start;
     u_char                          *pos;
     u_char                          *last;
     u_char                          *end;
 
-    /* bytes from pos without which there is no whole reply */
+    /* bytes from pos without which the reader cannot go on, if known */
     size_t                           need;
 
+    /* the caller's to read after NGX_OK */
     ngx_http_billing_redis_reply_t   reply;
+
+    /* why there can be no next reply; the caller's to read after NGX_ERROR */
+    const char                      *error;
+
+    /* the caller's to set: bytes of the longest name in a push to be kept */
+    size_t                           max_name;
 
     /* room for the elements of an array */
     ngx_str_t                       *elts;
     ngx_uint_t                       nalloc;
 
-    /* of the reply that is being read: text so far */
-    size_t                           size;
+    /* what is being read, and the bytes from pos that were read already */
+    ngx_http_billing_redis_reader_e  state;
+    size_t                           done;
 
-    /* why there can be no next reply */
-    const char                      *error;
+    /* bytes after those of a line whose end was not among them */
+    size_t                           seen;
+
+    /* text and elements so far, of a reply that is kept */
+    size_t                           size;
+    ngx_uint_t                       nelts;
+
+    /* values to come at each level; the reply itself is level 0 */
+    ngx_uint_t                       depth;
+    ngx_uint_t                       left[NGX_HTTP_BILLING_REDIS_MAX_DEPTH + 1];
+
+    /* bytes to come of a string that is skipped */
+    size_t                           rest;
+
+    /* the caller's to set when it sends HELLO 3: RESP3 is understood */
+    unsigned                         resp3:1;
+
+    /* a string is being skipped: after the rest of it comes CR LF */
+    unsigned                         skipping:1;
+
+    /* the kind of the push was handed out */
+    unsigned                         kind:1;
 } ngx_http_billing_redis_reader_t;
 
 
-#define ngx_http_billing_redis_reader_left(reader)                            \
-    ((reader)->pos != (reader)->last)
-
-
-/* Makes room between last and end, to receive into.  Memory is the heap's. */
+/*
+ * Makes room between last and end, to receive into.  Texts that were handed
+ * out are gone.  Memory is the heap's; NGX_ERROR is for want of it.
+ */
 ngx_int_t ngx_http_billing_redis_reader_room(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
 
 /*
- * Reads the next reply into reader->reply, whose texts are valid until there
- * is made room.  Returns NGX_OK, NGX_AGAIN if its end was not received yet, or
- * NGX_ERROR and reader->error.  See
+ * Reads the next reply, or part of a push, into reader->reply, whose texts are
+ * valid until there is made room.  Returns NGX_OK; NGX_AGAIN if more has to be
+ * received first; or NGX_ERROR and reader->error, after which the connection
+ * is of no use.  Attributes are skipped.  One call looks at no more than what
+ * was received.  See
  * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 ngx_int_t ngx_http_billing_redis_reader_next(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
+
+/*
+ * Whether anything of another reply, which is no push, was received.  Only
+ * after ngx_http_billing_redis_reader_next().
+ */
+ngx_uint_t ngx_http_billing_redis_reader_left(
+    ngx_http_billing_redis_reader_t *reader);
 
 void ngx_http_billing_redis_reader_free(
     ngx_http_billing_redis_reader_t *reader);

@@ -1,0 +1,448 @@
+
+#include "ngx_http_billing_redis_token.h"
+
+
+/* digits of a length, so that it fits in 32 bits */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  9
+
+/* bytes of a push's kind: the longest one today is "sunsubscribe" */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_KIND    64
+
+
+/*
+ * These return where what they read ends, or NULL if that was not received yet
+ * or, with reader->error, cannot be read.
+ */
+
+static u_char *ngx_http_billing_redis_token_resp3(
+    ngx_http_billing_redis_reader_t *reader, u_char *p,
+    ngx_http_billing_redis_token_t *token);
+static u_char *ngx_http_billing_redis_token_count(
+    ngx_http_billing_redis_reader_t *reader, u_char *p,
+    ngx_http_billing_redis_token_t *token);
+static ngx_inline u_char *ngx_http_billing_redis_token_string(
+    ngx_http_billing_redis_reader_t *reader, u_char *p,
+    ngx_http_billing_redis_token_t *token);
+static u_char *ngx_http_billing_redis_token_line(
+    ngx_http_billing_redis_reader_t *reader, u_char *p,
+    ngx_http_billing_redis_token_t *token);
+static ngx_inline u_char *ngx_http_billing_redis_token_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *p, ngx_int_t *n);
+static u_char *ngx_http_billing_redis_token_no_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
+    ngx_int_t *n);
+static ngx_uint_t ngx_http_billing_redis_token_is_integer(ngx_str_t *text);
+
+
+u_char *
+ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_http_billing_redis_token_t *token)
+{
+    ngx_int_t  n;
+
+    token->nelts = 0;
+    token->attribute = 0;
+    token->push = 0;
+
+    switch (*p) {
+
+    case '$':
+        token->type = NGX_HTTP_BILLING_REDIS_STRING;
+        return ngx_http_billing_redis_token_string(reader, p, token);
+
+    case '*':
+        token->type = NGX_HTTP_BILLING_REDIS_ARRAY;
+        ngx_str_null(&token->text);
+
+        p = ngx_http_billing_redis_token_number(reader, p, &n);
+
+        if (p == NULL) {
+            return NULL;
+        }
+
+        if (n != -1) {
+            token->nelts = n;
+
+        } else if (reader->depth == 0
+                   || reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH)
+        {
+            /* within a reply this is no string that is nil */
+
+            token->type = NGX_HTTP_BILLING_REDIS_NIL;
+        }
+
+        return p;
+
+    case '+':
+        token->type = NGX_HTTP_BILLING_REDIS_STATUS;
+        return ngx_http_billing_redis_token_line(reader, p, token);
+
+    case '-':
+        token->type = NGX_HTTP_BILLING_REDIS_ERROR;
+        return ngx_http_billing_redis_token_line(reader, p, token);
+
+    case ':':
+        p = ngx_http_billing_redis_token_line(reader, p, token);
+
+        if (p) {
+            token->type = ngx_http_billing_redis_token_is_integer(&token->text)
+                          ? NGX_HTTP_BILLING_REDIS_INTEGER
+                          : NGX_HTTP_BILLING_REDIS_OTHER;
+        }
+
+        return p;
+
+    default:
+
+        if (p == reader->last) {
+            return NULL;
+        }
+
+        if (reader->resp3) {
+            return ngx_http_billing_redis_token_resp3(reader, p, token);
+        }
+
+        reader->error = "what came is no reply";
+        return NULL;
+    }
+}
+
+
+/* what RESP3 has and RESP2 has not */
+
+static u_char *
+ngx_http_billing_redis_token_resp3(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_http_billing_redis_token_t *token)
+{
+    u_char  type;
+
+    type = *p;
+
+    switch (type) {
+
+    case '=':
+    case '!':
+        token->type = (type == '!') ? NGX_HTTP_BILLING_REDIS_ERROR
+                                    : NGX_HTTP_BILLING_REDIS_STRING;
+
+        p = ngx_http_billing_redis_token_string(reader, p, token);
+
+        if (p == NULL || reader->skipping) {
+            return p;
+        }
+
+        if (token->text.data == NULL) {
+            break;
+        }
+
+        if (type == '!') {
+            return p;
+        }
+
+        /* "txt:" and the like */
+
+        if (token->text.len < 4 || token->text.data[3] != ':') {
+            break;
+        }
+
+        token->text.data += 4;
+        token->text.len -= 4;
+
+        return p;
+
+    case '%':
+    case '|':
+    case '~':
+    case '>':
+        return ngx_http_billing_redis_token_count(reader, p, token);
+
+    case ',':
+    case '(':
+        token->type = (type == ',') ? NGX_HTTP_BILLING_REDIS_DOUBLE
+                                    : NGX_HTTP_BILLING_REDIS_OTHER;
+
+        return ngx_http_billing_redis_token_line(reader, p, token);
+
+    case '#':
+        token->type = NGX_HTTP_BILLING_REDIS_OTHER;
+
+        p = ngx_http_billing_redis_token_line(reader, p, token);
+
+        if (p == NULL
+            || (token->text.len == 1
+                && (token->text.data[0] == 't' || token->text.data[0] == 'f')))
+        {
+            return p;
+        }
+
+        break;
+
+    case '_':
+        token->type = NGX_HTTP_BILLING_REDIS_NIL;
+
+        p = ngx_http_billing_redis_token_line(reader, p, token);
+
+        if (p == NULL) {
+            return NULL;
+        }
+
+        if (token->text.len == 0) {
+            ngx_str_null(&token->text);
+            return p;
+        }
+
+        break;
+
+    default:
+        break;
+    }
+
+    reader->error = "what came is no reply";
+
+    return NULL;
+}
+
+
+static u_char *
+ngx_http_billing_redis_token_count(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_http_billing_redis_token_t *token)
+{
+    u_char     type;
+    ngx_int_t  n;
+
+    type = *p;
+
+    p = ngx_http_billing_redis_token_number(reader, p, &n);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    if (n == -1) {
+        reader->error = "a length in the reply is wrong";
+        return NULL;
+    }
+
+    token->type = (type == '%') ? NGX_HTTP_BILLING_REDIS_MAP
+                                : NGX_HTTP_BILLING_REDIS_ARRAY;
+    token->attribute = (type == '|');
+    token->push = (type == '>');
+    token->nelts = (type == '%' || type == '|') ? 2 * n : n;
+
+    ngx_str_null(&token->text);
+
+    return p;
+}
+
+
+/*
+ * Where the string is not to be kept, it is skipped from where it begins, and
+ * that is what is returned.
+ */
+
+static ngx_inline u_char *
+ngx_http_billing_redis_token_string(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_http_billing_redis_token_t *token)
+{
+    size_t      max;
+    u_char     *start;
+    ngx_int_t   n;
+
+    start = p;
+    p = ngx_http_billing_redis_token_number(reader, p, &n);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    if (n == -1) {
+        token->type = NGX_HTTP_BILLING_REDIS_NIL;
+        ngx_str_null(&token->text);
+        return p;
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+        max = NGX_HTTP_BILLING_REDIS_MAX_REPLY - reader->size;
+
+    } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
+        max = reader->kind ? reader->max_name : NGX_HTTP_BILLING_REDIS_MAX_KIND;
+
+    } else {
+        max = 0;
+    }
+
+    if ((size_t) n > max) {
+
+        if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+            reader->state = NGX_HTTP_BILLING_REDIS_READER_SKIP;
+        }
+
+        reader->rest = n;
+        reader->skipping = 1;
+
+        return p;
+    }
+
+    if (reader->last - p < n + 2) {
+        reader->need = p - start + n + 2;
+        return NULL;
+    }
+
+    if (p[n] != CR || p[n + 1] != LF) {
+        reader->error = "a string in the reply has no end";
+        return NULL;
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+        reader->size += n;
+    }
+
+    token->text.data = p;
+    token->text.len = n;
+
+    return p + n + 2;
+}
+
+
+/* a line has no length: one that is too large cannot be skipped */
+
+static u_char *
+ngx_http_billing_redis_token_line(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_http_billing_redis_token_t *token)
+{
+    size_t   size;
+    u_char  *lf;
+
+    p++;
+    lf = memchr(p + reader->seen, LF, reader->last - p - reader->seen);
+
+    /* with CR, which may be the last that was received */
+
+    size = (lf ? lf : reader->last) - p;
+
+    if (size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
+        reader->error = "reply is too large";
+        return NULL;
+    }
+
+    if (lf == NULL) {
+        reader->seen = size;
+        return NULL;
+    }
+
+    if (lf == p || lf[-1] != CR) {
+        reader->error = "a line in the reply has no end";
+        return NULL;
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+        reader->size += size;
+
+        if (reader->size > NGX_HTTP_BILLING_REDIS_MAX_REPLY) {
+            reader->state = NGX_HTTP_BILLING_REDIS_READER_SKIP;
+        }
+    }
+
+    token->text.data = p;
+    token->text.len = lf - 1 - p;
+
+    return lf + 1;
+}
+
+
+/* a length, from 0, or -1, which stands for nil */
+
+static ngx_inline u_char *
+ngx_http_billing_redis_token_number(ngx_http_billing_redis_reader_t *reader,
+    u_char *p, ngx_int_t *n)
+{
+    u_char      *start;
+    ngx_uint_t   value, digit;
+
+    start = ++p;
+    value = 0;
+
+    for ( ;; p++) {
+        digit = (ngx_uint_t) *p - '0';
+
+        if (digit > 9) {
+            break;
+        }
+
+        value = value * 10 + digit;
+    }
+
+    if (p[0] != CR || p[1] != LF || p == start
+        || p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
+        || value > NGX_HTTP_BILLING_REDIS_MAX_LENGTH
+        || (*start == '0' && p - start > 1))
+    {
+        return ngx_http_billing_redis_token_no_number(reader, start, p, n);
+    }
+
+    *n = value;
+
+    return p + 2;
+}
+
+
+/* -1, or digits up to p whose end was not received yet or is none */
+
+static u_char *
+ngx_http_billing_redis_token_no_number(
+    ngx_http_billing_redis_reader_t *reader, u_char *start, u_char *p,
+    ngx_int_t *n)
+{
+    size_t  left;
+
+    left = reader->last - start;
+
+    if (ngx_strncmp(start, "-1\r\n", ngx_min(left, 4)) == 0) {
+        *n = -1;
+        return (left < 4) ? NULL : start + 4;
+    }
+
+    left = reader->last - p;
+
+    if (p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
+        || ngx_strncmp(p, "\r\n", ngx_min(left, 2)) != 0
+        || left >= 2)
+    {
+        reader->error = "a length in the reply is wrong";
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_redis_token_is_integer(ngx_str_t *text)
+{
+    u_char      *p;
+    size_t       i, len;
+    const char  *max;
+
+    p = text->data;
+    len = text->len;
+    max = "9223372036854775807";
+
+    if (len && *p == '-') {
+        p++;
+        len--;
+        max = "9223372036854775808";
+    }
+
+    if (len == 0 || len > NGX_INT64_LEN - 1) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (p[i] < '0' || p[i] > '9') {
+            return 0;
+        }
+    }
+
+    return len < NGX_INT64_LEN - 1 || ngx_memcmp(p, max, len) <= 0;
+}
