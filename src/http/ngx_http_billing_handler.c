@@ -7,13 +7,14 @@
 #define NGX_HTTP_BILLING_BULK  64
 
 
-static void ngx_http_billing_cleanup(void *data);
+static void ngx_http_billing_cancel(void *data);
 static void ngx_http_billing_body_handler(ngx_http_request_t *r);
 static void ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_client_handler(ngx_http_request_t *r);
 static void ngx_http_billing_answered(void *data,
     ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_sort_ids(ngx_array_t *ids);
@@ -61,6 +62,13 @@ ngx_http_billing_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    /* a handler that nginx has taken the request from still waits for Redis */
+
+    if (ctx->record->handler_data) {
+        ngx_http_billing_cancel(ctx->record->handler_data);
+    }
+
+    ctx->record->handler_data = ctx;
     ctx->record->cameras = &ctx->cameras;
 
     cln = ngx_http_cleanup_add(r, 0);
@@ -68,7 +76,7 @@ ngx_http_billing_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    cln->handler = ngx_http_billing_cleanup;
+    cln->handler = ngx_http_billing_cancel;
     cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_billing_module);
@@ -97,14 +105,16 @@ ngx_http_billing_handler(ngx_http_request_t *r)
 }
 
 
-/* the request ends, or its client is gone */
+/* stops waiting for Redis: the request ends, or another handler takes it */
 
 static void
-ngx_http_billing_cleanup(void *data)
+ngx_http_billing_cancel(void *data)
 {
     ngx_http_billing_ctx_t *ctx = data;
 
     ngx_http_billing_cache_cancel(&ctx->cache);
+
+    ngx_http_billing_status_answered(ctx->record, NULL);
 
     if (ctx->pool) {
         ngx_destroy_pool(ctx->pool);
@@ -424,7 +434,14 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     ctx->cache.done = ngx_http_billing_answered;
     ctx->cache.data = ctx;
 
-    r->read_event_handler = ngx_http_test_reading;
+    if (ngx_http_billing_client_watch(r, ngx_http_billing_client_handler)
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(r, ctx->header_sent
+                                     ? NGX_ERROR
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     ctx->cache.pipeline.bulk = (ctx->cache.pipeline.ncommands
                                 > NGX_HTTP_BILLING_BULK);
@@ -433,6 +450,24 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
 
     ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
                                ctx->asked + ctx->left, r->connection->log);
+}
+
+
+static void
+ngx_http_billing_client_handler(ngx_http_request_t *r)
+{
+    ngx_http_billing_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
+
+    if (ctx == NULL || !ngx_http_billing_client_gone(r)) {
+        ngx_http_test_reading(r);
+        return;
+    }
+
+    ngx_http_billing_cancel(ctx);
+
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
 }
 
 
@@ -446,6 +481,13 @@ ngx_http_billing_answered(void *data, ngx_http_billing_redis_result_e result)
     ctx = data;
     r = ctx->request;
     c = r->connection;
+
+    /* nginx may have given the request to another handler meanwhile */
+
+    if (ngx_http_get_module_ctx(r, ngx_http_billing_module) != ctx) {
+        ngx_http_billing_cancel(ctx);
+        return;
+    }
 
     ngx_http_set_log_request(c->log, r);
 

@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_billing_module.h"
+#include "ngx_http_billing_client.h"
 #include "ngx_http_billing_params.h"
 #include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_json.h"

@@ -17,7 +17,7 @@ static ngx_str_t  ngx_http_billing_content_type =
     ngx_string("application/json");
 static ngx_str_t  ngx_http_billing_name_cache_control =
     ngx_string("Cache-Control");
-static ngx_str_t  ngx_http_billing_no_store = ngx_string("no-store");
+static ngx_str_t  ngx_http_billing_value_no_store = ngx_string("no-store");
 static ngx_str_t  ngx_http_billing_name_www_authenticate =
     ngx_string("WWW-Authenticate");
 static ngx_str_t  ngx_http_billing_bearer = ngx_string("Bearer");
@@ -40,11 +40,7 @@ ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
 
     r = ctx->request;
 
-    if (ngx_http_billing_add_header(r, NULL,
-                                    &ngx_http_billing_name_cache_control,
-                                    &ngx_http_billing_no_store)
-        != NGX_OK)
-    {
+    if (ngx_http_billing_no_store(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -308,6 +304,75 @@ ngx_http_billing_add_header(ngx_http_request_t *r, ngx_table_elt_t **header,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_no_store(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    /* without a date and a tag the answer is not conditional */
+
+    r->disable_not_modified = 1;
+    r->allow_ranges = 0;
+
+    if (ngx_http_billing_add_header(r, NULL,
+                                    &ngx_http_billing_name_cache_control,
+                                    &ngx_http_billing_value_no_store)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /*
+     * "expires" changes these fields, or adds them if there are none: here it
+     * finds fields that are not in the list of those that are sent.
+     */
+
+    h = ngx_pcalloc(r->pool, 2 * sizeof(ngx_table_elt_t));
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h[0].hash = 1;
+    h[0].key = ngx_http_billing_name_cache_control;
+    h[0].value = ngx_http_billing_value_no_store;
+
+    h[1].hash = 1;
+
+    r->headers_out.expires = &h[1];
+
+#if (nginx_version >= 1023000)
+
+    r->headers_out.cache_control = &h[0];
+
+    return NGX_OK;
+
+#else
+
+    {
+    ngx_table_elt_t  **field;
+
+    if (r->headers_out.cache_control.elts == NULL
+        && ngx_array_init(&r->headers_out.cache_control, r->pool, 1,
+                          sizeof(ngx_table_elt_t *))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    field = ngx_array_push(&r->headers_out.cache_control);
+    if (field == NULL) {
+        return NGX_ERROR;
+    }
+
+    *field = &h[0];
+
+    return NGX_OK;
+    }
+
+#endif
 }
 
 

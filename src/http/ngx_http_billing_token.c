@@ -2,12 +2,18 @@
 #include "ngx_http_billing_handler.h"
 
 
+/* bytes of a client's name that are kept */
+
+#define NGX_HTTP_BILLING_CLIENT_MAX  255
+
+
 #if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
 static void ngx_http_billing_token_free_digest(void *data);
 #endif
 static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
     ngx_str_t *token);
 static void ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_bound_client(ngx_str_t *client);
 
 
 ngx_int_t
@@ -169,5 +175,24 @@ ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
 
     ctx->record->client = lookup->text;
 
+    ngx_http_billing_bound_client(&ctx->record->client);
+
     ngx_http_billing_read_body(ctx);
+}
+
+
+/* a name goes into each line of the access log: it is cut between characters */
+
+static void
+ngx_http_billing_bound_client(ngx_str_t *client)
+{
+    if (client->len <= NGX_HTTP_BILLING_CLIENT_MAX) {
+        return;
+    }
+
+    client->len = NGX_HTTP_BILLING_CLIENT_MAX;
+
+    while ((client->data[client->len] & 0xc0) == 0x80) {
+        client->len--;
+    }
 }

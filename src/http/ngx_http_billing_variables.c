@@ -108,11 +108,7 @@ ngx_http_billing_variable_redis_time(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    ms = record->waited;
-
-    if (record->waiting) {
-        ms += ngx_current_msec - record->asked;
-    }
+    ms = ngx_http_billing_status_waited(record);
 
     text.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
     if (text.data == NULL) {

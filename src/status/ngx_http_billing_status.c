@@ -27,6 +27,7 @@ static void ngx_http_billing_status_redis_duration(void *data,
     ngx_msec_t duration);
 static ngx_int_t ngx_http_billing_status_log_handler(ngx_http_request_t *r);
 static void ngx_http_billing_status_cleanup(void *data);
+static ngx_msec_t ngx_http_billing_status_now(void);
 
 
 const ngx_uint_t
@@ -535,7 +536,7 @@ ngx_http_billing_status_cleanup(void *data)
 void
 ngx_http_billing_status_ask(ngx_http_billing_record_t *record)
 {
-    record->asked = ngx_current_msec;
+    record->asked = ngx_http_billing_status_now();
     record->redis = 1;
     record->waiting = 1;
     record->slot->waiting++;
@@ -546,13 +547,50 @@ void
 ngx_http_billing_status_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server)
 {
-    record->waited += ngx_current_msec - record->asked;
+    if (!record->waiting) {
+        return;
+    }
+
+    record->waited = ngx_http_billing_status_waited(record);
     record->waiting = 0;
     record->slot->waiting--;
 
     if (server) {
         record->server = server;
     }
+}
+
+
+ngx_msec_t
+ngx_http_billing_status_waited(ngx_http_billing_record_t *record)
+{
+    ngx_msec_int_t  ms;
+
+    if (!record->waiting) {
+        return record->waited;
+    }
+
+    ms = (ngx_msec_int_t) (ngx_http_billing_status_now() - record->asked);
+
+    /* the clock may be set back */
+
+    return record->waited + ngx_max(ms, 0);
+}
+
+
+/*
+ * ngx_current_msec is another clock, whose milliseconds begin at other times:
+ * a time taken from it may be larger than $request_time.
+ */
+
+static ngx_msec_t
+ngx_http_billing_status_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (ngx_msec_t) tp->sec * 1000 + tp->msec;
 }
 
 

@@ -95,13 +95,19 @@ typedef struct {
 
     ngx_str_t                       client;
 
+    /* the state of the handler that has the request, or had it last */
+    void                           *handler_data;
+
     /* how many are in the answer so far, if it is a list */
     ngx_uint_t                     *cameras;
 
     /* the Redis server that has answered last */
     ngx_str_t                      *server;
 
-    /* when the request began to wait for Redis, and for how long it did */
+    /*
+     * when the request began to wait for Redis, and for how long it did: by
+     * the clock that $request_time is taken from
+     */
     ngx_msec_t                      asked;
     ngx_msec_t                      waited;
 
@@ -140,10 +146,13 @@ ngx_http_billing_record_t *ngx_http_billing_status_record(
 ngx_http_billing_record_t *ngx_http_billing_status_find(
     ngx_http_request_t *r);
 
-/* The request begins to wait for Redis, and was answered. */
+/* The request begins to wait for Redis, and does so no more. */
 void ngx_http_billing_status_ask(ngx_http_billing_record_t *record);
 void ngx_http_billing_status_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server);
+
+/* How long the request has waited for Redis until now, in milliseconds. */
+ngx_msec_t ngx_http_billing_status_waited(ngx_http_billing_record_t *record);
 
 /* Its list was broken off. */
 void ngx_http_billing_status_broken(ngx_http_billing_record_t *record);

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_module.h"
+#include "ngx_http_billing_client.h"
 #include "ngx_http_billing_status_page.h"
 
 
@@ -13,6 +14,7 @@ static ngx_int_t ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
 static void ngx_http_billing_page_probed(void *data,
     ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_page_timeout(ngx_event_t *ev);
+static void ngx_http_billing_page_client_handler(ngx_http_request_t *r);
 static void ngx_http_billing_page_finalize(ngx_http_billing_page_t *page);
 static void ngx_http_billing_page_cleanup(void *data);
 static ngx_int_t ngx_http_billing_page_send(ngx_http_billing_page_t *page);
@@ -69,9 +71,6 @@ static ngx_str_t  ngx_http_billing_page_content_type =
     ngx_string("text/plain; version=0.0.4; charset=utf-8");
 static ngx_str_t  ngx_http_billing_page_content_type_json =
     ngx_string("application/json");
-static ngx_str_t  ngx_http_billing_page_name_cache_control =
-    ngx_string("Cache-Control");
-static ngx_str_t  ngx_http_billing_page_no_store = ngx_string("no-store");
 static ngx_str_t  ngx_http_billing_page_name_allow = ngx_string("Allow");
 static ngx_str_t  ngx_http_billing_page_methods = ngx_string("GET, HEAD");
 
@@ -164,8 +163,15 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
     cln->handler = ngx_http_billing_page_cleanup;
     cln->data = page;
 
+    if (ngx_http_billing_client_watch(r, ngx_http_billing_page_client_handler)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_set_ctx(r, page, ngx_http_billing_module);
+
     r->main->count++;
-    r->read_event_handler = ngx_http_test_reading;
 
     page->timer.handler = ngx_http_billing_page_timeout;
     page->timer.data = page;
@@ -220,6 +226,24 @@ ngx_http_billing_page_timeout(ngx_event_t *ev)
 
 
 static void
+ngx_http_billing_page_client_handler(ngx_http_request_t *r)
+{
+    ngx_http_billing_page_t  *page;
+
+    page = ngx_http_get_module_ctx(r, ngx_http_billing_module);
+
+    if (page == NULL || !ngx_http_billing_client_gone(r)) {
+        ngx_http_test_reading(r);
+        return;
+    }
+
+    ngx_http_billing_page_cleanup(page);
+
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
+static void
 ngx_http_billing_page_finalize(ngx_http_billing_page_t *page)
 {
     ngx_connection_t    *c;
@@ -228,9 +252,15 @@ ngx_http_billing_page_finalize(ngx_http_billing_page_t *page)
     r = page->request;
     c = r->connection;
 
-    ngx_http_set_log_request(c->log, r);
-
     ngx_http_billing_page_cleanup(page);
+
+    /* nginx may have given the request to another handler meanwhile */
+
+    if (ngx_http_get_module_ctx(r, ngx_http_billing_module) != page) {
+        return;
+    }
+
+    ngx_http_set_log_request(c->log, r);
 
     ngx_http_finalize_request(r, ngx_http_billing_page_send(page));
 
@@ -279,12 +309,7 @@ ngx_http_billing_page_send(ngx_http_billing_page_t *page)
     out = json ? ngx_http_billing_page_json(page, &size)
                : ngx_http_billing_page_text(page, &size);
 
-    if (out == NULL
-        || ngx_http_billing_add_header(r, NULL,
-                                     &ngx_http_billing_page_name_cache_control,
-                                     &ngx_http_billing_page_no_store)
-           != NGX_OK)
-    {
+    if (out == NULL || ngx_http_billing_no_store(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -1,0 +1,32 @@
+
+/*
+ * The client of a request that waits for Redis: it may leave meanwhile.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_CLIENT_H_INCLUDED_
+#define _NGX_HTTP_BILLING_CLIENT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/*
+ * Calls the handler when something comes from the client or the client is
+ * gone, even if that has happened already.  Returns NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_billing_client_watch(ngx_http_request_t *r,
+    ngx_http_event_handler_pt handler);
+
+/*
+ * Whether the client is gone.  The handler then cancels what it waits for and
+ * finalizes the request with NGX_HTTP_CLIENT_CLOSED_REQUEST, in that order:
+ * nginx runs post_action before it runs the cleanups of a request.  Otherwise
+ * it calls ngx_http_test_reading().
+ */
+ngx_uint_t ngx_http_billing_client_gone(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_BILLING_CLIENT_H_INCLUDED_ */
