@@ -1,8 +1,8 @@
 #!/bin/sh
 
-# Shows the module at work: nginx on 127.0.0.1:8080 (or PORT) with sample
-# cameras in a Redis of its own, until Ctrl-C. With --once, until the first
-# answer, and fails if that is not the one expected.
+# Shows the module at work: starts an nginx on 127.0.0.1:8080 (or PORT) and a
+# Redis with sample cameras, and keeps both running until Ctrl-C. With --once,
+# ends after the first answer, and fails if the answer is not the expected one.
 
 set -eu
 umask 022
@@ -31,7 +31,7 @@ esac
 sh "$root/conf/install.sh"
 sh "$root/conf/build.sh"
 
-# not $TMPDIR: workers have to get at it, and socket paths are short
+# Workers need access, which $TMPDIR may not give, and socket paths are short.
 
 dir=$(mktemp -d /tmp/billing-demo.XXXXXX)
 redis=
@@ -59,7 +59,7 @@ if [ "$(id -u)" -eq 0 ]; then
     chmod 710 "$dir"
 fi
 
-# wait_for <seconds> <command>
+# wait_for <seconds> <command>: runs the command until it succeeds.
 
 wait_for() {
     tries=$(($1 * 20))
@@ -87,13 +87,13 @@ mkdir "$dir/modules"
 ln -s "$root/build/ngx_http_billing_module.so" "$dir/modules"
 
 sed -e "s|127.0.0.1:8080|127.0.0.1:$port|" \
-    -e "s|/run/redis/redis-server.sock|$dir/redis.sock|" \
+    -e "s|redis://127.0.0.1:6379;|unix:$dir/redis.sock;|" \
     "$root/conf/nginx.conf" >"$dir/nginx.conf"
 
 nginx -p "$dir" -e error.log -c nginx.conf -g "daemon off; $user" 2>/dev/null &
 nginx=$!
 
-# nginx writes its pid when it has the port
+# nginx writes its pid file after it has bound the port.
 
 started() {
     [ -s "$dir/nginx.pid" ] || grep -q emerg "$dir/error.log"
@@ -126,7 +126,7 @@ curl --request GET \\
 END
 )
 
-# one member a line, as in the documentation of the API
+# Prints JSON with one member a line.
 
 pretty() {
     perl -0777 -ne '

@@ -1,18 +1,12 @@
 #!/bin/sh
 
-# Loads sample cameras into a Redis. The arguments are redis-cli's:
+# Loads sample cameras into a Redis, and a token, "demo-token", that does not
+# expire. The arguments are redis-cli's:
 #
 #     sh conf/load-sample.sh -s /path/to/redis.sock
 #
-# It is also an example for authors of loaders, as it writes all that the
-# module reads. These are the rules:
-#
-#   - a camera's hash comes before the index entries that lead to it, and
-#     goes after them when the camera is deleted;
-#   - a field that became null is removed with HDEL: HSET leaves the fields
-#     it does not name alone;
-#   - billing:synced_at comes last. Without it "nothing found" is answered
-#     with 503, as the cache may not have been loaded yet.
+# The script is also an example for authors of loaders: it writes every kind of
+# key that the module reads. The rules for loaders are in loader/README.md.
 
 set -eu
 
@@ -21,7 +15,8 @@ if [ $# -eq 0 ]; then
     exit 2
 fi
 
-# all the replies are numbers or OK, unless something is wrong
+# redis-cli exits with 0 after an error reply. Here, every other reply than a
+# number or OK is an error.
 
 redis() {
     replies=$(redis-cli "$@")
@@ -34,8 +29,8 @@ redis() {
 redis-cli "$@" PING >/dev/null
 
 
-# The two cameras of the API's documentation. They have no start_at, which
-# makes it null in the answer; null as the status of a stream is "high=".
+# The two cameras of the API's documentation. They have no start_at, so that the
+# answer has null there.
 
 redis "$@" <<'END'
 HSET billing:camera:3 external_id 3 status active name "Camera 1" group_type public streams high=active,low=active preview "https://server1.domain.video:8443/live/a2aefb0f-d3f7-4fb7-9828-218badead1f4/preview.mp4?token=xUXC_FOaJBQkSaxyZMBG77zC9pgULKSjA-EShnSzQbM-h7ePl8h76Dd20CYwTVihT2QzHZSX9d1DCPs8ttooqfzdgJb1RltcR1l3DgCmfFz68UUX_xEkGKNWbt5UPakGQXr5h1yMP7WE-CZ8CGqU6g~~"
@@ -46,7 +41,8 @@ ZADD billing:login:string 3 3 4 4
 END
 
 
-# Some of the less usual ones
+# Other states: "high=" is a stream whose status is null, and a camera may have
+# no preview and no streams.
 
 redis "$@" <<'END'
 HSET billing:camera:10 external_id yard-1 start_at 2023-01-24T10:36:08.000000Z status partial name "Yard, north side" group_type private streams high=active,low=inactive preview "https://stream1.example.com:8443/live/yard-1/preview.mp4?token=sometoken"
@@ -61,7 +57,7 @@ ZADD billing:login:alice 10 10 11 11 12 12 13 13
 END
 
 
-# Keys and values are bytes, text is UTF-8. Two subscribers see camera 10.
+# Text is UTF-8. Camera 10 belongs to two subscribers.
 
 redis "$@" <<'END'
 HSET billing:camera:20 external_id каса-1 status active name "Каса №1 🎥" group_type private streams high=active preview "https://stream1.example.com:8443/live/20/preview.mp4?token=sometoken"
@@ -72,8 +68,8 @@ ZADD billing:login:олена 20 20 21 21 10 10
 END
 
 
-# A city's cameras. redis-cli waits for each reply before it sends the next
-# command; a loader of this size and more should pipeline.
+# The 300 cameras of a city. redis-cli waits for each reply before it sends the
+# next command. A loader should pipeline: see loader/README.md.
 
 cameras() {
     awk 'BEGIN {
@@ -94,8 +90,8 @@ cameras() {
 cameras | redis "$@"
 
 
-# A token is known by its SHA-256 only, and its value is the client's name.
-# One that is to expire is set with EX and the seconds.
+# Redis knows a token by its SHA-256 only. The value is the client's name. A
+# token that is to expire is set with EX and the seconds.
 
 token=$(printf %s demo-token | sha256sum | cut -d ' ' -f 1)
 

@@ -42,8 +42,12 @@ my ($first, $second) = map { Billing::Server->new } 1, 2;
 for my $redis ($first, $second) {
     $redis->start;
     $redis->command(@$_) for Billing::Fixtures::commands(),
-        map { [ 'SET', 'billing:token:' . sha256_hex($_), "client $_" ] } 'one', 'two';
+        map { [ 'SET', 'billing:token:' . sha256_hex($_), "client $_" ] } 'one', 'two', 'three';
 }
+
+$first->command('EVAL', "for id = 10001, 12000 do"
+                . " redis.call('HSET', 'billing:camera:' .. id, 'preview', string.rep('x', 20000))"
+                . " redis.call('ZADD', 'billing:login:many', id, id) end", 0);
 
 $_->command('ACL', 'SETUSER', $_ == $first ? 'default' : 'billing', 'on',
             '>s3cret', '~billing:*', split ' ', '+get +hmget +hgetall +zscore'
@@ -64,7 +68,7 @@ my %PUT = (
     '/etc/nginx/billing.crt'          => "$dir/crt",
     '/etc/nginx/billing.key'          => "$dir/key",
     '/etc/nginx/billing-redis.password' => "$dir/password",
-    '/run/redis/redis-server.sock'    => $first->{socket},
+    'redis://127.0.0.1:6379'          => "unix:$first->{socket}",
     '127.0.0.1:6380'                  => "127.0.0.1:$second->{port}",
     '127.0.0.1:8081'                  => "127.0.0.1:$streaming",
     '/var/log/nginx/billing.log'      => "$dir/access.log",
@@ -139,6 +143,29 @@ answers($limited[-1], 429, '{"message":"Too Many Attempts."}', 'a flood');
 like($limited[-1][1], qr/^retry-after: 1$/m, 'a flood: Retry-After');
 answers(curl('two', "$URI?login=admin"), 200, $LIST, 'another client');
 is((grep { $_->[0] != 401 } curl(undef, "$URI?n=[1-100]")), 0, 'no token: always 401');
+
+# Lists whose clients do not read them. Some are refused while they start.
+
+my @stalled = map {
+    my $pid = fork // die "fork: $!\n";
+    exec 'curl', '-sk', '--http1.1', '--limit-rate', '1', '-o', '/dev/null', '-H',
+        'Authorization: Bearer three', "https://127.0.0.1:$nginx->{port}$URI?login=many"
+        if !$pid;
+    $pid;
+} 1 .. 10;
+
+my ($ninth) = ([ 0, '' ]);
+Billing::Nginx::wait_until(20, sub {
+    ($ninth) = curl('three', "$URI?login=admin");
+    return $ninth->[0] == 429;
+});
+answers($ninth, 429, '{"message":"Too Many Attempts."}', 'a client with eight lists that wait');
+like($nginx->log_text, qr/limiting connections by zone "billing_lists"/,
+     'a client with eight lists that wait: the log');
+answers(curl('two', "$URI?login=admin"), 200, $LIST, 'another client meanwhile');
+
+kill 'TERM', @stalled;
+waitpid $_, 0 for @stalled;
 
 # the second Redis
 
