@@ -228,6 +228,9 @@ ngx_http_billing_create_main_conf(ngx_conf_t *cf)
     if (ngx_array_init(&bmcf->redis, cf->pool, 1,
                        sizeof(ngx_http_billing_redis_t *))
         != NGX_OK
+        || ngx_array_init(&bmcf->cache_sets, cf->pool, 1,
+                          sizeof(ngx_http_billing_cache_set_t *))
+           != NGX_OK
         || ngx_array_init(&bmcf->status.sources, cf->pool, 1,
                           sizeof(ngx_http_billing_source_t))
            != NGX_OK)
@@ -261,6 +264,7 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
      *     conf->redis_conf.ssl.certificate = { 0, NULL };
      *     conf->redis_conf.ssl.certificate_key = { 0, NULL };
      *     conf->redis = NULL;
+     *     conf->cache_set = NULL;
      *     conf->redis_prefix = { 0, NULL };
      *     conf->token = NULL;
      */
@@ -348,11 +352,18 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis,
                                              &conf->redis_conf);
+    if (conf->redis == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
-    if (conf->redis == NULL
-        || ngx_http_billing_cache_require(cf, conf->redis, &conf->redis_prefix)
+    conf->cache_set = ngx_http_billing_cache_set(cf, &bmcf->cache_sets,
+                                                 conf->redis);
+
+    if (conf->cache_set == NULL
+        || ngx_http_billing_cache_require(cf, conf->cache_set,
+                                          &conf->redis_prefix)
            != NGX_OK
-        || ngx_http_billing_status_source(cf, &bmcf->status, conf->redis,
+        || ngx_http_billing_status_source(cf, &bmcf->status, conf->cache_set,
                                           &conf->redis_prefix,
                                           conf->redis_timeout)
            != NGX_OK)

@@ -14,6 +14,7 @@
 
 #include <openssl/evp.h>
 
+#include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_redis.h"
 #include "ngx_http_billing_status.h"
 
@@ -21,6 +22,9 @@
 typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers in use */
     ngx_array_t                     redis;
+
+    /* ngx_http_billing_cache_set_t *: what the sets of servers hold */
+    ngx_array_t                     cache_sets;
 
     /* SHA-256 */
     const EVP_MD                   *token_digest;
@@ -35,6 +39,7 @@ typedef struct {
     /* the servers, and the set of them that is shared with other locations */
     ngx_http_billing_redis_conf_t   redis_conf;
     ngx_http_billing_redis_t       *redis;
+    ngx_http_billing_cache_set_t   *cache_set;
 
     ngx_msec_t                      redis_timeout;
     ngx_str_t                       redis_prefix;

@@ -2,17 +2,21 @@
 #include "ngx_http_billing_cache_reply.h"
 
 
-/* of a login's members: from one on, how many */
+/* commands above which a pipeline, as a batch of a list is, waits its turn */
 
-#define NGX_HTTP_BILLING_CACHE_LIMIT                                          \
-    "$4\r\n+inf\r\n"                                                          \
-    "$5\r\nLIMIT\r\n"                                                         \
-    "$1\r\n0\r\n"
+#define NGX_HTTP_BILLING_CACHE_BULK  64
 
 
+static void ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_reply_pt reply, ngx_uint_t bulk);
 static ngx_int_t ngx_http_billing_cache_ask_again(
     ngx_http_billing_cache_t *cache);
 static void ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
+    ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_reply_again(void *data, ngx_uint_t n,
+    ngx_http_billing_redis_reply_t *reply);
+static ngx_http_billing_lookup_t *ngx_http_billing_cache_answered(
+    ngx_http_billing_cache_t *cache, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_done(void *data,
     ngx_http_billing_redis_result_e result);
@@ -20,82 +24,82 @@ static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
 static ngx_int_t ngx_http_billing_cache_escape(ngx_pool_t *pool,
     ngx_str_t *dst, ngx_str_t *src);
-static ngx_int_t ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_pt read,
-    ngx_str_t *kind, ngx_str_t *name, ngx_str_t *head, ngx_str_t *rest);
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_kind_e kind,
+    ngx_str_t *name, ngx_str_t *args);
 
 
-static ngx_str_t  ngx_http_billing_cache_kind_token = ngx_string("token:");
-static ngx_str_t  ngx_http_billing_cache_kind_external =
-    ngx_string("external:");
-static ngx_str_t  ngx_http_billing_cache_kind_camera = ngx_string("camera:");
-static ngx_str_t  ngx_http_billing_cache_kind_login = ngx_string("login:");
-static ngx_str_t  ngx_http_billing_cache_kind_synced_at =
-    ngx_string("synced_at");
+ngx_http_billing_cache_set_t *
+ngx_http_billing_cache_set(ngx_conf_t *cf, ngx_array_t *sets,
+    ngx_http_billing_redis_t *redis)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_cache_set_t  **set;
 
+    set = sets->elts;
 
-/* commands of a key: what comes before it, and after */
+    for (i = 0; i < sets->nelts; i++) {
+        if (set[i]->redis == redis) {
+            return set[i];
+        }
+    }
 
-static ngx_str_t  ngx_http_billing_cache_command_get =
-    ngx_string("*2\r\n$3\r\nGET\r\n");
-static ngx_str_t  ngx_http_billing_cache_command_hgetall =
-    ngx_string("*2\r\n$7\r\nHGETALL\r\n");
-static ngx_str_t  ngx_http_billing_cache_command_hmget =
-    ngx_string("*9\r\n$5\r\nHMGET\r\n");
-static ngx_str_t  ngx_http_billing_cache_command_zscore =
-    ngx_string("*3\r\n$6\r\nZSCORE\r\n");
-static ngx_str_t  ngx_http_billing_cache_command_zrangebyscore =
-    ngx_string("*7\r\n$13\r\nZRANGEBYSCORE\r\n");
+    set = ngx_array_push(sets);
+    if (set == NULL) {
+        return NULL;
+    }
 
-static ngx_str_t  ngx_http_billing_cache_no_more = ngx_string("");
+    *set = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_cache_set_t));
+    if (*set == NULL) {
+        return NULL;
+    }
 
-/* ngx_http_billing_camera_names */
+    (*set)->redis = redis;
 
-static ngx_str_t  ngx_http_billing_cache_fields = ngx_string(
-    "$11\r\nexternal_id\r\n"
-    "$8\r\nstart_at\r\n"
-    "$6\r\nstatus\r\n"
-    "$4\r\nname\r\n"
-    "$10\r\ngroup_type\r\n"
-    "$7\r\nstreams\r\n"
-    "$7\r\npreview\r\n");
+    if (ngx_http_billing_cache_prepare(*set, cf->pool) != NGX_OK) {
+        return NULL;
+    }
+
+    return *set;
+}
 
 
 ngx_int_t
-ngx_http_billing_cache_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
-    ngx_str_t *prefix)
+ngx_http_billing_cache_require(ngx_conf_t *cf,
+    ngx_http_billing_cache_set_t *set, ngx_str_t *prefix)
 {
-    ngx_str_t  key;
+    ngx_str_t   key, *name;
 
-    key.len = prefix->len + ngx_http_billing_cache_kind_synced_at.len;
+    name = &ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KIND_SYNCED_AT].name;
+
+    key.len = prefix->len + name->len;
 
     key.data = ngx_pnalloc(cf->pool, key.len);
     if (key.data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_sprintf(key.data, "%V%V", prefix,
-                &ngx_http_billing_cache_kind_synced_at);
+    ngx_sprintf(key.data, "%V%V", prefix, name);
 
-    return ngx_http_billing_redis_require(cf, redis, &key);
+    return ngx_http_billing_redis_require(cf, set->redis, &key);
 }
 
 
 ngx_int_t
-ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
-    ngx_str_t *prefix, ngx_uint_t n)
+ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_cache_set_t *set, ngx_pool_t *pool, ngx_str_t *prefix,
+    ngx_uint_t n)
 {
+    cache->set = set;
     cache->prefix = *prefix;
     cache->pool = pool;
-    cache->ids = NULL;
-    cache->unsure = NULL;
+    cache->server = NULL;
+    cache->connection = 0;
 
-    n++;
+    ngx_http_billing_json_string_init(&cache->json, pool);
 
-    if (ngx_array_init(&cache->lookups, pool, n,
-                       sizeof(ngx_http_billing_lookup_t))
+    if (ngx_array_init(&cache->asked, pool, n,
+                       sizeof(ngx_http_billing_lookup_t *))
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -105,187 +109,213 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache, ngx_pool_t *pool,
 }
 
 
-ngx_int_t
+ngx_http_billing_lookup_t *
 ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, u_char *hash)
 {
     u_char     hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
-    ngx_str_t  name;
+    ngx_str_t  name, args[1];
 
     name.data = hex;
     name.len = ngx_hex_dump(hex, hash, NGX_HTTP_BILLING_TOKEN_HASH) - hex;
 
-    return ngx_http_billing_cache_get(cache, ngx_http_billing_cache_read_token,
-                                      &ngx_http_billing_cache_kind_token,
-                                      &name);
+    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_TOKEN,
+                                      &name, args);
 }
 
 
-ngx_int_t
+ngx_http_billing_lookup_t *
 ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
     ngx_str_t *external_id)
 {
-    return ngx_http_billing_cache_get(cache,
-                                      ngx_http_billing_cache_read_external,
-                                      &ngx_http_billing_cache_kind_external,
-                                      external_id);
+    ngx_str_t  args[1];
+
+    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_EXTERNAL,
+                                      external_id, args);
 }
 
 
-ngx_int_t
+ngx_http_billing_lookup_t *
 ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
 {
-    ngx_str_t  name;
+    ngx_str_t  name, args[1];
 
     ngx_str_set(&name, "");
 
-    return ngx_http_billing_cache_get(cache,
-                                      ngx_http_billing_cache_read_synced_at,
-                                      &ngx_http_billing_cache_kind_synced_at,
-                                      &name);
+    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_SYNCED_AT,
+                                      &name, args);
 }
 
 
-ngx_int_t
+ngx_http_billing_lookup_t *
 ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
 {
     u_char                      digits[NGX_INT64_LEN];
-    ngx_str_t                   name;
-    ngx_http_billing_camera_t  *camera;
+    ngx_str_t                   name, args[1];
     ngx_http_billing_lookup_t  *lookup;
 
     name.data = digits;
     name.len = ngx_http_billing_decimal(digits, id) - digits;
 
-    lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_camera,
-                                        &ngx_http_billing_cache_kind_camera,
-                                        &name,
-                                        &ngx_http_billing_cache_command_hmget,
-                                        &ngx_http_billing_cache_fields);
+    lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_CAMERA,
+                                        &name, args);
     if (lookup == NULL) {
-        return NGX_ERROR;
-    }
-
-    camera = &lookup->camera;
-
-    camera->id = id;
-    camera->digits.len = name.len;
-    camera->digits.data = lookup->key.data + lookup->key.len - name.len;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
-    ngx_str_t *login, int64_t id)
-{
-    u_char                     *last, digits[NGX_INT64_LEN];
-    u_char                      buf[NGX_HTTP_BILLING_REDIS_ARGUMENT
-                                    + NGX_INT64_LEN];
-    ngx_str_t                   rest;
-    ngx_http_billing_lookup_t  *lookup;
-
-    last = ngx_http_billing_decimal(digits, id);
-
-    rest.data = buf;
-    rest.len = ngx_http_billing_redis_argument(buf, digits, last - digits)
-               - buf;
-
-    lookup = ngx_http_billing_cache_add(cache,
-                                        ngx_http_billing_cache_read_member,
-                                        &ngx_http_billing_cache_kind_login,
-                                        login,
-                                        &ngx_http_billing_cache_command_zscore,
-                                        &rest);
-    if (lookup == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     lookup->id = id;
 
-    return NGX_OK;
+    return lookup;
 }
 
 
-ngx_int_t
+ngx_http_billing_lookup_t *
+ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
+    ngx_str_t *login, int64_t id)
+{
+    u_char                      member[NGX_INT64_LEN];
+    ngx_str_t                   args[2];
+    ngx_http_billing_lookup_t  *lookup;
+
+    args[1].data = member;
+    args[1].len = ngx_http_billing_decimal(member, id) - member;
+
+    lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_MEMBER,
+                                        login, args);
+    if (lookup == NULL) {
+        return NULL;
+    }
+
+    lookup->id = id;
+
+    return lookup;
+}
+
+
+ngx_http_billing_lookup_t *
 ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
     int64_t after, ngx_array_t *ids)
 {
-    u_char                     *p, *last;
     u_char                      min[1 + NGX_INT64_LEN], limit[NGX_INT64_LEN];
-    u_char                      buf[2 * (NGX_HTTP_BILLING_REDIS_ARGUMENT
-                                         + 1 + NGX_INT64_LEN)
-                                    + sizeof(NGX_HTTP_BILLING_CACHE_LIMIT)];
-    ngx_str_t                   rest;
+    ngx_str_t                   args[3];
     ngx_http_billing_lookup_t  *lookup;
 
     min[0] = '(';
-    last = ngx_http_billing_decimal(min + 1, after);
 
-    p = ngx_http_billing_redis_argument(buf, min, last - min);
+    args[1].data = min;
+    args[1].len = ngx_http_billing_decimal(min + 1, after) - min;
 
-    p = ngx_cpymem(p, NGX_HTTP_BILLING_CACHE_LIMIT,
-                   sizeof(NGX_HTTP_BILLING_CACHE_LIMIT) - 1);
+    args[2].data = limit;
+    args[2].len = ngx_http_billing_decimal(limit, ids->nalloc) - limit;
 
-    last = ngx_http_billing_decimal(limit, ids->nalloc);
-
-    rest.data = buf;
-    rest.len = ngx_http_billing_redis_argument(p, limit, last - limit) - buf;
-
-    lookup = ngx_http_billing_cache_add(cache,
-                                 ngx_http_billing_cache_read_login,
-                                 &ngx_http_billing_cache_kind_login, login,
-                                 &ngx_http_billing_cache_command_zrangebyscore,
-                                 &rest);
+    lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_LOGIN,
+                                        login, args);
     if (lookup == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     lookup->id = after;
-    cache->ids = ids;
+    lookup->ids = ids;
 
-    return NGX_OK;
+    return lookup;
+}
+
+
+/* args are the command's variable arguments: the first one is the key */
+
+static ngx_http_billing_lookup_t *
+ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_kind_e kind, ngx_str_t *name, ngx_str_t *args)
+{
+    u_char                      *p;
+    size_t                       len;
+    ngx_str_t                   *kind_name;
+    ngx_http_billing_lookup_t   *lookup, **asked;
+
+    kind_name = &ngx_http_billing_cache_kinds[kind].name;
+    len = cache->prefix.len + kind_name->len + name->len;
+
+    lookup = ngx_palloc(cache->pool, sizeof(ngx_http_billing_lookup_t) + len);
+    if (lookup == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(lookup, sizeof(ngx_http_billing_lookup_t));
+
+    lookup->kind = kind;
+    lookup->key.len = len;
+    lookup->key.data = (u_char *) lookup + sizeof(ngx_http_billing_lookup_t);
+
+    p = ngx_cpymem(lookup->key.data, cache->prefix.data, cache->prefix.len);
+    p = ngx_cpymem(p, kind_name->data, kind_name->len);
+    ngx_memcpy(p, name->data, name->len);
+
+    args[0] = lookup->key;
+
+    asked = ngx_array_push(&cache->asked);
+
+    if (asked == NULL
+        || ngx_http_billing_redis_add_command(&cache->pipeline,
+                                              &cache->set->commands[kind],
+                                              args)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    *asked = lookup;
+
+    return lookup;
 }
 
 
 void
-ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout,
+ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache, ngx_msec_t timeout,
     ngx_msec_t deadline, ngx_log_t *log)
 {
     cache->log = log;
-    cache->redis = redis;
     cache->timeout = timeout;
     cache->deadline = deadline;
 
-    cache->pipeline.reply = ngx_http_billing_cache_reply;
+    ngx_http_billing_cache_send(cache, ngx_http_billing_cache_reply,
+                                cache->asked.nelts
+                                > NGX_HTTP_BILLING_CACHE_BULK);
+}
+
+
+static void
+ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_reply_pt reply, ngx_uint_t bulk)
+{
+    cache->pipeline.reply = reply;
     cache->pipeline.done = ngx_http_billing_cache_done;
     cache->pipeline.data = cache;
+    cache->pipeline.bulk = bulk;
 
-    ngx_http_billing_redis_send(redis, &cache->pipeline, timeout, deadline);
+    ngx_http_billing_redis_send(cache->set->redis, &cache->pipeline,
+                                cache->timeout, cache->deadline);
 }
 
 
 /*
- * HMGET answers for a hash that is gone as it does for one that has none of
- * the fields: only of these everything is asked for.
+ * HMGET gives the same reply for a hash that is gone as for a hash that has
+ * none of the fields.  Only such cameras are asked for again, by HGETALL.
  */
 
 static ngx_int_t
 ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 {
-    u_char                      *p;
     ngx_uint_t                   i, n;
-    ngx_http_billing_lookup_t   *lookup, **unsure;
+    ngx_http_billing_lookup_t  **asked;
 
-    n = cache->lookups.nelts;
-    lookup = cache->lookups.elts;
+    asked = cache->asked.elts;
 
-    unsure = ngx_palloc(cache->pool, n * sizeof(ngx_http_billing_lookup_t *));
-    if (unsure == NULL) {
-        return NGX_ERROR;
+    for (i = 0, n = 0; i < cache->asked.nelts; i++) {
+        if (asked[i]->result == NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS) {
+            asked[n++] = asked[i];
+        }
     }
+
+    cache->asked.nelts = n;
 
     if (ngx_http_billing_redis_pipeline_init(&cache->pipeline, cache->pool, n)
         != NGX_OK)
@@ -293,37 +323,28 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
         return NGX_ERROR;
     }
 
-    cache->unsure = unsure;
-
     for (i = 0; i < n; i++) {
-
-        if (!lookup[i].unsure) {
-            continue;
-        }
-
-        *unsure++ = &lookup[i];
-
-        lookup[i].read = ngx_http_billing_cache_read_hash;
-
-        p = ngx_http_billing_redis_command(&cache->pipeline,
-                                       &ngx_http_billing_cache_command_hgetall,
-                                       lookup[i].key.len,
-                                       &ngx_http_billing_cache_no_more);
-        if (p == NULL) {
+        if (ngx_http_billing_redis_add_command(&cache->pipeline,
+                                               &cache->set->hgetall,
+                                               &asked[i]->key)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
-
-        ngx_memcpy(p, lookup[i].key.data, lookup[i].key.len);
     }
 
-    /* it has had its turn: what is left is small, and the deadline is near */
+    /* the pipeline is small, and it has waited for its turn already */
 
-    cache->pipeline.bulk = 0;
-
-    ngx_http_billing_redis_send(cache->redis, &cache->pipeline, cache->timeout,
-                                cache->deadline);
+    ngx_http_billing_cache_send(cache, ngx_http_billing_cache_reply_again, 0);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache)
+{
+    return ngx_http_billing_redis_unloaded(&cache->pipeline);
 }
 
 
@@ -342,39 +363,64 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 
     ngx_http_billing_lookup_t  *lookup;
 
-    if (cache->unsure) {
-        lookup = cache->unsure[n];
+    lookup = ngx_http_billing_cache_answered(cache, n, reply);
 
-    } else {
-        lookup = cache->lookups.elts;
-        lookup += n;
+    if (lookup) {
+        ngx_http_billing_cache_kinds[lookup->kind].read(cache, lookup, reply);
     }
+}
 
+
+static void
+ngx_http_billing_cache_reply_again(void *data, ngx_uint_t n,
+    ngx_http_billing_redis_reply_t *reply)
+{
+    ngx_http_billing_cache_t *cache = data;
+
+    ngx_http_billing_lookup_t  *lookup;
+
+    lookup = ngx_http_billing_cache_answered(cache, n, reply);
+
+    if (lookup) {
+        ngx_http_billing_cache_read_hash(cache, lookup, reply);
+    }
+}
+
+
+/* the lookup whose reply is to be read, or NULL if the reply is an error */
+
+static ngx_http_billing_lookup_t *
+ngx_http_billing_cache_answered(ngx_http_billing_cache_t *cache, ngx_uint_t n,
+    ngx_http_billing_redis_reply_t *reply)
+{
+    ngx_http_billing_lookup_t  *lookup, **asked;
+
+    asked = cache->asked.elts;
+    lookup = asked[n];
+
+    /* a connection that was lost may have brought the reply before */
+
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_MISSING;
     lookup->error = NULL;
-    lookup->found = 0;
-    lookup->unsure = 0;
-    lookup->text.len = 0;
+    ngx_str_null(&lookup->reason);
 
-    if (reply->type == NGX_HTTP_BILLING_REDIS_OVERSIZED) {
-        lookup->error = "is answered by more than 1 MiB or 4096 elements";
-        return;
+    switch (reply->type) {
+
+    case NGX_HTTP_BILLING_REDIS_ERROR:
+        ngx_http_billing_cache_invalid(lookup, "cannot be read");
+
+        (void) ngx_http_billing_cache_copy(cache->pool, &lookup->reason,
+                                           &reply->text);
+        return NULL;
+
+    case NGX_HTTP_BILLING_REDIS_OVERSIZED:
+        ngx_http_billing_cache_invalid(lookup, "is answered by more than 1 MiB "
+                                               "or 4096 elements");
+        return NULL;
+
+    default:
+        return lookup;
     }
-
-    if (reply->type != NGX_HTTP_BILLING_REDIS_ERROR) {
-
-        if (lookup->read(cache, lookup, reply) != NGX_OK
-            && lookup->error == NULL)
-        {
-            lookup->error = "cannot be read for want of memory";
-        }
-
-        return;
-    }
-
-    lookup->error = "cannot be read";
-
-    (void) ngx_http_billing_cache_copy(cache->pool, &lookup->text,
-                                       &reply->text);
 }
 
 
@@ -384,28 +430,39 @@ ngx_http_billing_cache_done(void *data,
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                  i, unsure;
-    ngx_http_billing_lookup_t  *lookup;
+    ngx_uint_t                   i, ambiguous;
+    ngx_http_billing_lookup_t  **asked;
 
-    unsure = 0;
-    lookup = cache->lookups.elts;
+    cache->server = cache->pipeline.server;
+    cache->connection = cache->pipeline.connection;
 
-    for (i = 0; i < cache->lookups.nelts; i++) {
+    ambiguous = 0;
+    asked = cache->asked.elts;
+
+    for (i = 0; i < cache->asked.nelts; i++) {
 
         if (result != NGX_HTTP_BILLING_REDIS_OK) {
             break;
         }
 
-        unsure |= lookup[i].unsure;
+        switch (asked[i]->result) {
 
-        if (lookup[i].error) {
+        case NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS:
+            ambiguous = 1;
+            break;
+
+        case NGX_HTTP_BILLING_LOOKUP_INVALID:
             ngx_http_billing_redis_wrong(&cache->pipeline);
-            ngx_http_billing_cache_log(cache, &lookup[i]);
+            ngx_http_billing_cache_log(cache, asked[i]);
             result = NGX_HTTP_BILLING_REDIS_BROKEN;
+            break;
+
+        default:
+            break;
         }
     }
 
-    if (result == NGX_HTTP_BILLING_REDIS_OK && unsure) {
+    if (result == NGX_HTTP_BILLING_REDIS_OK && ambiguous) {
 
         if (ngx_http_billing_cache_ask_again(cache) == NGX_OK) {
             return;
@@ -424,18 +481,18 @@ static void
 ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup)
 {
-    ngx_str_t  key, text;
+    ngx_str_t  key, reason;
 
     if (ngx_http_billing_cache_escape(cache->pool, &key, &lookup->key)
         != NGX_OK
-        || ngx_http_billing_cache_escape(cache->pool, &text, &lookup->text)
+        || ngx_http_billing_cache_escape(cache->pool, &reason, &lookup->reason)
            != NGX_OK)
     {
         return;
     }
 
     ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V", &key,
-                  lookup->error, text.len ? ": " : "", &text);
+                  lookup->error, reason.len ? ": " : "", &reason);
 }
 
 
@@ -452,55 +509,4 @@ ngx_http_billing_cache_escape(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *src)
                - dst->data;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_get(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name)
-{
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ngx_http_billing_cache_add(cache, read, kind, name,
-                                        &ngx_http_billing_cache_command_get,
-                                        &ngx_http_billing_cache_no_more);
-
-    return lookup ? NGX_OK : NGX_ERROR;
-}
-
-
-/* the key is where it stands in the command */
-
-static ngx_http_billing_lookup_t *
-ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_pt read, ngx_str_t *kind, ngx_str_t *name,
-    ngx_str_t *head, ngx_str_t *rest)
-{
-    u_char                     *p;
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ngx_array_push(&cache->lookups);
-    if (lookup == NULL) {
-        return NULL;
-    }
-
-    lookup->key.len = cache->prefix.len + kind->len + name->len;
-
-    p = ngx_http_billing_redis_command(&cache->pipeline, head, lookup->key.len,
-                                       rest);
-    if (p == NULL) {
-        return NULL;
-    }
-
-    lookup->key.data = p;
-    lookup->read = read;
-    lookup->found = 0;
-    lookup->id = 0;
-    lookup->camera.id = 0;
-
-    p = ngx_cpymem(p, cache->prefix.data, cache->prefix.len);
-    p = ngx_cpymem(p, kind->data, kind->len);
-    ngx_memcpy(p, name->data, name->len);
-
-    return lookup;
 }

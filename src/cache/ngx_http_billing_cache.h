@@ -1,7 +1,8 @@
 
 /*
- * The cache contract: what the loader has written to Redis, the commands that
- * ask for it and the replies that hold it.
+ * The cache contract: what the loader writes to Redis, read by lookups.  See
+ * ngx_http_billing_cache_reply.c for the kinds of keys, and
+ * ngx_http_billing_camera.c for the fields of a camera.
  */
 
 
@@ -12,7 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_http_billing_camera.h"
+#include "ngx_http_billing_json.h"
 #include "ngx_http_billing_redis.h"
 
 
@@ -21,106 +22,166 @@
 #define NGX_HTTP_BILLING_TOKEN_HASH  32
 
 
-typedef struct ngx_http_billing_cache_s   ngx_http_billing_cache_t;
-typedef struct ngx_http_billing_lookup_s  ngx_http_billing_lookup_t;
+typedef enum {
+    /* a valid token, by its SHA-256 */
+    NGX_HTTP_BILLING_KIND_TOKEN = 0,
+
+    /* the camera that has an external id */
+    NGX_HTTP_BILLING_KIND_EXTERNAL,
+
+    /* a camera, by its id */
+    NGX_HTTP_BILLING_KIND_CAMERA,
+
+    /* some of a login's cameras, in the order of their ids */
+    NGX_HTTP_BILLING_KIND_LOGIN,
+
+    /* whether a login has a camera */
+    NGX_HTTP_BILLING_KIND_MEMBER,
+
+    /* when the loader last finished */
+    NGX_HTTP_BILLING_KIND_SYNCED_AT,
+
+    NGX_HTTP_BILLING_KINDS
+} ngx_http_billing_lookup_kind_e;
 
 
-typedef ngx_int_t (*ngx_http_billing_lookup_pt)(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
+typedef enum {
+    /* the key does not exist, or a member is not in it */
+    NGX_HTTP_BILLING_LOOKUP_MISSING = 0,
+
+    NGX_HTTP_BILLING_LOOKUP_FOUND,
+
+    /* a hash has none of the fields asked for, or does not exist */
+    NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS,
+
+    /* the reply breaks the contract */
+    NGX_HTTP_BILLING_LOOKUP_INVALID
+} ngx_http_billing_lookup_result_e;
 
 
-struct ngx_http_billing_lookup_s {
-    ngx_str_t                   key;
-    ngx_http_billing_lookup_pt  read;
-
-    /* why the reply breaks the contract, or NULL */
-    const char                 *error;
-
-    /* out: of a token, the client's name; of an error, Redis' words, if any */
-    ngx_str_t                   text;
+typedef struct {
+    ngx_http_billing_lookup_kind_e      kind;
+    ngx_http_billing_lookup_result_e    result;
+    ngx_str_t                           key;
 
     /*
-     * in: of a login's member, and where a login's members begin; out: of an
-     * external id, and the time of synced_at
+     * camera, member: the camera's id; login: the id after which the cameras
+     * begin; external, when found: the camera's id
      */
-    int64_t                     id;
+    int64_t                             id;
 
-    ngx_http_billing_camera_t   camera;
+    /* token, when found: the client's name; camera, when found: its JSON */
+    ngx_str_t                           text;
 
-    /* whether the key, or the member in it, exists; and if that is unsure */
-    unsigned                    found:1;
-    unsigned                    unsure:1;
-};
+    /* login: int64_t, the cameras that were found, as many as have room */
+    ngx_array_t                        *ids;
+
+    /* synced_at, when found: seconds since 1970 */
+    time_t                              synced_at;
+
+    /* invalid: why, and Redis' own words if it answered with an error */
+    const char                         *error;
+    ngx_str_t                           reason;
+} ngx_http_billing_lookup_t;
 
 
-struct ngx_http_billing_cache_s {
+/* what one set of servers holds; it lives as long as the configuration */
+
+typedef struct {
+    ngx_http_billing_redis_t           *redis;
+
+    /* the commands of the kinds, and the one for an ambiguous camera */
+    ngx_http_billing_redis_command_t    commands[NGX_HTTP_BILLING_KINDS];
+    ngx_http_billing_redis_command_t    hgetall;
+} ngx_http_billing_cache_set_t;
+
+
+typedef struct {
+    ngx_http_billing_cache_set_t       *set;
     ngx_str_t                           prefix;
     ngx_pool_t                         *pool;
     ngx_log_t                          *log;
-    ngx_array_t                         lookups;
-    ngx_http_billing_redis_pipeline_t   pipeline;
-
-    /* where the members of a login go to */
-    ngx_array_t                        *ids;
-
-    /* of what was asked; those lookups that were asked for again, or NULL */
-    ngx_http_billing_redis_t           *redis;
-    ngx_msec_t                          timeout;
-    ngx_msec_t                          deadline;
-    ngx_http_billing_lookup_t         **unsure;
 
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;
     void                               *data;
-};
 
+    /* when done: which server has answered, on which connection; or NULL, 0 */
+    ngx_str_t                          *server;
+    ngx_uint_t                          connection;
+
+    /* private: lookups by the number of their command, and the writer */
+    ngx_array_t                         asked;
+    ngx_http_billing_redis_pipeline_t   pipeline;
+    ngx_http_billing_json_t             json;
+    ngx_msec_t                          timeout;
+    ngx_msec_t                          deadline;
+} ngx_http_billing_cache_t;
+
+
+#define ngx_http_billing_lookup_found(lookup)                                 \
+    ((lookup)->result == NGX_HTTP_BILLING_LOOKUP_FOUND)
+
+
+/*
+ * Finds what belongs to the servers among the sets, an array of pointers, or
+ * adds it.  At configuration; returns NULL if there is no memory.
+ */
+ngx_http_billing_cache_set_t *ngx_http_billing_cache_set(ngx_conf_t *cf,
+    ngx_array_t *sets, ngx_http_billing_redis_t *redis);
 
 /*
  * Has servers without the prefix's synced_at passed over: their data is not
  * loaded.  At configuration.
  */
 ngx_int_t ngx_http_billing_cache_require(ngx_conf_t *cf,
-    ngx_http_billing_redis_t *redis, ngx_str_t *prefix);
+    ngx_http_billing_cache_set_t *set, ngx_str_t *prefix);
 
 /*
- * Begins to gather lookups, about n of them and that of a token; their memory
- * is the pool's.
+ * Begins to gather lookups, about n of them.  The lookups, and all that they
+ * point to, are the pool's.
  */
 ngx_int_t ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
-    ngx_pool_t *pool, ngx_str_t *prefix, ngx_uint_t n);
-
-/* These add a lookup: they stand in cache->lookups in the order of adding. */
-
-ngx_int_t ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache,
-    u_char *hash);
-ngx_int_t ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
-    ngx_str_t *external_id);
-ngx_int_t ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache,
-    int64_t id);
-
-/* whether the login has the camera */
-ngx_int_t ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
-    ngx_str_t *login, int64_t id);
+    ngx_http_billing_cache_set_t *set, ngx_pool_t *pool, ngx_str_t *prefix,
+    ngx_uint_t n);
 
 /*
- * the first cameras of the login whose ids are greater than after: as many as
- * there is room for in ids, an array of int64_t; one such lookup at a time
+ * These add a lookup.  It has its result when cache->done is called, and is
+ * valid until the next ngx_http_billing_cache_init().  They return NULL if
+ * there is no memory.
  */
-ngx_int_t ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache,
-    ngx_str_t *login, int64_t after, ngx_array_t *ids);
 
-ngx_int_t ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache);
+ngx_http_billing_lookup_t *ngx_http_billing_cache_token(
+    ngx_http_billing_cache_t *cache, u_char *hash);
+ngx_http_billing_lookup_t *ngx_http_billing_cache_external(
+    ngx_http_billing_cache_t *cache, ngx_str_t *external_id);
+ngx_http_billing_lookup_t *ngx_http_billing_cache_camera(
+    ngx_http_billing_cache_t *cache, int64_t id);
+ngx_http_billing_lookup_t *ngx_http_billing_cache_member(
+    ngx_http_billing_cache_t *cache, ngx_str_t *login, int64_t id);
+ngx_http_billing_lookup_t *ngx_http_billing_cache_synced_at(
+    ngx_http_billing_cache_t *cache);
+
+/* ids->nalloc cameras at most: ids is filled when the reply is read */
+ngx_http_billing_lookup_t *ngx_http_billing_cache_login(
+    ngx_http_billing_cache_t *cache, ngx_str_t *login, int64_t after,
+    ngx_array_t *ids);
 
 /*
- * Asks Redis, and calls cache->done when all lookups were answered, or at the
- * deadline, a value of ngx_current_msec; timeout is in milliseconds.  A reply
- * that breaks the contract makes that NGX_HTTP_BILLING_REDIS_BROKEN, and is
- * logged.
+ * Asks for all lookups, and calls cache->done when they have their results, or
+ * at the deadline, a value of ngx_current_msec; timeout is in milliseconds.  A
+ * reply that breaks the contract makes the result of the round
+ * NGX_HTTP_BILLING_REDIS_BROKEN, and is logged.
  */
 void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_redis_t *redis, ngx_msec_t timeout,
-    ngx_msec_t deadline, ngx_log_t *log);
+    ngx_msec_t timeout, ngx_msec_t deadline, ngx_log_t *log);
+
+/*
+ * Tells that the server which has answered holds no synced_at: it is passed
+ * over.  Returns NGX_OK if another server may be asked, and NGX_DECLINED if
+ * there is none.
+ */
+ngx_int_t ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache);
 
 /* Forgets what was asked, if anything: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);

@@ -7,113 +7,271 @@
 #define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
 
 
-#if (NGX_HTTP_BILLING_REDIS_PADDING < NGX_HTTP_BILLING_JSON_BLOCK)
-#error "a block is copied that may end after what Redis has sent"
-#endif
-
-
-static ngx_uint_t ngx_http_billing_cache_found_string(
+static void ngx_http_billing_cache_read_token(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
-static ngx_int_t ngx_http_billing_cache_read_fields(
+static void ngx_http_billing_cache_read_external(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_billing_cache_read_texts(
-    ngx_http_billing_lookup_t *lookup);
+    ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_camera(
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_member(
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_synced_at(
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_redis_reply_t *reply);
+static ngx_uint_t ngx_http_billing_cache_is_string(
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_str_t *values);
 static int64_t ngx_http_billing_cache_id(ngx_str_t *text);
 static ngx_uint_t ngx_http_billing_cache_score(ngx_str_t *text, int64_t id);
 
 
-/* 0 without an error: there is no such key */
+static const char  ngx_http_billing_cache_no_memory[] =
+    "cannot be read for want of memory";
 
-static ngx_uint_t
-ngx_http_billing_cache_found_string(ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply)
-{
-    if (reply->type == NGX_HTTP_BILLING_REDIS_STRING) {
-        lookup->found = 1;
 
-    } else if (reply->type != NGX_HTTP_BILLING_REDIS_NIL) {
-        lookup->error = "is not answered by a string";
-    }
+/* the arguments without data: a key, and what else is given each time */
 
-    return lookup->found;
-}
+static ngx_str_t  ngx_http_billing_cache_get[] = {
+    ngx_string("GET"),
+    ngx_null_string
+};
+
+static ngx_str_t  ngx_http_billing_cache_hgetall[] = {
+    ngx_string("HGETALL"),
+    ngx_null_string
+};
+
+/* the names of the fields follow */
+
+static ngx_str_t  ngx_http_billing_cache_hmget[] = {
+    ngx_string("HMGET"),
+    ngx_null_string
+};
+
+/* the least score, and how many members */
+
+static ngx_str_t  ngx_http_billing_cache_zrangebyscore[] = {
+    ngx_string("ZRANGEBYSCORE"),
+    ngx_null_string,
+    ngx_null_string,
+    ngx_string("+inf"),
+    ngx_string("LIMIT"),
+    ngx_string("0"),
+    ngx_null_string
+};
+
+/* the member */
+
+static ngx_str_t  ngx_http_billing_cache_zscore[] = {
+    ngx_string("ZSCORE"),
+    ngx_null_string,
+    ngx_null_string
+};
+
+
+#define ngx_http_billing_cache_args(args)                                     \
+    args, sizeof(args) / sizeof(ngx_str_t)
+
+
+ngx_http_billing_cache_kind_t
+ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS] = {
+
+    { ngx_string("token:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_get),
+      ngx_http_billing_cache_read_token },
+
+    { ngx_string("external:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_get),
+      ngx_http_billing_cache_read_external },
+
+    { ngx_string("camera:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_hmget),
+      ngx_http_billing_cache_read_camera },
+
+    { ngx_string("login:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_zrangebyscore),
+      ngx_http_billing_cache_read_login },
+
+    { ngx_string("login:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_zscore),
+      ngx_http_billing_cache_read_member },
+
+    { ngx_string("synced_at"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_get),
+      ngx_http_billing_cache_read_synced_at }
+};
 
 
 ngx_int_t
-ngx_http_billing_cache_read_token(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
+ngx_http_billing_cache_prepare(ngx_http_billing_cache_set_t *set,
+    ngx_pool_t *pool)
 {
-    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
-        return lookup->error ? NGX_ERROR : NGX_OK;
+    ngx_str_t                      *hmget;
+    ngx_uint_t                      i, n;
+    ngx_http_billing_cache_kind_t  *kind;
+
+    kind = ngx_http_billing_cache_kinds;
+
+    for (i = 0; i < NGX_HTTP_BILLING_KINDS; i++) {
+
+        if (i == NGX_HTTP_BILLING_KIND_CAMERA) {
+            continue;
+        }
+
+        if (ngx_http_billing_redis_command_init(&set->commands[i], pool,
+                                                kind[i].args, kind[i].nargs)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
-    if (ngx_http_billing_json_utf8_length(&reply->text) == NGX_ERROR) {
-        lookup->error = "holds text that is not UTF-8";
+    kind += NGX_HTTP_BILLING_KIND_CAMERA;
+    n = kind->nargs + NGX_HTTP_BILLING_CAMERA_FIELDS;
+
+    hmget = ngx_palloc(pool, n * sizeof(ngx_str_t));
+    if (hmget == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_billing_cache_copy(cache->pool, &lookup->text,
-                                       &reply->text);
+    ngx_memcpy(hmget, kind->args, kind->nargs * sizeof(ngx_str_t));
+
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+        hmget[kind->nargs + i] = ngx_http_billing_camera_fields[i].name;
+    }
+
+    if (ngx_http_billing_redis_command_init(
+                                  &set->commands[NGX_HTTP_BILLING_KIND_CAMERA],
+                                  pool, hmget, n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_redis_command_init(&set->hgetall, pool,
+                                               ngx_http_billing_cache_hgetall,
+                                               2);
 }
 
 
-ngx_int_t
+void
+ngx_http_billing_cache_invalid(ngx_http_billing_lookup_t *lookup,
+    const char *error)
+{
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_INVALID;
+    lookup->error = error;
+}
+
+
+/* whether the key exists; nil is the reply for a key that does not */
+
+static ngx_uint_t
+ngx_http_billing_cache_is_string(ngx_http_billing_lookup_t *lookup,
+    ngx_http_billing_redis_reply_t *reply)
+{
+    switch (reply->type) {
+
+    case NGX_HTTP_BILLING_REDIS_STRING:
+        return 1;
+
+    case NGX_HTTP_BILLING_REDIS_NIL:
+        return 0;
+
+    default:
+        ngx_http_billing_cache_invalid(lookup, "is not answered by a string");
+        return 0;
+    }
+}
+
+
+static void
+ngx_http_billing_cache_read_token(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
+{
+    if (!ngx_http_billing_cache_is_string(lookup, reply)) {
+        return;
+    }
+
+    if (ngx_http_billing_json_utf8_length(&reply->text) == NGX_ERROR) {
+        ngx_http_billing_cache_invalid(lookup, "holds text that is not UTF-8");
+        return;
+    }
+
+    if (ngx_http_billing_cache_copy(cache->pool, &lookup->text, &reply->text)
+        != NGX_OK)
+    {
+        ngx_http_billing_cache_invalid(lookup,
+                                       ngx_http_billing_cache_no_memory);
+        return;
+    }
+
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+}
+
+
+static void
 ngx_http_billing_cache_read_external(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
-        return lookup->error ? NGX_ERROR : NGX_OK;
+    if (!ngx_http_billing_cache_is_string(lookup, reply)) {
+        return;
     }
 
     lookup->id = ngx_http_billing_cache_id(&reply->text);
 
     if (lookup->id == 0) {
-        lookup->error = "holds no camera id";
-        return NGX_ERROR;
+        ngx_http_billing_cache_invalid(lookup, "holds no camera id");
+        return;
     }
 
-    return NGX_OK;
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
 }
 
 
-ngx_int_t
+static void
 ngx_http_billing_cache_read_synced_at(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
-        return lookup->error ? NGX_ERROR : NGX_OK;
+    if (!ngx_http_billing_cache_is_string(lookup, reply)) {
+        return;
     }
 
-    lookup->id = ngx_atotm(reply->text.data, reply->text.len);
+    lookup->synced_at = ngx_atotm(reply->text.data, reply->text.len);
 
-    if (lookup->id == NGX_ERROR) {
-        lookup->error = "holds no time";
-        return NGX_ERROR;
+    if (lookup->synced_at == NGX_ERROR) {
+        ngx_http_billing_cache_invalid(lookup, "holds no time");
+        return;
     }
 
-    return NGX_OK;
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
 }
 
 
-ngx_int_t
+static void
 ngx_http_billing_cache_read_member(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    if (!ngx_http_billing_cache_found_string(lookup, reply)) {
-        return lookup->error ? NGX_ERROR : NGX_OK;
+    if (!ngx_http_billing_cache_is_string(lookup, reply)) {
+        return;
     }
 
     if (!ngx_http_billing_cache_score(&reply->text, lookup->id)) {
-        lookup->error = "holds a score that is not its member";
-        return NGX_ERROR;
+        ngx_http_billing_cache_invalid(lookup,
+                                       "holds a score that is not its member");
+        return;
     }
 
-    return NGX_OK;
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
 }
 
 
-ngx_int_t
+static void
 ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
@@ -121,16 +279,17 @@ ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
     ngx_uint_t  i;
 
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY) {
-        lookup->error = "is not answered by members";
-        return NGX_ERROR;
+        ngx_http_billing_cache_invalid(lookup, "is not answered by members");
+        return;
     }
 
-    if (reply->nelts > cache->ids->nalloc) {
-        lookup->error = "is answered by more members than were asked for";
-        return NGX_ERROR;
+    if (reply->nelts > lookup->ids->nalloc) {
+        ngx_http_billing_cache_invalid(lookup, "is answered by more members "
+                                               "than were asked for");
+        return;
     }
 
-    ids = cache->ids->elts;
+    ids = lookup->ids->elts;
     last = lookup->id;
 
     for (i = 0; i < reply->nelts; i++) {
@@ -138,192 +297,125 @@ ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
         id = ngx_http_billing_cache_id(&reply->elts[i]);
 
         if (id == 0 || id > NGX_HTTP_BILLING_CACHE_MAX_ID) {
-            lookup->error = "holds a member that is no camera id";
-            return NGX_ERROR;
+            ngx_http_billing_cache_invalid(lookup,
+                                         "holds a member that is no camera id");
+            return;
         }
 
-        /* they come in the order of their scores */
+        /* Redis sends members in the order of their scores, which are ids */
 
         if (id <= last) {
-            lookup->error = "holds a score that is not its member";
-            return NGX_ERROR;
+            ngx_http_billing_cache_invalid(lookup,
+                                       "holds a score that is not its member");
+            return;
         }
 
         ids[i] = id;
         last = id;
     }
 
-    cache->ids->nelts = reply->nelts;
-    lookup->found = (reply->nelts != 0);
+    lookup->ids->nelts = reply->nelts;
 
-    return NGX_OK;
+    if (reply->nelts) {
+        lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+    }
 }
 
 
-ngx_int_t
+static void
 ngx_http_billing_cache_read_camera(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
+    ngx_uint_t  i;
+
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY
         || reply->nelts != NGX_HTTP_BILLING_CAMERA_FIELDS)
     {
-        lookup->error = "is not answered by the fields asked for";
-        return NGX_ERROR;
+        ngx_http_billing_cache_invalid(lookup,
+                                     "is not answered by the fields asked for");
+        return;
     }
 
-    if (ngx_http_billing_cache_read_fields(cache, lookup, reply->elts)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+
+        if (reply->elts[i].data) {
+            ngx_http_billing_cache_render(cache, lookup, reply->elts);
+            return;
+        }
     }
 
-    lookup->unsure = !lookup->found;
-
-    return NGX_OK;
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS;
 }
 
 
-ngx_int_t
+void
 ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    ngx_str_t   *name, *elt, value[NGX_HTTP_BILLING_CAMERA_FIELDS];
-    ngx_uint_t   i, n;
+    ngx_str_t                        *elt;
+    ngx_str_t                         values[NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_uint_t                        i, n;
+    ngx_http_billing_camera_field_t  *field;
 
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY || reply->nelts % 2) {
-        lookup->error = "is not answered by fields and values";
-        return NGX_ERROR;
+        ngx_http_billing_cache_invalid(lookup,
+                                       "is not answered by fields and values");
+        return;
+    }
+
+    if (reply->nelts == 0) {
+        return;
     }
 
     elt = reply->elts;
 
     for (i = 0; i < reply->nelts; i++) {
+
         if (elt[i].data == NULL) {
-            lookup->error = "is not answered by fields and values";
-            return NGX_ERROR;
+            ngx_http_billing_cache_invalid(lookup,
+                                       "is not answered by fields and values");
+            return;
         }
     }
 
-    name = ngx_http_billing_camera_names;
+    field = ngx_http_billing_camera_fields;
 
     for (n = 0; n < NGX_HTTP_BILLING_CAMERA_FIELDS; n++) {
 
-        ngx_str_null(&value[n]);
+        ngx_str_null(&values[n]);
 
         for (i = 0; i < reply->nelts; i += 2) {
 
-            if (elt[i].len == name[n].len
-                && ngx_memcmp(elt[i].data, name[n].data, name[n].len) == 0)
+            if (elt[i].len == field[n].name.len
+                && ngx_memcmp(elt[i].data, field[n].name.data, elt[i].len) == 0)
             {
-                value[n] = elt[i + 1];
+                values[n] = elt[i + 1];
             }
         }
     }
 
-    if (ngx_http_billing_cache_read_fields(cache, lookup, value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    lookup->found = (reply->nelts != 0);
-
-    return NGX_OK;
+    ngx_http_billing_cache_render(cache, lookup, values);
 }
 
 
-/* in the order of their names; found is set if there is any */
-
-static ngx_int_t
-ngx_http_billing_cache_read_fields(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup, ngx_str_t *value)
+static void
+ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_str_t *values)
 {
-    u_char      *p;
-    size_t       size;
-    ngx_str_t    text, *field;
-    ngx_uint_t   i;
+    ngx_int_t    rc;
+    const char  *error;
 
-    size = 0;
+    rc = ngx_http_billing_camera_json(&cache->json, lookup->id, values,
+                                      &lookup->text, &error);
 
-    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-        size += value[i].len;
-
-        if (value[i].data) {
-            lookup->found = 1;
-        }
+    if (rc == NGX_OK) {
+        lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+        return;
     }
 
-    p = ngx_pnalloc(cache->pool, size + NGX_HTTP_BILLING_JSON_BLOCK);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text.data = p;
-    text.len = ngx_align(size, NGX_HTTP_BILLING_JSON_BLOCK);
-
-    field = lookup->camera.fields;
-
-    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-
-        if (value[i].data == NULL) {
-            ngx_str_null(&field[i]);
-            continue;
-        }
-
-        field[i].data = p;
-        field[i].len = value[i].len;
-
-        p = ngx_http_billing_json_copy(p, &value[i]);
-    }
-
-    /* most are plain, and that is seen at once, in whole blocks */
-
-    ngx_memset(p, ' ', NGX_HTTP_BILLING_JSON_BLOCK);
-
-    if (ngx_http_billing_json_is_plain(&text)) {
-        lookup->camera.plain = NGX_HTTP_BILLING_CAMERA_PLAIN;
-        lookup->camera.escapes = 0;
-
-    } else if (ngx_http_billing_cache_read_texts(lookup) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_billing_camera_count_streams(&lookup->camera) != NGX_OK) {
-        lookup->error = "holds streams that are not \"type=status,...\"";
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_cache_read_texts(ngx_http_billing_lookup_t *lookup)
-{
-    size_t       n;
-    ngx_str_t   *field;
-    ngx_uint_t   i;
-
-    field = lookup->camera.fields;
-
-    lookup->camera.plain = 0;
-    lookup->camera.escapes = 0;
-
-    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-
-        if (ngx_http_billing_json_utf8_length(&field[i]) == NGX_ERROR) {
-            lookup->error = "holds text that is not UTF-8";
-            return NGX_ERROR;
-        }
-
-        n = ngx_escape_json(NULL, field[i].data, field[i].len);
-
-        if (n == 0) {
-            lookup->camera.plain |= 1 << i;
-        }
-
-        lookup->camera.escapes += n;
-    }
-
-    return NGX_OK;
+    ngx_http_billing_cache_invalid(lookup, (rc == NGX_DECLINED)
+                                           ? error
+                                           : ngx_http_billing_cache_no_memory);
 }
 
 

@@ -1,7 +1,7 @@
 
 /*
- * Redis' replies, held against the cache contract and read into the lookups
- * that asked for them.  Private to the cache files.
+ * The kinds of lookups: their keys, their commands, and who reads the replies.
+ * Private to the cache files.
  */
 
 
@@ -10,45 +10,53 @@
 
 
 #include "ngx_http_billing_cache.h"
+#include "ngx_http_billing_camera.h"
 
 
 /*
- * These return NGX_OK, or NGX_ERROR with lookup->error, or without it for want
- * of memory.
+ * Reads a reply that is no error.  Sets lookup->result, and lookup->error with
+ * NGX_HTTP_BILLING_LOOKUP_INVALID.
  */
-
-ngx_int_t ngx_http_billing_cache_read_token(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
-ngx_int_t ngx_http_billing_cache_read_external(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
-ngx_int_t ngx_http_billing_cache_read_member(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
-ngx_int_t ngx_http_billing_cache_read_login(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
-ngx_int_t ngx_http_billing_cache_read_synced_at(
+typedef void (*ngx_http_billing_cache_read_pt)(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
 
-/* the fields of a camera; if none is there, lookup->unsure is set */
-ngx_int_t ngx_http_billing_cache_read_camera(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
 
-/* all of a camera's hash */
-ngx_int_t ngx_http_billing_cache_read_hash(
-    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
-    ngx_http_billing_redis_reply_t *reply);
+typedef struct {
+    /* what follows the prefix in the key */
+    ngx_str_t                        name;
+
+    /* the command: arguments without data are given each time, the key first */
+    ngx_str_t                       *args;
+    ngx_uint_t                       nargs;
+
+    ngx_http_billing_cache_read_pt   read;
+} ngx_http_billing_cache_kind_t;
+
+
+/* The kinds, by ngx_http_billing_lookup_kind_e. */
+extern ngx_http_billing_cache_kind_t
+    ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS];
+
+
+/* Prepares the commands of all kinds. */
+ngx_int_t ngx_http_billing_cache_prepare(ngx_http_billing_cache_set_t *set,
+    ngx_pool_t *pool);
+
+/* Reads the reply to the command of an ambiguous lookup. */
+void ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 
 /*
- * Copies the text of a reply, which is gone soon, to the pool; for want of
- * memory dst stays as it is.
+ * Copies the text of a reply, which is gone soon, to the pool; dst stays as it
+ * is if there is no memory.
  */
 ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst,
     ngx_str_t *text);
+
+/* Makes the result of a lookup invalid. */
+void ngx_http_billing_cache_invalid(ngx_http_billing_lookup_t *lookup,
+    const char *error);
 
 
 #endif /* _NGX_HTTP_BILLING_CACHE_REPLY_H_INCLUDED_ */

@@ -2,196 +2,171 @@
 #include "ngx_http_billing_camera.h"
 
 
-/* bytes of a camera's JSON, and of a stream's, without what they hold */
+/* bytes of a camera's JSON without its values, and of a stream's */
 
 #define NGX_HTTP_BILLING_CAMERA_JSON                                          \
-    (sizeof("{\"id\":,\"external_id\":null,\"start_at\":null,"                \
-            "\"status\":null,\"name\":null,\"group_type\":null,"              \
-            "\"streams\":[],\"preview\":null}") - 1)
+    (sizeof("{\"id\":9007199254740991,\"external_id\":null,"                  \
+            "\"start_at\":null,\"status\":null,\"name\":null,"                \
+            "\"group_type\":null,\"streams\":[],\"preview\":null}")           \
+     + 2 * NGX_HTTP_BILLING_CAMERA_FIELDS)
 
 #define NGX_HTTP_BILLING_STREAM_JSON                                          \
-    (sizeof(",{\"type\":\"\",\"status\":null,\"camera_id\":}") - 1)
+    (sizeof("{\"type\":\"\",\"status\":null,"                                 \
+            "\"camera_id\":9007199254740991},") - 1)
 
 
-#define ngx_http_billing_camera_literal(p, text)                              \
-    ngx_cpymem(p, text, sizeof(text) - 1)
+static ngx_int_t ngx_http_billing_camera_text(ngx_http_billing_json_t *json,
+    ngx_str_t *value, int64_t id);
+static ngx_int_t ngx_http_billing_camera_streams(
+    ngx_http_billing_json_t *json, ngx_str_t *value, int64_t id);
 
 
-static u_char *ngx_http_billing_camera_field(u_char *p,
-    ngx_http_billing_camera_t *camera, ngx_uint_t i);
-static u_char *ngx_http_billing_camera_streams(u_char *p,
-    ngx_http_billing_camera_t *camera);
-static u_char *ngx_http_billing_stream_next(u_char *p, u_char *last,
-    ngx_str_t *type, ngx_str_t *status);
+ngx_http_billing_camera_field_t
+ngx_http_billing_camera_fields[NGX_HTTP_BILLING_CAMERA_FIELDS] = {
 
+    { ngx_string("external_id"), ngx_string("external_id"),
+      ngx_http_billing_camera_text, NULL },
 
-ngx_str_t  ngx_http_billing_camera_names[] = {
-    ngx_string("external_id"),
-    ngx_string("start_at"),
-    ngx_string("status"),
-    ngx_string("name"),
-    ngx_string("group_type"),
-    ngx_string("streams"),
-    ngx_string("preview")
+    { ngx_string("start_at"), ngx_string("start_at"),
+      ngx_http_billing_camera_text, NULL },
+
+    { ngx_string("status"), ngx_string("status"),
+      ngx_http_billing_camera_text, NULL },
+
+    { ngx_string("name"), ngx_string("name"),
+      ngx_http_billing_camera_text, NULL },
+
+    { ngx_string("group_type"), ngx_string("group_type"),
+      ngx_http_billing_camera_text, NULL },
+
+    { ngx_string("streams"), ngx_string("streams"),
+      ngx_http_billing_camera_streams,
+      "holds streams that are not \"type=status,...\"" },
+
+    { ngx_string("preview"), ngx_string("preview"),
+      ngx_http_billing_camera_text, NULL }
 };
 
 
 ngx_int_t
-ngx_http_billing_camera_count_streams(ngx_http_billing_camera_t *camera)
+ngx_http_billing_camera_json(ngx_http_billing_json_t *json, int64_t id,
+    ngx_str_t *values, ngx_str_t *text, const char **error)
 {
-    u_char     *p, *last;
-    ngx_str_t  *streams, type, status;
+    size_t                            size;
+    ngx_uint_t                        i;
+    ngx_http_billing_camera_field_t  *field;
 
-    streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
+    field = ngx_http_billing_camera_fields;
+    size = NGX_HTTP_BILLING_CAMERA_JSON + 2 * NGX_HTTP_BILLING_STREAM_JSON;
 
-    p = streams->data;
-    last = p + streams->len;
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+        size += values[i].len;
 
-    camera->nstreams = 0;
-
-    while (p < last) {
-        p = ngx_http_billing_stream_next(p, last, &type, &status);
-
-        if (type.len == 0 || (p == last && last[-1] == ',')) {
-            return NGX_ERROR;
+        if (ngx_http_billing_json_utf8_length(&values[i]) == NGX_ERROR) {
+            *error = "holds text that is not UTF-8";
+            return NGX_DECLINED;
         }
+    }
 
-        camera->nstreams++;
+    if (ngx_http_billing_json_string_start(json, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_billing_json_map_open(json);
+
+    ngx_http_billing_json_literal(json, "id");
+    ngx_http_billing_json_integer(json, id);
+
+    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
+
+        ngx_http_billing_json_string(json, &field[i].member);
+
+        if (field[i].write(json, &values[i], id) != NGX_OK) {
+            *error = field[i].error;
+            return NGX_DECLINED;
+        }
+    }
+
+    ngx_http_billing_json_map_close(json);
+
+    return ngx_http_billing_json_string_end(json, text);
+}
+
+
+static ngx_int_t
+ngx_http_billing_camera_text(ngx_http_billing_json_t *json, ngx_str_t *value,
+    int64_t id)
+{
+    if (value->data) {
+        ngx_http_billing_json_string(json, value);
+
+    } else {
+        ngx_http_billing_json_null(json);
     }
 
     return NGX_OK;
 }
 
 
-void
-ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json)
+/* "type=status,type=status": a status may be empty, and a type may not */
+
+static ngx_int_t
+ngx_http_billing_camera_streams(ngx_http_billing_json_t *json,
+    ngx_str_t *value, int64_t id)
 {
-    u_char      *p;
-    size_t       size;
-    ngx_uint_t   i;
+    u_char     *p, *last;
+    ngx_str_t   type, status;
 
-    size = NGX_HTTP_BILLING_CAMERA_JSON + camera->digits.len + camera->escapes
-           + camera->nstreams
-             * (NGX_HTTP_BILLING_STREAM_JSON + camera->digits.len)
-           + NGX_HTTP_BILLING_JSON_BLOCK;
+    p = value->data;
+    last = p + value->len;
 
-    for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-        size += camera->fields[i].len;
-    }
+    ngx_http_billing_json_array_open(json);
 
-    p = ngx_http_billing_json_reserve(json, size);
-    if (p == NULL) {
-        return;
-    }
+    while (p < last) {
 
-    p = ngx_http_billing_camera_literal(p, "{\"id\":");
-    p = ngx_cpymem(p, camera->digits.data, camera->digits.len);
+        type.data = p;
 
-    p = ngx_http_billing_camera_literal(p, ",\"external_id\":");
-    p = ngx_http_billing_camera_field(p, camera,
-                                      NGX_HTTP_BILLING_CAMERA_EXTERNAL_ID);
-
-    p = ngx_http_billing_camera_literal(p, ",\"start_at\":");
-    p = ngx_http_billing_camera_field(p, camera,
-                                      NGX_HTTP_BILLING_CAMERA_START_AT);
-
-    p = ngx_http_billing_camera_literal(p, ",\"status\":");
-    p = ngx_http_billing_camera_field(p, camera,
-                                      NGX_HTTP_BILLING_CAMERA_STATUS);
-
-    p = ngx_http_billing_camera_literal(p, ",\"name\":");
-    p = ngx_http_billing_camera_field(p, camera, NGX_HTTP_BILLING_CAMERA_NAME);
-
-    p = ngx_http_billing_camera_literal(p, ",\"group_type\":");
-    p = ngx_http_billing_camera_field(p, camera,
-                                      NGX_HTTP_BILLING_CAMERA_GROUP_TYPE);
-
-    p = ngx_http_billing_camera_literal(p, ",\"streams\":");
-    p = ngx_http_billing_camera_streams(p, camera);
-
-    p = ngx_http_billing_camera_literal(p, ",\"preview\":");
-    p = ngx_http_billing_camera_field(p, camera,
-                                      NGX_HTTP_BILLING_CAMERA_PREVIEW);
-
-    *p++ = '}';
-
-    ngx_http_billing_json_commit(json, p);
-}
-
-
-static u_char *
-ngx_http_billing_camera_field(u_char *p, ngx_http_billing_camera_t *camera,
-    ngx_uint_t i)
-{
-    return ngx_http_billing_json_text(p, &camera->fields[i],
-                                      camera->plain & (1 << i));
-}
-
-
-static u_char *
-ngx_http_billing_camera_streams(u_char *p, ngx_http_billing_camera_t *camera)
-{
-    u_char      *q, *last;
-    ngx_str_t   *streams, type, status;
-    ngx_uint_t   plain;
-
-    streams = &camera->fields[NGX_HTTP_BILLING_CAMERA_STREAMS];
-    plain = camera->plain & (1 << NGX_HTTP_BILLING_CAMERA_STREAMS);
-
-    q = streams->data;
-    last = q + streams->len;
-
-    *p++ = '[';
-
-    while (q < last) {
-
-        if (q != streams->data) {
-            *p++ = ',';
+        while (p < last && *p != '=' && *p != ',') {
+            p++;
         }
 
-        q = ngx_http_billing_stream_next(q, last, &type, &status);
+        type.len = p - type.data;
 
-        p = ngx_http_billing_camera_literal(p, "{\"type\":");
-        p = ngx_http_billing_json_text(p, &type, plain);
+        if (type.len == 0 || p == last || *p == ',') {
+            return NGX_ERROR;
+        }
 
-        p = ngx_http_billing_camera_literal(p, ",\"status\":");
-        p = ngx_http_billing_json_text(p, &status, plain);
+        status.data = ++p;
 
-        p = ngx_http_billing_camera_literal(p, ",\"camera_id\":");
-        p = ngx_cpymem(p, camera->digits.data, camera->digits.len);
+        while (p < last && *p != ',') {
+            p++;
+        }
 
-        *p++ = '}';
+        status.len = p - status.data;
+
+        if (p < last && ++p == last) {
+            return NGX_ERROR;
+        }
+
+        if (status.len == 0) {
+            status.data = NULL;
+        }
+
+        ngx_http_billing_json_map_open(json);
+
+        ngx_http_billing_json_literal(json, "type");
+        ngx_http_billing_json_string(json, &type);
+
+        ngx_http_billing_json_literal(json, "status");
+        (void) ngx_http_billing_camera_text(json, &status, id);
+
+        ngx_http_billing_json_literal(json, "camera_id");
+        ngx_http_billing_json_integer(json, id);
+
+        ngx_http_billing_json_map_close(json);
     }
 
-    *p++ = ']';
+    ngx_http_billing_json_array_close(json);
 
-    return p;
-}
-
-
-/* of "type=status,...": returns where the next one begins */
-
-static u_char *
-ngx_http_billing_stream_next(u_char *p, u_char *last, ngx_str_t *type,
-    ngx_str_t *status)
-{
-    u_char  *end, *eq;
-
-    for (eq = p; eq < last && *eq != '=' && *eq != ','; eq++) { /* void */ }
-    for (end = eq; end < last && *end != ','; end++) { /* void */ }
-
-    if (eq < end) {
-        type->data = p;
-        type->len = eq - p;
-
-        status->len = end - (eq + 1);
-        status->data = status->len ? eq + 1 : NULL;
-
-    } else {
-        ngx_str_null(type);
-        ngx_str_null(status);
-    }
-
-    return (end == last) ? last : end + 1;
+    return NGX_OK;
 }

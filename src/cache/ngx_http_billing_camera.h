@@ -1,6 +1,6 @@
 
 /*
- * A camera: its fields as they stand in the cache, and as JSON in the answer.
+ * A camera: the table of its fields in Redis, and its JSON.
  */
 
 
@@ -14,53 +14,41 @@
 #include "ngx_http_billing_json.h"
 
 
-/* in the order in which they stand in the answer */
+#define NGX_HTTP_BILLING_CAMERA_FIELDS  7
 
-enum {
-    NGX_HTTP_BILLING_CAMERA_EXTERNAL_ID = 0,
-    NGX_HTTP_BILLING_CAMERA_START_AT,
-    NGX_HTTP_BILLING_CAMERA_STATUS,
-    NGX_HTTP_BILLING_CAMERA_NAME,
-    NGX_HTTP_BILLING_CAMERA_GROUP_TYPE,
-    NGX_HTTP_BILLING_CAMERA_STREAMS,
-    NGX_HTTP_BILLING_CAMERA_PREVIEW,
-    NGX_HTTP_BILLING_CAMERA_FIELDS
+
+typedef struct ngx_http_billing_camera_field_s
+    ngx_http_billing_camera_field_t;
+
+/* Writes a value that is UTF-8; NGX_ERROR: the value breaks the contract. */
+typedef ngx_int_t (*ngx_http_billing_camera_write_pt)(
+    ngx_http_billing_json_t *json, ngx_str_t *value, int64_t id);
+
+
+struct ngx_http_billing_camera_field_s {
+    /* the names in the hash and in JSON */
+    ngx_str_t                          name;
+    ngx_str_t                          member;
+
+    ngx_http_billing_camera_write_pt   write;
+
+    /* why a value that cannot be written breaks the contract */
+    const char                        *error;
 };
 
-#define NGX_HTTP_BILLING_CAMERA_PLAIN                                         \
-    ((1 << NGX_HTTP_BILLING_CAMERA_FIELDS) - 1)
 
-
-typedef struct {
-    /* from 1; its digits, as they stand in the key */
-    int64_t       id;
-    ngx_str_t     digits;
-
-    /* those that are absent have no data */
-    ngx_str_t     fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
-
-    ngx_uint_t    nstreams;
-
-    /* a bit for each field that JSON takes as it is; bytes more for others */
-    ngx_uint_t    plain;
-    size_t        escapes;
-} ngx_http_billing_camera_t;
-
-
-/* The names of the fields. */
-extern ngx_str_t  ngx_http_billing_camera_names[];
+/* The fields, in the order in which they stand in JSON. */
+extern ngx_http_billing_camera_field_t
+    ngx_http_billing_camera_fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
 
 
 /*
- * Counts the streams.  Returns NGX_OK, or NGX_ERROR if they are not
- * "type=status,...".
+ * Writes a camera's JSON into a string of json's pool.  The values are in the
+ * order of the fields; an absent one has no data.  Returns NGX_OK, NGX_DECLINED
+ * and why the values break the contract, or NGX_ERROR if there is no memory.
  */
-ngx_int_t ngx_http_billing_camera_count_streams(
-    ngx_http_billing_camera_t *camera);
-
-/* Writes the camera, whose texts were checked and streams counted. */
-void ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
-    ngx_http_billing_json_t *json);
+ngx_int_t ngx_http_billing_camera_json(ngx_http_billing_json_t *json,
+    int64_t id, ngx_str_t *values, ngx_str_t *text, const char **error);
 
 
 #endif /* _NGX_HTTP_BILLING_CAMERA_H_INCLUDED_ */

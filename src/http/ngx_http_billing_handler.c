@@ -2,11 +2,6 @@
 #include "ngx_http_billing_handler.h"
 
 
-/* commands above which a request, as a batch of a list is, waits its turn */
-
-#define NGX_HTTP_BILLING_BULK  64
-
-
 static void ngx_http_billing_cancel(void *data);
 static void ngx_http_billing_body_handler(ngx_http_request_t *r);
 static void ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx);
@@ -178,6 +173,7 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
     ngx_str_t                    *uuid;
     ngx_uint_t                    i;
     ngx_http_request_t           *r;
+    ngx_http_billing_lookup_t    *lookup;
     ngx_http_billing_params_t    *params;
     ngx_http_billing_loc_conf_t  *blcf;
 
@@ -198,9 +194,12 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
     r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
-                                    params->uuids.nelts)
-        != NGX_OK)
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix, params->uuids.nelts)
+        != NGX_OK
+        || ngx_array_init(&ctx->lookups, r->pool, params->uuids.nelts,
+                          sizeof(ngx_http_billing_lookup_t *))
+           != NGX_OK)
     {
         goto failed;
     }
@@ -208,7 +207,10 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
     uuid = params->uuids.elts;
 
     for (i = 0; i < params->uuids.nelts; i++) {
-        if (ngx_http_billing_cache_external(&ctx->cache, &uuid[i]) != NGX_OK) {
+
+        lookup = ngx_http_billing_cache_external(&ctx->cache, &uuid[i]);
+
+        if (ngx_http_billing_add_lookup(&ctx->lookups, lookup) != NGX_OK) {
             goto failed;
         }
     }
@@ -225,14 +227,14 @@ failed:
 static void
 ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 {
-    int64_t                    *id;
-    ngx_uint_t                  i;
-    ngx_http_request_t         *r;
-    ngx_http_billing_lookup_t  *lookup;
+    int64_t                     *id;
+    ngx_uint_t                   i;
+    ngx_http_request_t          *r;
+    ngx_http_billing_lookup_t  **lookup;
 
     r = ctx->request;
 
-    if (ngx_array_init(&ctx->ids, r->pool, ctx->cache.lookups.nelts,
+    if (ngx_array_init(&ctx->ids, r->pool, ctx->lookups.nelts,
                        sizeof(int64_t))
         != NGX_OK)
     {
@@ -240,13 +242,13 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    lookup = ctx->cache.lookups.elts;
+    lookup = ctx->lookups.elts;
 
-    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+    for (i = 0; i < ctx->lookups.nelts; i++) {
 
-        if (!lookup[i].found
+        if (!ngx_http_billing_lookup_found(lookup[i])
             || (ctx->params.has_ids
-                && !ngx_http_billing_has_id(&ctx->params.ids, lookup[i].id)))
+                && !ngx_http_billing_has_id(&ctx->params.ids, lookup[i]->id)))
         {
             continue;
         }
@@ -257,7 +259,7 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
             return;
         }
 
-        *id = lookup[i].id;
+        *id = lookup[i]->id;
     }
 
     ngx_http_billing_fetch(ctx);
@@ -270,6 +272,7 @@ ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx)
     int64_t                      *id;
     ngx_uint_t                    i;
     ngx_http_request_t           *r;
+    ngx_http_billing_lookup_t    *lookup;
     ngx_http_billing_loc_conf_t  *blcf;
 
     if (ctx->ids.nelts == 0) {
@@ -282,10 +285,17 @@ ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx)
     r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix,
                                     ctx->ids.nelts
                                     * (1 + ctx->params.has_login))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&ctx->lookups, r->pool, ctx->ids.nelts,
+                          sizeof(ngx_http_billing_lookup_t *))
+           != NGX_OK
+        || ngx_array_init(&ctx->members, r->pool, ctx->ids.nelts,
+                          sizeof(ngx_http_billing_lookup_t *))
+           != NGX_OK)
     {
         goto failed;
     }
@@ -294,15 +304,19 @@ ngx_http_billing_fetch(ngx_http_billing_ctx_t *ctx)
 
     for (i = 0; i < ctx->ids.nelts; i++) {
 
-        if (ctx->params.has_login
-            && ngx_http_billing_cache_member(&ctx->cache, &ctx->params.login,
-                                             id[i])
-               != NGX_OK)
-        {
-            goto failed;
+        if (ctx->params.has_login) {
+
+            lookup = ngx_http_billing_cache_member(&ctx->cache,
+                                                   &ctx->params.login, id[i]);
+
+            if (ngx_http_billing_add_lookup(&ctx->members, lookup) != NGX_OK) {
+                goto failed;
+            }
         }
 
-        if (ngx_http_billing_cache_camera(&ctx->cache, id[i]) != NGX_OK) {
+        lookup = ngx_http_billing_cache_camera(&ctx->cache, id[i]);
+
+        if (ngx_http_billing_add_lookup(&ctx->lookups, lookup) != NGX_OK) {
             goto failed;
         }
     }
@@ -319,24 +333,26 @@ failed:
 static void
 ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                  i, member;
-    ngx_http_billing_lookup_t  *lookup;
+    ngx_uint_t                   i;
+    ngx_http_billing_lookup_t  **camera, **member;
 
-    lookup = ctx->cache.lookups.elts;
+    camera = ctx->lookups.elts;
+    member = ctx->members.elts;
 
-    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+    for (i = 0; i < ctx->lookups.nelts; i++) {
 
-        member = 1;
-
-        if (ctx->params.has_login) {
-            member = lookup[i++].found;
-        }
-
-        if (!member || !lookup[i].found) {
+        if (!ngx_http_billing_lookup_found(camera[i])
+            || (ctx->params.has_login
+                && !ngx_http_billing_lookup_found(member[i])))
+        {
             continue;
         }
 
-        ngx_http_billing_add_camera(ctx, &lookup[i].camera);
+        if (ngx_http_billing_add_camera(ctx, &camera[i]->text) != NGX_OK) {
+            ngx_http_finalize_request(ctx->request,
+                                      NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
     }
 
     if (ctx->cameras == 0) {
@@ -344,24 +360,47 @@ ngx_http_billing_fetched(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    ngx_http_billing_json_literal(&ctx->json, "]");
+    ngx_http_billing_json_array_close(&ctx->json);
 
     ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
 }
 
 
-void
-ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
-    ngx_http_billing_camera_t *camera)
+ngx_int_t
+ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx, ngx_str_t *camera)
 {
-    if (ctx->cameras++ == 0) {
-        ngx_http_billing_json_literal(&ctx->json, "[");
+    if (ctx->cameras == 0) {
 
-    } else {
-        ngx_http_billing_json_literal(&ctx->json, ",");
+        if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_billing_json_array_open(&ctx->json);
     }
 
-    ngx_http_billing_camera_json(camera, &ctx->json);
+    ctx->cameras++;
+
+    ngx_http_billing_json_value(&ctx->json, camera);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_add_lookup(ngx_array_t *lookups,
+    ngx_http_billing_lookup_t *lookup)
+{
+    ngx_http_billing_lookup_t  **elt;
+
+    elt = ngx_array_push(lookups);
+
+    if (elt == NULL || lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    *elt = lookup;
+
+    return NGX_OK;
 }
 
 
@@ -371,20 +410,33 @@ ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
     ngx_http_request_t           *r;
     ngx_http_billing_loc_conf_t  *blcf;
 
+    r = ctx->request;
+
     if (ctx->again) {
-        ngx_http_billing_json_literal(&ctx->json, "null");
+
+        if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        ngx_http_billing_json_null(&ctx->json);
         ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
         return;
     }
 
-    r = ctx->request;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ngx_http_billing_cache_init(&ctx->cache, r->pool, &blcf->redis_prefix,
-                                    1)
-        != NGX_OK
-        || ngx_http_billing_cache_synced_at(&ctx->cache) != NGX_OK)
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix, 1)
+        != NGX_OK)
     {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ctx->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+    if (ctx->synced_at == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -396,14 +448,10 @@ ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_nothing_synced(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ctx->cache.lookups.elts;
-
-    if (!lookup->found) {
+    if (!ngx_http_billing_lookup_found(ctx->synced_at)) {
         ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
                       "redis key \"%V\" does not exist: the cache has never "
-                      "been loaded", &lookup->key);
+                      "been loaded", &ctx->synced_at->key);
 
         ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                     &ngx_http_billing_never_loaded);
@@ -443,12 +491,9 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
         return;
     }
 
-    ctx->cache.pipeline.bulk = (ctx->cache.pipeline.ncommands
-                                > NGX_HTTP_BILLING_BULK);
-
     ngx_http_billing_status_ask(ctx->record);
 
-    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis, blcf->redis_timeout,
+    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis_timeout,
                                ctx->asked + ctx->left, r->connection->log);
 }
 
@@ -493,7 +538,7 @@ ngx_http_billing_answered(void *data, ngx_http_billing_redis_result_e result)
 
     ctx->left -= (ngx_msec_int_t) (ngx_current_msec - ctx->asked);
 
-    ngx_http_billing_status_answered(ctx->record, ctx->cache.pipeline.server);
+    ngx_http_billing_status_answered(ctx->record, ctx->cache.server);
 
     if (result == NGX_HTTP_BILLING_REDIS_OK) {
         ctx->next(ctx);

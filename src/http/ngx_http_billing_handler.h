@@ -32,6 +32,16 @@ struct ngx_http_billing_ctx_s {
     ngx_http_billing_cache_t       cache;
     ngx_http_billing_next_pt       next;
 
+    /* lookups under way, NULL or empty where they are not asked for */
+    ngx_http_billing_lookup_t     *token;
+    ngx_http_billing_lookup_t     *synced_at;
+
+    /* ngx_http_billing_lookup_t *: of cameras, or of external ids */
+    ngx_array_t                    lookups;
+
+    /* ngx_http_billing_lookup_t *: whether the login has these cameras */
+    ngx_array_t                    members;
+
     /* what is left of the time to wait for Redis, and since when it runs */
     ngx_msec_int_t                 left;
     ngx_msec_t                     asked;
@@ -78,9 +88,13 @@ void ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
 void ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_next_pt next);
 
-/* Writes the next camera of the answer's array, which ends with a bracket. */
-void ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
-    ngx_http_billing_camera_t *camera);
+/* Adds a camera to the answer's array, which the caller closes. */
+ngx_int_t ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
+    ngx_str_t *camera);
+
+/* Adds a lookup of ctx->cache to an array of them. */
+ngx_int_t ngx_http_billing_add_lookup(ngx_array_t *lookups,
+    ngx_http_billing_lookup_t *lookup);
 
 /* Nothing was found: that is "null", if the cache was ever loaded. */
 void ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx);

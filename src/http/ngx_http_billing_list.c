@@ -5,8 +5,7 @@
 static ngx_int_t ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_next_pt next);
 static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
-static ngx_uint_t ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx);
@@ -65,6 +64,7 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
     int64_t                      *id, after;
     ngx_uint_t                    i, n;
     ngx_http_billing_cache_t     *cache;
+    ngx_http_billing_lookup_t    *lookup;
     ngx_http_billing_loc_conf_t  *blcf;
 
     cache = &ctx->cache;
@@ -78,15 +78,21 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
 
     ngx_reset_pool(ctx->pool);
 
-    if (ngx_http_billing_cache_init(cache, ctx->pool, &blcf->redis_prefix,
-                                    n + 3)
-        != NGX_OK)
+    if (ngx_http_billing_cache_init(cache, blcf->cache_set, ctx->pool,
+                                    &blcf->redis_prefix, n + 3)
+        != NGX_OK
+        || ngx_array_init(&ctx->lookups, ctx->pool, n + 1,
+                          sizeof(ngx_http_billing_lookup_t *))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        if (ngx_http_billing_cache_camera(cache, id[i]) != NGX_OK) {
+
+        lookup = ngx_http_billing_cache_camera(cache, id[i]);
+
+        if (ngx_http_billing_add_lookup(&ctx->lookups, lookup) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -97,7 +103,7 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
 
     if (n
         && ngx_http_billing_cache_member(cache, &ctx->params.login, after)
-           != NGX_OK)
+           == NULL)
     {
         return NGX_ERROR;
     }
@@ -105,17 +111,19 @@ ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
     if ((n == 0 || n == blcf->batch)
         && ngx_http_billing_cache_login(cache, &ctx->params.login, after,
                                         &ctx->ids)
-           != NGX_OK)
+           == NULL)
     {
         return NGX_ERROR;
     }
 
-    /* the last lookup, once there are cameras in the answer */
+    /* the answer has begun: is the cache still the one that was read? */
 
-    if (ctx->cameras
-        && ngx_http_billing_cache_synced_at(cache) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (ctx->cameras) {
+        ctx->synced_at = ngx_http_billing_cache_synced_at(cache);
+
+        if (ctx->synced_at == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     ngx_http_billing_ask(ctx, next);
@@ -139,36 +147,24 @@ ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx)
 }
 
 
-static ngx_uint_t
-ngx_http_billing_list_synced(ngx_http_billing_ctx_t *ctx)
-{
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ctx->cache.lookups.elts;
-    lookup += ctx->cache.lookups.nelts - 1;
-
-    return lookup->found;
-}
-
-
-static void
+static ngx_int_t
 ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                  i;
-    ngx_http_billing_lookup_t  *lookup;
+    ngx_uint_t                   i;
+    ngx_http_billing_lookup_t  **camera;
 
-    lookup = ctx->cache.lookups.elts;
+    camera = ctx->lookups.elts;
 
-    for (i = 0; i < ctx->cache.lookups.nelts; i++) {
+    for (i = 0; i < ctx->lookups.nelts; i++) {
 
-        /* neither one whose hash is gone, nor the ids of the next batch */
-
-        if (lookup[i].camera.id == 0 || !lookup[i].found) {
-            continue;
+        if (ngx_http_billing_lookup_found(camera[i])
+            && ngx_http_billing_add_camera(ctx, &camera[i]->text) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
-
-        ngx_http_billing_add_camera(ctx, &lookup[i].camera);
     }
+
+    return NGX_OK;
 }
 
 
@@ -181,11 +177,16 @@ ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
     r = ctx->request;
     before = ctx->cameras;
 
-    ngx_http_billing_list_json(ctx);
+    if (ngx_http_billing_list_json(ctx) != NGX_OK) {
+        ngx_http_finalize_request(r, ctx->header_sent
+                                     ? NGX_ERROR
+                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
 
     if (before) {
 
-        if (ngx_http_billing_list_synced(ctx)) {
+        if (ngx_http_billing_lookup_found(ctx->synced_at)) {
             ctx->synced = 1;
 
         } else if (ctx->synced || ctx->cameras == before) {
@@ -261,7 +262,7 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
         return;
     }
 
-    ngx_http_billing_json_literal(&ctx->json, "]");
+    ngx_http_billing_json_array_close(&ctx->json);
 
     if (!ctx->header_sent) {
         ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
@@ -269,9 +270,10 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
     }
 
     r = ctx->request;
-    last = ctx->json.buf;
 
-    if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
+    last = ngx_http_billing_json_take(&ctx->json, &out, &size);
+
+    if (last == NULL) {
         ngx_http_finalize_request(r, NGX_ERROR);
         return;
     }
@@ -295,9 +297,10 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
     ngx_http_request_t  *r;
 
     r = ctx->request;
-    last = ctx->json.buf;
 
-    if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
+    last = ngx_http_billing_json_take(&ctx->json, &out, &size);
+
+    if (last == NULL) {
         ngx_http_finalize_request(r, ctx->header_sent
                                      ? NGX_ERROR
                                      : NGX_HTTP_INTERNAL_SERVER_ERROR);

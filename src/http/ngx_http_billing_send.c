@@ -73,9 +73,10 @@ ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx, ngx_uint_t status)
     ngx_http_request_t  *r;
 
     r = ctx->request;
-    last = ctx->json.buf;
 
-    if (ngx_http_billing_json_take(&ctx->json, &out, &size) != NGX_OK) {
+    last = ngx_http_billing_json_take(&ctx->json, &out, &size);
+
+    if (last == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -109,7 +110,6 @@ void
 ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *message)
 {
-    yajl_gen             gen;
     ngx_http_request_t  *r;
 
     r = ctx->request;
@@ -129,17 +129,15 @@ ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
         return;
     }
 
-    gen = ngx_http_billing_json_gen(&ctx->json);
-
-    if (gen == NULL) {
+    if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
-    yajl_gen_map_open(gen);
-    ngx_http_billing_json_name(&ctx->json, "message");
+    ngx_http_billing_json_map_open(&ctx->json);
+    ngx_http_billing_json_literal(&ctx->json, "message");
     ngx_http_billing_json_string(&ctx->json, message);
-    yajl_gen_map_close(gen);
+    ngx_http_billing_json_map_close(&ctx->json);
 
     ngx_http_billing_send_json(ctx, status);
 }
@@ -213,7 +211,6 @@ void
 ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
 {
     u_char                    *p;
-    yajl_gen                   gen;
     ngx_str_t                  message;
     ngx_uint_t                 i, more;
     ngx_http_request_t        *r;
@@ -250,31 +247,29 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
         message.data = p;
     }
 
-    gen = ngx_http_billing_json_gen(&ctx->json);
-
-    if (gen == NULL) {
+    if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
-    yajl_gen_map_open(gen);
+    ngx_http_billing_json_map_open(&ctx->json);
 
-    ngx_http_billing_json_name(&ctx->json, "message");
+    ngx_http_billing_json_literal(&ctx->json, "message");
     ngx_http_billing_json_string(&ctx->json, &message);
 
-    ngx_http_billing_json_name(&ctx->json, "errors");
-    yajl_gen_map_open(gen);
+    ngx_http_billing_json_literal(&ctx->json, "errors");
+    ngx_http_billing_json_map_open(&ctx->json);
 
     for (i = 0; i < ctx->params.errors.nelts; i++) {
         ngx_http_billing_json_string(&ctx->json, &error[i].key);
 
-        yajl_gen_array_open(gen);
+        ngx_http_billing_json_array_open(&ctx->json);
         ngx_http_billing_json_string(&ctx->json, &error[i].message);
-        yajl_gen_array_close(gen);
+        ngx_http_billing_json_array_close(&ctx->json);
     }
 
-    yajl_gen_map_close(gen);
-    yajl_gen_map_close(gen);
+    ngx_http_billing_json_map_close(&ctx->json);
+    ngx_http_billing_json_map_close(&ctx->json);
 
     ngx_http_billing_send_json(ctx, NGX_HTTP_BILLING_UNPROCESSABLE);
 }

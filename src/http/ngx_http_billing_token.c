@@ -94,11 +94,17 @@ ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
         || EVP_Digest(token.data, token.len, hash, NULL, bmcf->token_digest,
                       NULL)
            != 1
-        || ngx_http_billing_cache_init(&ctx->cache, r->pool,
+        || ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
                                        &blcf->redis_prefix, 1)
-           != NGX_OK
-        || ngx_http_billing_cache_token(&ctx->cache, hash) != NGX_OK)
+           != NGX_OK)
     {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ctx->token = ngx_http_billing_cache_token(&ctx->cache, hash);
+
+    if (ctx->token == NULL) {
         ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -158,11 +164,7 @@ ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
 static void
 ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = ctx->cache.lookups.elts;
-
-    if (!lookup->found) {
+    if (!ngx_http_billing_lookup_found(ctx->token)) {
         ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
                       "client sent an invalid billing token");
 
@@ -171,9 +173,9 @@ ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
-                   "billing client \"%V\"", &lookup->text);
+                   "billing client \"%V\"", &ctx->token->text);
 
-    ctx->record->client = lookup->text;
+    ctx->record->client = ctx->token->text;
 
     ngx_http_billing_bound_client(&ctx->record->client);
 

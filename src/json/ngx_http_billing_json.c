@@ -2,28 +2,14 @@
 #include "ngx_http_billing_json.h"
 
 
-#define NGX_HTTP_BILLING_JSON_BUFFER  4096
-
-
-static void ngx_http_billing_json_alloc_init(
-    ngx_http_billing_json_alloc_t *alloc, ngx_pool_t *pool);
 static void *ngx_http_billing_json_malloc(void *ctx, size_t size);
 static void *ngx_http_billing_json_realloc(void *ctx, void *p, size_t size);
 static void ngx_http_billing_json_free(void *ctx, void *p);
-static void ngx_http_billing_json_print(void *ctx, const char *str,
-    size_t len);
-static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
 
 
 /* the highest bit of each byte of a word */
 
 #define NGX_HTTP_BILLING_JSON_HIGH    0x8080808080808080ULL
-
-
-/* bytes that are computed with at once, by what instructions there are */
-
-typedef u_char  ngx_http_billing_json_block_t
-    __attribute__ ((vector_size (NGX_HTTP_BILLING_JSON_BLOCK)));
 
 
 /* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
@@ -90,36 +76,6 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
     }
 
     return n;
-}
-
-
-/* what is less than what is taken from it sets the highest bit of its byte */
-
-ngx_uint_t
-ngx_http_billing_json_is_plain(ngx_str_t *text)
-{
-    u_char                         *p, *last;
-    uint64_t                        word[2];
-    ngx_http_billing_json_block_t   block, bits;
-
-    p = text->data;
-    last = p + text->len;
-
-    ngx_memzero(&bits, NGX_HTTP_BILLING_JSON_BLOCK);
-
-    while (p < last) {
-        ngx_memcpy(&block, p, NGX_HTTP_BILLING_JSON_BLOCK);
-
-        /* with space and quote exchanged, what is less than 0x21 is not */
-
-        bits |= block | ((block ^ (' ' ^ '"')) - 0x21) | ((block ^ '\\') - 1);
-
-        p += NGX_HTTP_BILLING_JSON_BLOCK;
-    }
-
-    ngx_memcpy(word, &bits, NGX_HTTP_BILLING_JSON_BLOCK);
-
-    return ((word[0] | word[1]) & NGX_HTTP_BILLING_JSON_HIGH) == 0;
 }
 
 
@@ -207,111 +163,6 @@ ngx_http_billing_json_parse_error(ngx_http_billing_json_parser_t *parser,
 
 
 void
-ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
-    ngx_buf_tag_t tag)
-{
-    ngx_memzero(json, sizeof(ngx_http_billing_json_t));
-
-    ngx_http_billing_json_alloc_init(&json->alloc, pool);
-
-    json->last = &json->out;
-    json->tag = tag;
-}
-
-
-yajl_gen
-ngx_http_billing_json_gen(ngx_http_billing_json_t *json)
-{
-    if (setjmp(json->alloc.env) != 0) {
-        return NULL;
-    }
-
-    /* yajl allocates here only: it keeps its state in the generator */
-
-    json->gen = yajl_gen_alloc(&json->alloc.funcs);
-
-    yajl_gen_config(json->gen, yajl_gen_print_callback,
-                    ngx_http_billing_json_print, json);
-
-    return json->gen;
-}
-
-
-void
-ngx_http_billing_json_string(ngx_http_billing_json_t *json, ngx_str_t *value)
-{
-    yajl_gen_string(json->gen, value->data, value->len);
-}
-
-
-u_char *
-ngx_http_billing_json_reserve(ngx_http_billing_json_t *json, size_t size)
-{
-    ngx_buf_t  *b;
-
-    b = json->buf;
-
-    if (b && (size_t) (b->end - b->last) >= size) {
-        return b->last;
-    }
-
-    if (size > NGX_HTTP_BILLING_JSON_BUFFER) {
-        json->large = ngx_palloc(json->alloc.pool, size);
-
-        if (json->large == NULL) {
-            json->failed = 1;
-        }
-
-        return json->large;
-    }
-
-    if (ngx_http_billing_json_next_buf(json) != NGX_OK) {
-        json->failed = 1;
-        return NULL;
-    }
-
-    return json->buf->last;
-}
-
-
-void
-ngx_http_billing_json_commit(ngx_http_billing_json_t *json, u_char *last)
-{
-    if (json->large) {
-        ngx_http_billing_json_split(json, json->large, last - json->large);
-
-        (void) ngx_pfree(json->alloc.pool, json->large);
-        json->large = NULL;
-
-        return;
-    }
-
-    json->size += last - json->buf->last;
-    json->buf->last = last;
-}
-
-
-ngx_int_t
-ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
-    off_t *size)
-{
-    if (json->failed) {
-        return NGX_ERROR;
-    }
-
-    *out = json->out;
-    *size = json->size;
-
-    json->out = NULL;
-    json->last = &json->out;
-    json->buf = NULL;
-    json->size = 0;
-
-    return NGX_OK;
-}
-
-
-static void
 ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
     ngx_pool_t *pool)
 {
@@ -370,78 +221,4 @@ ngx_http_billing_json_free(void *ctx, void *p)
     if (p) {
         (void) ngx_pfree(alloc->pool, (size_t *) p - 2);
     }
-}
-
-
-static void
-ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
-{
-    ngx_http_billing_json_put(ctx, str, len);
-}
-
-
-void
-ngx_http_billing_json_split(ngx_http_billing_json_t *json, const void *data,
-    size_t len)
-{
-    size_t         n;
-    const u_char  *p;
-
-    p = data;
-
-    while (len) {
-
-        if ((json->buf == NULL || json->buf->last == json->buf->end)
-            && ngx_http_billing_json_next_buf(json) != NGX_OK)
-        {
-            json->failed = 1;
-            return;
-        }
-
-        n = ngx_min(len, (size_t) (json->buf->end - json->buf->last));
-
-        json->buf->last = ngx_cpymem(json->buf->last, p, n);
-        json->size += n;
-
-        p += n;
-        len -= n;
-    }
-}
-
-
-static ngx_int_t
-ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
-{
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
-
-    cl = ngx_chain_get_free_buf(json->alloc.pool, &json->free);
-    if (cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    b = cl->buf;
-
-    if (b->start == NULL) {
-        b->start = ngx_palloc(json->alloc.pool, NGX_HTTP_BILLING_JSON_BUFFER);
-        if (b->start == NULL) {
-            return NGX_ERROR;
-        }
-
-        b->end = b->start + NGX_HTTP_BILLING_JSON_BUFFER;
-        b->temporary = 1;
-        b->tag = json->tag;
-    }
-
-    b->pos = b->start;
-    b->last = b->start;
-    b->flush = 0;
-    b->last_buf = 0;
-    b->last_in_chain = 0;
-
-    *json->last = cl;
-    json->last = &cl->next;
-    json->buf = b;
-
-    return NGX_OK;
 }

@@ -1,7 +1,7 @@
 
 /*
- * JSON on nginx' memory: yajl's parser in a pool, and what is written into a
- * chain of buffers, by yajl's generator or, where speed counts, as it is.
+ * JSON by yajl on nginx memory: a parser in a pool, and a writer into a chain
+ * of buffers or into a string.
  */
 
 
@@ -18,14 +18,14 @@
 
 
 /*
- * yajl does not survive a failed allocation: where the pool has no memory,
- * yajl is left by longjmp(), and what it has allocated goes with the pool.
+ * yajl does not check its allocations.  When the pool has no memory, yajl is
+ * left by longjmp(); what yajl has allocated goes with the pool.
  */
 
 typedef struct {
-    ngx_pool_t           *pool;
-    jmp_buf               env;
-    yajl_alloc_funcs      funcs;
+    ngx_pool_t                    *pool;
+    jmp_buf                        env;
+    yajl_alloc_funcs               funcs;
 } ngx_http_billing_json_alloc_t;
 
 
@@ -38,27 +38,44 @@ typedef struct {
 } ngx_http_billing_json_parser_t;
 
 
-typedef struct {
-    ngx_http_billing_json_alloc_t  alloc;
+typedef struct ngx_http_billing_json_s  ngx_http_billing_json_t;
 
-    /* NULL until it is asked for */
+typedef void (*ngx_http_billing_json_full_pt)(ngx_http_billing_json_t *json,
+    const u_char *data, size_t len);
+
+
+struct ngx_http_billing_json_s {
     yajl_gen                       gen;
 
-    /* what was written since the chain was last taken, and its size */
+    /* the room for what is written next, and who takes what does not fit */
+    u_char                        *pos;
+    u_char                        *end;
+    ngx_http_billing_json_full_pt  full;
+
+    /* all statuses of yajl_gen_*() or-ed together: yajl_gen_status_ok is 0 */
+    ngx_uint_t                     status;
+
+    /* a chain: the buffers written, the current one, and the sum before it */
     ngx_chain_t                   *out;
     ngx_chain_t                  **last;
     ngx_buf_t                     *buf;
     off_t                          size;
 
-    /* buffers to write into before new ones are allocated */
+    /* buffers that are used before new ones are allocated */
     ngx_chain_t                   *free;
     ngx_buf_tag_t                  tag;
 
-    /* room that was reserved and is more than a buffer has, or NULL */
-    u_char                        *large;
+    /* a string: where it begins, and the pool that it is allocated from */
+    u_char                        *start;
+    ngx_pool_t                    *pool;
 
-    unsigned                       failed:1;
-} ngx_http_billing_json_t;
+    ngx_http_billing_json_alloc_t  alloc;
+};
+
+
+/* Has yajl allocate from the pool; alloc->env is to be set before each call. */
+void ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
+    ngx_pool_t *pool);
 
 
 /*
@@ -66,16 +83,6 @@ typedef struct {
  * see table 3-7 of the Unicode Standard.
  */
 ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
-
-/* bytes that are looked at, or copied, together */
-
-#define NGX_HTTP_BILLING_JSON_BLOCK  16
-
-/*
- * Whether the text, in whole blocks, is ASCII that JSON has nothing to escape
- * in.
- */
-ngx_uint_t ngx_http_billing_json_is_plain(ngx_str_t *text);
 
 
 ngx_int_t ngx_http_billing_json_parser_init(
@@ -98,106 +105,84 @@ ngx_int_t ngx_http_billing_json_parse_error(
     ngx_http_billing_json_parser_t *parser, ngx_str_t *error, off_t *offset);
 
 
+/* Initializes a writer into a chain of buffers from the pool. */
 void ngx_http_billing_json_init(ngx_http_billing_json_t *json,
     ngx_pool_t *pool, ngx_buf_tag_t tag);
 
-/* The generator, for one document; NULL for want of memory. */
-yajl_gen ngx_http_billing_json_gen(ngx_http_billing_json_t *json);
-
-/* These write; whether it went well is asked once, with the chain. */
-
-/* a string, by the generator */
-void ngx_http_billing_json_string(ngx_http_billing_json_t *json,
-    ngx_str_t *value);
-
-#define ngx_http_billing_json_name(json, name)                                \
-    yajl_gen_string((json)->gen, (const unsigned char *) name,                \
-                    sizeof(name) - 1)
-
-/* JSON as it is */
-void ngx_http_billing_json_split(ngx_http_billing_json_t *json,
-    const void *data, size_t len);
-
-static ngx_inline void
-ngx_http_billing_json_put(ngx_http_billing_json_t *json, const void *data,
-    size_t len)
-{
-    ngx_buf_t  *b;
-
-    b = json->buf;
-
-    if (b == NULL || (size_t) (b->end - b->last) < len) {
-        ngx_http_billing_json_split(json, data, len);
-        return;
-    }
-
-    b->last = ngx_cpymem(b->last, data, len);
-    json->size += len;
-}
-
-#define ngx_http_billing_json_literal(json, text)                             \
-    ngx_http_billing_json_put(json, text, sizeof(text) - 1)
+/*
+ * Initializes a writer into strings.  The generator is allocated from the
+ * pool, and so are the strings: each in one piece.
+ */
+void ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
+    ngx_pool_t *pool);
 
 /*
- * Reserves room for so many bytes, to write into with no generator: up to where
- * that was done is told with commit.  Returns NULL for want of memory.
+ * Begins a document, and drops one that was not finished.  Returns NGX_OK, or
+ * NGX_ERROR if there is no memory for the generator.
  */
-u_char *ngx_http_billing_json_reserve(ngx_http_billing_json_t *json,
+ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
+
+/* Begins a document in a string of about size bytes. */
+ngx_int_t ngx_http_billing_json_string_start(ngx_http_billing_json_t *json,
     size_t size);
-void ngx_http_billing_json_commit(ngx_http_billing_json_t *json, u_char *last);
 
 /*
- * Copies text in whole blocks, as most texts are too short for a call: there
- * has to be a block more to read and to write.  Returns where the text ends.
+ * Ends the string of a document.  Returns NGX_OK, or NGX_ERROR if it could not
+ * be written.
  */
-static ngx_inline u_char *
-ngx_http_billing_json_copy(u_char *p, ngx_str_t *text)
-{
-    u_char  *src, *last;
-
-    src = text->data;
-    last = p + text->len;
-
-    do {
-        ngx_memcpy(p, src, NGX_HTTP_BILLING_JSON_BLOCK);
-
-        p += NGX_HTTP_BILLING_JSON_BLOCK;
-        src += NGX_HTTP_BILLING_JSON_BLOCK;
-
-    } while (p < last);
-
-    return last;
-}
-
+ngx_int_t ngx_http_billing_json_string_end(ngx_http_billing_json_t *json,
+    ngx_str_t *text);
 
 /*
- * Writes text in UTF-8, which is known to need no escapes if it is plain, or
- * null for one that has no data.  A block more is read and written, see above.
- * Returns where it ends.
+ * Takes the buffers that were written since the last call, at least one, and
+ * their size; the document goes on.  The buffers are the pool's; those that are
+ * put into json->free are used again.  Returns the last buffer, or NULL if
+ * anything could not be written.
  */
-static ngx_inline u_char *
-ngx_http_billing_json_text(u_char *p, ngx_str_t *text, ngx_uint_t plain)
-{
-    if (text->data == NULL) {
-        return ngx_cpymem(p, "null", sizeof("null") - 1);
-    }
-
-    *p++ = '"';
-
-    p = plain ? ngx_http_billing_json_copy(p, text)
-              : (u_char *) ngx_escape_json(p, text->data, text->len);
-
-    *p++ = '"';
-
-    return p;
-}
-
-/*
- * Takes what was written.  The buffers are the pool's; those given back in
- * json->free are used again.
- */
-ngx_int_t ngx_http_billing_json_take(ngx_http_billing_json_t *json,
+ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
+
+
+/* These write; whether all went well is told when the document is taken. */
+
+#define ngx_http_billing_json_map_open(json)                                  \
+    (json)->status |= yajl_gen_map_open((json)->gen)
+
+#define ngx_http_billing_json_map_close(json)                                 \
+    (json)->status |= yajl_gen_map_close((json)->gen)
+
+#define ngx_http_billing_json_array_open(json)                                \
+    (json)->status |= yajl_gen_array_open((json)->gen)
+
+#define ngx_http_billing_json_array_close(json)                               \
+    (json)->status |= yajl_gen_array_close((json)->gen)
+
+#define ngx_http_billing_json_null(json)                                      \
+    (json)->status |= yajl_gen_null((json)->gen)
+
+#define ngx_http_billing_json_bool(json, value)                               \
+    (json)->status |= yajl_gen_bool((json)->gen, value)
+
+#define ngx_http_billing_json_integer(json, value)                            \
+    (json)->status |= yajl_gen_integer((json)->gen, value)
+
+/* a member's name, or a value, that is a string literal */
+#define ngx_http_billing_json_literal(json, text)                             \
+    (json)->status |= yajl_gen_string((json)->gen,                            \
+                                      (const unsigned char *) text,           \
+                                      sizeof(text) - 1)
+
+/* a text in UTF-8 */
+#define ngx_http_billing_json_string(json, text)                              \
+    (json)->status |= yajl_gen_string((json)->gen, (text)->data, (text)->len)
+
+/*
+ * A value that is JSON already: yajl writes the text of a number as it is, and
+ * a comma before it where one is due.
+ */
+#define ngx_http_billing_json_value(json, text)                               \
+    (json)->status |= yajl_gen_number((json)->gen,                            \
+                                      (const char *) (text)->data, (text)->len)
 
 
 #endif /* _NGX_HTTP_BILLING_JSON_H_INCLUDED_ */

@@ -247,32 +247,24 @@ ngx_http_billing_redis_pipeline_init(ngx_http_billing_redis_pipeline_t *pl,
 }
 
 
-u_char *
-ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_str_t *head, size_t len, ngx_str_t *rest)
+ngx_int_t
+ngx_http_billing_redis_add_command(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_http_billing_redis_command_t *command, ngx_str_t *args)
 {
-    u_char  *p, *key;
-    size_t   size;
+    size_t  size;
 
-    size = head->len + NGX_HTTP_BILLING_REDIS_ARGUMENT + len + rest->len;
+    size = ngx_http_billing_redis_command_size(command, args);
 
     if ((size_t) (pl->end - pl->last) < size
         && ngx_http_billing_redis_grow(pl, size) != NGX_OK)
     {
-        return NULL;
+        return NGX_ERROR;
     }
 
-    p = ngx_cpymem(pl->last, head->data, head->len);
-
-    key = ngx_http_billing_redis_length(p, len);
-
-    p = key + len;
-    *p++ = CR; *p++ = LF;
-
-    pl->last = ngx_cpymem(p, rest->data, rest->len);
+    pl->last = ngx_http_billing_redis_command_write(pl->last, command, args);
     pl->ncommands++;
 
-    return key;
+    return NGX_OK;
 }
 
 

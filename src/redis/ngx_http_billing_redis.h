@@ -13,7 +13,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "ngx_http_billing_decimal.h"
+#include "ngx_http_billing_redis_command.h"
 #include "ngx_http_billing_redis_reply.h"
 
 
@@ -210,45 +210,10 @@ ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
 
-/* bytes of an argument besides its own */
-
-#define NGX_HTTP_BILLING_REDIS_ARGUMENT  (1 + NGX_INT32_LEN + 2 + 2)
-
-/*
- * These write what is before an argument of len bytes, and a whole one, as
- * they go over the wire, and return where that ends.  See
- * https://redis.io/docs/latest/develop/reference/protocol-spec/
- */
-
-static ngx_inline u_char *
-ngx_http_billing_redis_length(u_char *p, size_t len)
-{
-    *p++ = '$';
-    p = ngx_http_billing_decimal(p, len);
-    *p++ = CR; *p++ = LF;
-
-    return p;
-}
-
-
-static ngx_inline u_char *
-ngx_http_billing_redis_argument(u_char *p, u_char *data, size_t len)
-{
-    p = ngx_http_billing_redis_length(p, len);
-    p = ngx_cpymem(p, data, len);
-    *p++ = CR; *p++ = LF;
-
-    return p;
-}
-
-
-/*
- * Appends a command of a key, with what is before and after that as it goes
- * over the wire.  Returns where the key's len bytes are to be written, and may
- * be read as long as the pool is there, or NULL for want of memory.
- */
-u_char *ngx_http_billing_redis_command(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_str_t *head, size_t len, ngx_str_t *rest);
+/* Appends a command with its variable arguments. */
+ngx_int_t ngx_http_billing_redis_add_command(
+    ngx_http_billing_redis_pipeline_t *pl,
+    ngx_http_billing_redis_command_t *command, ngx_str_t *args);
 
 /*
  * Sends the pipeline and waits for its replies until the deadline, a value of

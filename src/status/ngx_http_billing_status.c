@@ -42,14 +42,16 @@ static ngx_str_t  ngx_http_billing_status_zone_name =
 
 ngx_int_t
 ngx_http_billing_status_source(ngx_conf_t *cf,
-    ngx_http_billing_status_t *status, ngx_http_billing_redis_t *redis,
+    ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout)
 {
     ngx_str_t                   server;
     ngx_uint_t                  i;
     ngx_http_billing_source_t  *source;
 
-    if (ngx_http_billing_status_server_label(cf, redis, &server) != NGX_OK) {
+    if (ngx_http_billing_status_server_label(cf, cache_set->redis, &server)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -73,7 +75,7 @@ ngx_http_billing_status_source(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    source->redis = redis;
+    source->cache_set = cache_set;
     source->timeout = timeout;
     source->prefix = *prefix;
     source->server_label = server;

@@ -14,6 +14,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_billing_histogram.h"
+#include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_redis.h"
 
 
@@ -61,7 +62,7 @@ typedef struct {
 /* a cache, whose age is shown */
 
 typedef struct {
-    ngx_http_billing_redis_t       *redis;
+    ngx_http_billing_cache_set_t   *cache_set;
     ngx_msec_t                      timeout;
     ngx_str_t                       prefix;
 
@@ -122,7 +123,7 @@ extern const ngx_uint_t  ngx_http_billing_status_codes[];
 
 /* Has the page show the age of a location's cache. */
 ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
-    ngx_http_billing_status_t *status, ngx_http_billing_redis_t *redis,
+    ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout);
 
 /* At the end of the configuration: adds the zone, if anything is counted. */

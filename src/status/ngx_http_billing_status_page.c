@@ -146,11 +146,16 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
         probe[i].cache.done = ngx_http_billing_page_probed;
         probe[i].cache.data = &probe[i];
 
-        if (ngx_http_billing_cache_init(&probe[i].cache, r->pool,
-                                        &source[i].prefix, 1)
-            != NGX_OK
-            || ngx_http_billing_cache_synced_at(&probe[i].cache) != NGX_OK)
+        if (ngx_http_billing_cache_init(&probe[i].cache, source[i].cache_set,
+                                        r->pool, &source[i].prefix, 1)
+            != NGX_OK)
         {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        probe[i].lookup = ngx_http_billing_cache_synced_at(&probe[i].cache);
+
+        if (probe[i].lookup == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -182,8 +187,7 @@ ngx_http_billing_page_probe(ngx_http_billing_page_t *page,
     page->waiting = page->nprobes;
 
     for (i = 0; i < page->nprobes; i++) {
-        ngx_http_billing_cache_ask(&probe[i].cache, source[i].redis,
-                                   source[i].timeout,
+        ngx_http_billing_cache_ask(&probe[i].cache, source[i].timeout,
                                    ngx_current_msec + source[i].timeout,
                                    r->connection->log);
     }
@@ -198,17 +202,14 @@ ngx_http_billing_page_probed(void *data,
 {
     ngx_http_billing_probe_t *probe = data;
 
-    ngx_http_billing_lookup_t  *lookup;
-
-    lookup = probe->cache.lookups.elts;
-
     probe->up = (result == NGX_HTTP_BILLING_REDIS_OK);
-    probe->synced = (probe->up && lookup->found);
-    probe->synced_at = lookup->id;
+    probe->synced = (probe->up
+                     && ngx_http_billing_lookup_found(probe->lookup));
+    probe->synced_at = probe->lookup->synced_at;
 
     /* the loader's clock may be ahead, and this one may be set back */
 
-    probe->synced_age = ngx_max((int64_t) ngx_time() - lookup->id, 0);
+    probe->synced_age = ngx_max((int64_t) ngx_time() - probe->synced_at, 0);
 
     if (--probe->page->waiting == 0) {
         ngx_http_billing_page_finalize(probe->page);

@@ -35,6 +35,7 @@ typedef struct {
     ngx_http_billing_page_t      *page;
     ngx_http_billing_source_t    *source;
     ngx_http_billing_cache_t      cache;
+    ngx_http_billing_lookup_t    *lookup;
 
     unsigned                      up:1;
     unsigned                      synced:1;

@@ -1,0 +1,268 @@
+
+#include "ngx_http_billing_json.h"
+
+
+#define NGX_HTTP_BILLING_JSON_BUFFER  4096
+
+
+static void ngx_http_billing_json_print(void *ctx, const char *str,
+    size_t len);
+static void ngx_http_billing_json_chain_full(ngx_http_billing_json_t *json,
+    const u_char *data, size_t len);
+static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
+static void ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
+    const u_char *data, size_t len);
+
+
+void
+ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
+    ngx_buf_tag_t tag)
+{
+    ngx_memzero(json, sizeof(ngx_http_billing_json_t));
+
+    ngx_http_billing_json_alloc_init(&json->alloc, pool);
+
+    json->full = ngx_http_billing_json_chain_full;
+    json->pool = pool;
+    json->last = &json->out;
+    json->tag = tag;
+}
+
+
+void
+ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
+    ngx_pool_t *pool)
+{
+    ngx_http_billing_json_init(json, pool, NULL);
+
+    json->full = ngx_http_billing_json_string_full;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_start(ngx_http_billing_json_t *json)
+{
+    if (json->gen) {
+        yajl_gen_reset(json->gen, NULL);
+        return NGX_OK;
+    }
+
+    if (setjmp(json->alloc.env) != 0) {
+        return NGX_ERROR;
+    }
+
+    /* yajl allocates here only: the generator holds all its state */
+
+    json->gen = yajl_gen_alloc(&json->alloc.funcs);
+
+    yajl_gen_config(json->gen, yajl_gen_print_callback,
+                    ngx_http_billing_json_print, json);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_string_start(ngx_http_billing_json_t *json, size_t size)
+{
+    u_char  *p;
+
+    if (ngx_http_billing_json_start(json) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(json->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    json->start = p;
+    json->pos = p;
+    json->end = p + size;
+    json->status = yajl_gen_status_ok;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_string_end(ngx_http_billing_json_t *json,
+    ngx_str_t *text)
+{
+    if (json->status != yajl_gen_status_ok) {
+        return NGX_ERROR;
+    }
+
+    text->data = json->start;
+    text->len = json->pos - json->start;
+
+    return NGX_OK;
+}
+
+
+ngx_buf_t *
+ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
+    off_t *size)
+{
+    ngx_buf_t  *b;
+
+    b = json->buf;
+
+    if (b) {
+        b->last = json->pos;
+        json->size += b->last - b->pos;
+    }
+
+    *out = json->out;
+    *size = json->size;
+
+    json->out = NULL;
+    json->last = &json->out;
+    json->buf = NULL;
+    json->pos = NULL;
+    json->end = NULL;
+    json->size = 0;
+
+    return (json->status == yajl_gen_status_ok) ? b : NULL;
+}
+
+
+/* most calls write a byte, or a few: these are written without another call */
+
+static void
+ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
+{
+    ngx_http_billing_json_t *json = ctx;
+
+    u_char        *p;
+    const u_char  *s;
+
+    p = json->pos;
+    s = (const u_char *) str;
+
+    if ((size_t) (json->end - p) < len) {
+        json->full(json, s, len);
+        return;
+    }
+
+    json->pos = p + len;
+
+    if (len == 1) {
+        *p = *s;
+
+    } else if (len > 16) {
+        ngx_memcpy(p, s, len);
+
+    } else if (len >= 8) {
+
+        /* the two moves overlap, as those below do */
+
+        ngx_memcpy(p, s, 8);
+        ngx_memcpy(p + len - 8, s + len - 8, 8);
+
+    } else if (len >= 4) {
+        ngx_memcpy(p, s, 4);
+        ngx_memcpy(p + len - 4, s + len - 4, 4);
+
+    } else if (len) {
+        ngx_memcpy(p, s, 2);
+        p[len - 1] = s[len - 1];
+    }
+}
+
+
+static void
+ngx_http_billing_json_chain_full(ngx_http_billing_json_t *json,
+    const u_char *data, size_t len)
+{
+    size_t  n;
+
+    while (len) {
+
+        if (json->pos == json->end
+            && ngx_http_billing_json_next_buf(json) != NGX_OK)
+        {
+            json->status |= yajl_gen_in_error_state;
+            return;
+        }
+
+        n = ngx_min(len, (size_t) (json->end - json->pos));
+
+        json->pos = ngx_cpymem(json->pos, data, n);
+
+        data += n;
+        len -= n;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = ngx_chain_get_free_buf(json->pool, &json->free);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = cl->buf;
+
+    if (b->start == NULL) {
+        b->start = ngx_palloc(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
+        if (b->start == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->end = b->start + NGX_HTTP_BILLING_JSON_BUFFER;
+        b->temporary = 1;
+        b->tag = json->tag;
+    }
+
+    b->pos = b->start;
+    b->last = b->start;
+    b->flush = 0;
+    b->last_buf = 0;
+    b->last_in_chain = 0;
+
+    if (json->buf) {
+        json->buf->last = json->pos;
+        json->size += json->buf->last - json->buf->pos;
+    }
+
+    *json->last = cl;
+    json->last = &cl->next;
+    json->buf = b;
+
+    json->pos = b->start;
+    json->end = b->end;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
+    const u_char *data, size_t len)
+{
+    u_char  *p;
+    size_t   used, size;
+
+    used = json->pos - json->start;
+    size = 2 * (used + len);
+
+    p = ngx_pnalloc(json->pool, size);
+    if (p == NULL) {
+        json->status |= yajl_gen_in_error_state;
+        return;
+    }
+
+    json->pos = ngx_cpymem(p, json->start, used);
+    json->pos = ngx_cpymem(json->pos, data, len);
+
+    (void) ngx_pfree(json->pool, json->start);
+
+    json->start = p;
+    json->end = p + size;
+}
