@@ -133,8 +133,13 @@ is((curl('one', $URI, '-XGET', '-H', 'Content-Type: application/json',
 
 # a client at its limit, and the others
 
-my @res = curl('one', "$URI?login=admin&n=[1-150]");
-my @limited = grep { $_->[0] == 429 } @res;
+my (@res, @limited);
+
+for (1 .. 20) {
+    @res = curl('one', "$URI?login=admin&n=[1-150]");
+    @limited = grep { $_->[0] == 429 } @res;
+    last if @limited;
+}
 
 is(scalar @res, 150, 'a flood: all are answered');
 ok(scalar @limited, 'a flood: some with 429');

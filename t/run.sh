@@ -1,26 +1,31 @@
 #!/bin/sh
 
-# Builds the module and runs the test suites, or those named:
+# Builds the module and runs all test suites, or the suites named:
 #
 #     sh t/run.sh
-#     sh t/run.sh -j1 -v t/token.t
+#     sh t/run.sh -v t/token.t
 #     sh t/run.sh --asan t/redis.t
 #
-# The arguments are prove's, paths are as seen from the top directory. Before
-# them may stand how to run nginx:
+# The arguments are options of prove and paths as seen from the top directory.
+# A mode may stand before them:
 #
-#     --asan        with AddressSanitizer and UBSan: any report fails the run
-#     --valgrind    with memcheck, likewise
-#     --fault       with each single allocation of a request failing once
-#     --coverage    counting the lines and branches of src/ that the suites, and
-#                   that of --fault, run: fails if they are too few of all
-#     --reload      reloaded for each test, and not started anew
+#     --asan        nginx is built with AddressSanitizer and UBSan; any report
+#                   fails the run
+#     --valgrind    nginx runs under memcheck; any report fails the run
+#     --fault       each single allocation of a request fails once
+#     --coverage    the lines and branches of src/ that the suites and --fault
+#                   run are counted; too small a share fails the run
+#     --reload      nginx is reloaded before each test instead of restarted
 #
-# What cannot be run in such a way is left out, and the run says so: suites, see
-# "left_out", and blocks of them, see "not_in" in lib/Billing.pm.
+# A mode leaves out the suites named in "left_out" below, and the blocks with a
+# "not_in" section (see lib/Billing.pm). The run prints what a mode leaves out.
 
 set -eu
 umask 022
+
+case ${1:-} in
+    -h | --help) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
@@ -44,7 +49,7 @@ sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
     liblist-moreutils-perl libwww-perl libipc-run-perl procps \
     python3-jsonschema python3-yaml
 
-# the module is in all of them but Debian's own
+# Debian's nginx loads the module; the other binaries have the module built in
 
 binary=nginx
 module=
@@ -77,26 +82,28 @@ if ! perl -MTest::Nginx::Socket -e1 2>/dev/null; then
     [ -d "$build/test-nginx" ] || sh "$root/t/get-test-nginx.sh"
 fi
 
-# not $TMPDIR: workers have to get at it, and socket paths are short
+# $TMPDIR may be closed to the workers' user, or too long for a socket's path
 
 dir=$(mktemp -d /tmp/billing-test.XXXXXX)
-redis=
 prove=
 
-# an interrupted suite leaves its nginx behind
+# An interrupted suite leaves its processes behind. Those that it started are
+# in the process group of prove, except the nginx of Test::Nginx, a daemon.
 
 cleanup() {
-    if [ -n "$prove" ]; then
-        kill -- -"$prove" 2>/dev/null && sleep 0.5 || :
+    trap '' PIPE
+
+    if [ -n "$prove" ] && kill -- -"$prove" 2>/dev/null; then
+        tries=100
+        while kill -0 -- -"$prove" 2>/dev/null && [ $tries -gt 0 ]; do
+            tries=$((tries - 1))
+            sleep 0.05
+        done
     fi
 
     for file in "$dir"/t/servroot_*/logs/nginx.pid; do
         [ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null || :
     done
-
-    if [ -n "$redis" ]; then
-        kill "$redis" 2>/dev/null && wait "$redis" || :
-    fi
 
     rm -rf "$dir"
 }
@@ -104,6 +111,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 if [ "$(id -u)" -eq 0 ]; then
@@ -112,7 +120,7 @@ if [ "$(id -u)" -eq 0 ]; then
     chmod 710 "$dir"
 fi
 
-# Test::Nginx spends half a minute on a configuration that nginx refuses
+# Test::Nginx tries a configuration that nginx refuses for half a minute
 
 if [ -n "$module" ]; then
     mkdir "$dir/modules"
@@ -122,34 +130,14 @@ if [ -n "$module" ]; then
         || die "nginx does not take the module"
 fi
 
-export TEST_NGINX_REDIS_SOCKET="$dir/redis.sock"
-TEST_NGINX_REDIS_PORT=$(perl -MIO::Socket::INET -e '
-    print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
-export TEST_NGINX_REDIS_PORT
-
-redis-server --bind 127.0.0.1 --port "$TEST_NGINX_REDIS_PORT" \
-    --unixsocket "$TEST_NGINX_REDIS_SOCKET" --unixsocketperm 777 \
-    --save '' --dir "$dir" --logfile "$dir/redis.log" &
-redis=$!
-
-tries=100
-until redis-cli -s "$TEST_NGINX_REDIS_SOCKET" ping >/dev/null 2>&1; do
-    tries=$((tries - 1))
-    if [ $tries -eq 0 ]; then
-        cat "$dir/redis.log" >&2
-        die "Redis did not start"
-    fi
-    sleep 0.05
-done
-
-# a file for each process that has something to report, workers too
+# each process, workers included, writes its report into a file of its own
 
 reports=$dir/reports
 mkdir -m 1777 "$reports"
 
 case $kind in
     asan)
-        # the report counts, and not the status that a leak would end with
+        # the report fails the run; the exit status is left as it is
         binary="env ASAN_OPTIONS=log_path=$reports/asan:exitcode=0 \
             UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
         export TEST_NGINX_MASTER_PROCESS=on
@@ -162,17 +150,16 @@ case $kind in
         export TEST_NGINX_MASTER_PROCESS=on
         ;;
     reload)
-        # a worker that is made while logs are to be reopened, too, opens them
-        # before the master has given them to its user
+        # a worker that starts while the logs are reopened would find them
+        # still owned by root
         export TEST_NGINX_USE_HUP=1
         [ "$(id -u)" -ne 0 ] || export TEST_NGINX_WORKER_USER=root
         ;;
     coverage)
-        # each process adds to these as it ends, whatever user it is
+        # each process, of whichever user, adds its counts as it ends
         export GCOV_PREFIX="$dir/coverage"
         main="env GCOV_PREFIX;"
         (umask 0 && "$binary" -v)
-        [ $# -gt 0 ] || set -- t t/fault/alloc.pl
         ;;
 esac
 
@@ -188,7 +175,7 @@ esac
 
 export TEST_NGINX_MODE="$kind"
 
-# Test::Nginx forgets what nginx logs as it stops or crashes: keep all of it
+# Test::Nginx does not keep what nginx logs as it stops or crashes: nginx.log does
 
 cat >"$dir/nginx" <<END
 #!/bin/sh
@@ -201,7 +188,7 @@ export TEST_NGINX_LOAD_MODULES="$module"
 export TEST_NGINX_ERROR_LOG="$dir/error.log"
 export TEST_NGINX_SLEEP="${TEST_NGINX_SLEEP:-0.002}"
 
-# each suite has a port and a directory t/servroot_<port> of its own
+# each suite gets a port and a directory t/servroot_<port> of its own
 
 export TEST_NGINX_RANDOMIZE=1
 
@@ -209,44 +196,88 @@ mkdir "$dir/t"
 ln -s "$root"/t/* "$dir/t"
 cd "$dir"
 
-[ "$kind" != fault ] || set -- t/fault/alloc.pl "$@"
+# Most of a suite's time is waiting, so many run at once. With sanitizers the
+# processors are busy.
 
-# Left out, unless they are named: suites that start nginx by themselves or not
-# at all, which a reload between blocks is nothing to; and with memcheck those
-# that are about configurations and servers more than about requests, for time.
+case $kind in
+    '' | reload) jobs=8 ;;
+    *) jobs=4 ;;
+esac
 
-left_out=
+# Without a suite named: the slowest suites first, in as many parts as given
+# (Billing.pm runs a part of a suite's blocks), and then all the others.
+
+slow='servers:6 login:4 redis:3 faults:2 hostile:3 status:2 reload:2 http:2
+    check_cache:1'
+
+# Suites that start nginx by themselves, or never, gain nothing from a reload
+# between blocks. Memcheck is slow: suites about configurations and servers
+# rather than requests are left out.
 
 case $kind in
     reload)   left_out='check_cache conf faults openapi reload' ;;
     valgrind) left_out='check_cache conf config openapi servers tls' ;;
+    *)        left_out= ;;
 esac
 
-case "$left_out $*" in
-    ' '* | *.t | *.t' '*)
-        ;;
-    *)
-        echo "run: left out with --$kind: $left_out"
+all_suites() {
+    [ "$kind" != coverage ] || echo t/fault/alloc.pl
 
-        for suite in t/*.t; do
-            name=${suite#t/}
+    others=$(cd t && echo ./*.t | sed 's|\./||g; s|\.t\>||g')
 
-            case " $left_out " in
-                *" ${name%.t} "*) ;;
-                *) set -- "$@" "$suite" ;;
-            esac
+    for suite in $slow $others; do
+        name=${suite%:*}
+
+        case " $left_out $seen " in
+            *" $name "*) continue ;;
+        esac
+
+        seen="$seen $name"
+        parts=${suite#"$name"}
+        parts=${parts#:}
+        part=1
+
+        if [ "${parts:-1}" -eq 1 ]; then
+            echo "t/$name.t"
+            continue
+        fi
+
+        while [ $part -le "$parts" ]; do
+            ln -s "$root/t/$name.t" "$dir/t/$name-${part}of$parts.t"
+            echo "t/$name-${part}of$parts.t"
+            part=$((part + 1))
         done
-        ;;
-esac
+    done
+}
+
+named=
+
+for arg; do
+    case $arg in
+        -*) ;;
+        *) named=yes ;;
+    esac
+done
+
+if [ "$kind" = fault ]; then
+    set -- t/fault/alloc.pl "$@"
+
+elif [ -z "$named" ]; then
+    [ -z "$left_out" ] || echo "run: left out with --$kind: $left_out"
+
+    seen=
+    # shellcheck disable=SC2046
+    set -- "$@" $(all_suites)
+fi
 
 # in a process group of its own, to end all of it
 
-TMPDIR=$dir setsid prove -r -j2 -It/lib "$@" &
+TMPDIR=$dir setsid prove -r -j$jobs -It/lib "$@" &
 prove=$!
 
 status=0
 wait "$prove" || status=$?
-prove=
+[ $status -gt 128 ] || prove=
 
 if grep -E '^[0-9/]+ [0-9:]+ \[(alert|crit)\]' nginx.log 2>/dev/null; then
     echo "run: nginx logged the above" >&2
@@ -256,8 +287,9 @@ fi
 [ "$kind" != valgrind ] || [ -n "$(ls "$reports")" ] \
     || die "memcheck did not run"
 
-# What nginx itself leaves: its first pool, when it refuses a configuration, the
-# cycle's, when it only tests one, and PCRE's context. No leak is indirect alone.
+# nginx itself leaks its first pool when it refuses a configuration, the cycle's
+# pool when it only tests one, and PCRE's context. An indirect leak always comes
+# with a direct one.
 
 find "$reports" -type f -exec perl -00 -ni -e 'print unless
     /^=+\n==\d+==ERROR: LeakSanitizer/ || /^SUMMARY: .* leaked/

@@ -74,6 +74,7 @@ use Billing::Client;
 use Billing::FakeRedis;
 use Billing::Fixtures;
 use Billing::Nginx;
+use Billing::Ports;
 use Billing::Redis;
 use Billing::Server;
 
@@ -99,6 +100,8 @@ sub import {
 
     $ENV{"TEST_NGINX_\U$_\E_PORT"} = 0 for keys %FAKES, 'own';
 
+    start_redis();
+
     $SIG{PIPE} = 'IGNORE';
 
     # Test::Base evaluates sections in a package with a method of that name
@@ -108,6 +111,10 @@ sub import {
     };
 
     Test::Nginx::Util::no_long_string();
+
+    my $port = Billing::Ports::reserve();
+    Test::Nginx::Util::server_port($port);
+    Test::Nginx::Util::server_port_for_client($port);
 
     $Billing::Client::TIMEOUT *= $Billing::Nginx::SLOW;
     Test::Nginx::Util::timeout($Billing::Client::TIMEOUT)
@@ -138,9 +145,21 @@ sub fixtures {
                   [ 'SET', 'billing:token:' . sha256($Token), "client $Suite" ]);
 }
 
+# The Redis that all blocks of a suite use. Every suite has its own, so that
+# suites, and parts of one suite, run side by side.
+
+my $Redis;
+
+sub start_redis {
+    $Redis = Billing::Server->new;
+    $Redis->start;
+
+    $ENV{TEST_NGINX_REDIS_SOCKET} = $Redis->{socket};
+    $ENV{TEST_NGINX_REDIS_PORT} = $Redis->{port};
+}
+
 sub redis {
-    return Billing::Redis->new($ENV{TEST_NGINX_REDIS_SOCKET}
-                               // die "TEST_NGINX_REDIS_SOCKET is not set\n");
+    return Billing::Redis->new($Redis->{socket});
 }
 
 # SET billing:x "two words\x00" -> a list of words
@@ -308,11 +327,27 @@ END
     }
 }
 
+# run.sh links to a long suite as SUITE-1of3.t, SUITE-2of3.t and so on: each
+# runs every third block.
+
+sub is_in_part {
+    my ($block) = @_;
+
+    my ($part, $parts) = $0 =~ /-(\d+)of(\d+)\.t\z/ or return 1;
+
+    return $block->seq_num % $parts == $part - 1;
+}
+
 sub prepare {
     my ($block) = @_;
 
     if ($MODE && ($block->not_in // '') =~ /^$MODE: (.*\S)/m) {
         Test::More::diag($block->name . ": left out with --$MODE: $1");
+        $block->set_value(SKIP => 1);
+        return;
+    }
+
+    if (!is_in_part($block)) {
         $block->set_value(SKIP => 1);
         return;
     }
@@ -325,7 +360,7 @@ sub prepare {
     $Test::Nginx::Util::Workers = $block->master || 1;
 
     my $redis = redis();
-    $redis->wipe($Prefix);
+    $redis->command('FLUSHALL');
     my @commands = (fixtures(), expand(parse_commands($block->redis // '')));
 
     for my $name (sort keys %FAKES) {

@@ -42,14 +42,17 @@ use IO::Select ();
 use POSIX ();
 use Socket qw(AF_UNIX PF_INET PF_UNSPEC SOCK_STREAM INADDR_LOOPBACK IPPROTO_TCP
               SOCK_NONBLOCK TCP_NODELAY SOL_SOCKET SO_LINGER SO_REUSEADDR
-              pack_sockaddr_in unpack_sockaddr_in);
+              pack_sockaddr_in);
 use Time::HiRes qw(sleep time);
+
+use Billing::Ports;
 
 sub start {
     my ($class, $script, @commands) = @_;
 
     my $self = bless {
-        port => 0, conns => {}, accepted => 0, late => 0, rules => [],
+        port => Billing::Ports::reserve(), conns => {}, accepted => 0,
+        late => 0, rules => [],
         store => {}, fillers => [],
         log => File::Temp->new(TEMPLATE => 'billing-fake-XXXXXX', TMPDIR => 1),
     }, $class;
@@ -119,7 +122,6 @@ sub bind {
     CORE::bind $listener, pack_sockaddr_in($self->{port}, INADDR_LOOPBACK)
         or die "bind: $!\n";
 
-    ($self->{port}) = unpack_sockaddr_in(getsockname $listener);
     $self->{listener} = $listener;
     $self->{listening} = 0;
 }

@@ -11,7 +11,7 @@ use POSIX ();
 use Test::Nginx::Util ();
 use Time::HiRes qw(sleep time);
 
-use Billing::Server;
+use Billing::Ports;
 
 # how many times as long as usual everything may take
 
@@ -27,7 +27,7 @@ sub start {
     my $dir = File::Temp->newdir('billing-nginx-XXXXXX', TMPDIR => 1);
     chmod 0755, $dir;
 
-    my $self = bless { dir => $dir, port => Billing::Server::free_port() }, $class;
+    my $self = bless { dir => $dir, port => Billing::Ports::reserve() }, $class;
     my $modules = join ' ', map { "load_module $_;" }
                   split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
     my $user = $ENV{TEST_NGINX_WORKER_USER} // '';

@@ -94,21 +94,4 @@ sub reply {
     die "test Redis: unexpected reply \"$type$line\"\n";
 }
 
-# Deletes all keys below a prefix. Suites share one Redis: none of them may
-# flush it.
-
-sub wipe {
-    my ($self, $prefix) = @_;
-
-    (my $pattern = $prefix) =~ s/([\\*?\[\]])/\\$1/g;
-    my $cursor = 0;
-
-    do {
-        my $reply = $self->command('SCAN', $cursor, 'MATCH', "$pattern*",
-                                   'COUNT', 10000);
-        $cursor = $reply->[0];
-        $self->command('DEL', @{ $reply->[1] }) if @{ $reply->[1] };
-    } while ($cursor ne '0');
-}
-
 1;

@@ -13,10 +13,10 @@ use strict;
 use warnings;
 
 use File::Temp ();
-use IO::Socket::INET ();
 use POSIX ();
 use Time::HiRes qw(sleep);
 
+use Billing::Ports;
 use Billing::Redis;
 
 sub new {
@@ -28,13 +28,13 @@ sub new {
     my $self = bless { dir => $dir, args => \@args, socket => "$dir/r.sock" },
                      $class;
 
-    $self->{port} = free_port();
+    $self->{port} = Billing::Ports::reserve();
 
     return $self;
 }
 
 sub free_port {
-    return IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+    return Billing::Ports::reserve();
 }
 
 sub start {
