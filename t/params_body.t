@@ -47,16 +47,24 @@ __DATA__
 {"login":" \t\r\n "}                                    -> required
 {"login":"\u0020\u0009"}                                -> required
 {"login":[]}                                            -> required
+{"login":{}}                                            -> required
+{"cameras_ids":{}}                                      -> required
+{"cameras_uuid":{}}                                     -> required
 {"cameras_ids":[],"cameras_uuid":"","login":null}       -> required
 
 
 
-=== TEST 4: white space that is not ASCII is text
+=== TEST 4: strings are trimmed
 --- cases
-{"login":"\u00a0"}                                      -> 12
-{"login":"\xc2\xa0"}                                    -> 12
-{"login":" admin"}                                      -> 10
-{"login":"admin "}                                      -> null
+{"login":" admin"}                                      -> 3 4
+{"login":"admin "}                                      -> 3 4
+{"login":"\t\r\n\f\u000b admin\u0000 "}                  -> 3 4
+{"login":" a b "}                                       -> 5
+{"login":"\u00a0"}                                      -> required
+{"login":"\xc2\xa0"}                                    -> required
+{"cameras_uuid":[" 3 ","\u3000cam-5\ufeff"]}            -> 3 5
+{"cameras_ids":[" 3","4\u200b"]}                        -> 3 4
+{"cameras_ids":"\u2060"}                                -> required
 
 
 
@@ -98,8 +106,9 @@ null                                                    -> required
 {"cameras_ids":["x"],"cameras_ids":[3]}                 -> 3
 {"cameras_ids":[3],"cameras_ids":["x"]}                 -> cameras_ids.0: integer
 {"cameras_ids":[3],"cameras_ids":[]}                    -> required
-{"cameras_ids":[3],"cameras_ids":{}}                    -> cameras_ids: array
-{"cameras_ids":{"0":3},"cameras_ids":[3]}               -> 3
+{"cameras_ids":[3],"cameras_ids":{}}                    -> required
+{"cameras_ids":{"0":4},"cameras_ids":[3]}               -> 3
+{"cameras_ids":[4],"cameras_ids":{"a":3}}               -> 3
 {"cameras_uuid":["3","4"],"cameras_uuid":["cam-5"]}     -> 5
 {"login":"admin","x":1,"\u006cogin":"mixed","cameras_ids":[5]} -> 5
 
@@ -380,6 +389,9 @@ login=admin                                             -> body [^"]*Content-Typ
 ?cameras_ids[]=3 {"cameras_ids":[]}                     -> 3
 ?cameras_ids[]=3 {"cameras_ids":null}                   -> 3
 ?cameras_ids[]=3 {"cameras_ids":""}                     -> 3
+?cameras_ids[]=3 {"cameras_ids":{}}                     -> 3
+?login=admin {"login":[]}                               -> 3 4
+?login= {"login":[],"cameras_ids":[3]}                  -> login: string
 ?cameras_uuid[]=4 {"cameras_uuid":[]}                   -> 4
 ?login=admin {"login":""}                               -> 3 4
 ?login=admin {"login":" "}                              -> 3 4

@@ -49,7 +49,7 @@ __DATA__
 ?login=a+b                                      -> 5
 ?login=a%20b                                    -> 5
 ?login=a%2Bb                                    -> 7
-?login=+admin                                   -> 10
+?login=+admin                                   -> 3 4
 ?cameras_uuid[]=ext+12%2b%26                    -> 12
 
 
@@ -68,7 +68,9 @@ __DATA__
 ?cameras_ids=+                                  -> required
 ?cameras_uuid=                                  -> required
 ?login=&cameras_ids=&cameras_uuid=              -> required
-?login=%C2%A0                                   -> 12
+?login=%C2%A0                                   -> required
+?login=%00                                      -> required
+?login=%E2%80%8B%0b%0c%E3%80%80                 -> required
 
 
 
@@ -97,6 +99,7 @@ __DATA__
 ?login[]=admin                                  -> login: string
 ?login[a]=admin                                 -> login: string
 ?login[]=                                       -> login: string
+?login[]=&cameras_ids[]=3                       -> login: string
 ?cameras_ids=3&cameras_uuid=3&login[]=x         -> cameras_ids: array, cameras_uuid: array, login: string
 
 
@@ -112,20 +115,24 @@ __DATA__
 ?cameras_ids[a]=x&cameras_ids[]=y               -> cameras_ids.a: integer, cameras_ids.0: integer
 ?cameras_ids[b]=x&cameras_ids[a]=y              -> cameras_ids.b: integer, cameras_ids.a: integer
 ?cameras_ids[01]=x                              -> cameras_ids.01: integer
-?cameras_ids[]=+3                               -> cameras_ids.0: integer
-?cameras_ids[]=%2B3                             -> cameras_ids.0: integer
+?cameras_ids[]=+3                               -> 3
+?cameras_ids[]=%2B3                             -> 3
+?cameras_ids[]=-0                               -> null
+?cameras_ids[]=%2B%2B3                          -> cameras_ids.0: integer
 ?cameras_ids[]=03                               -> cameras_ids.0: integer
 ?cameras_ids[]=3.0                              -> cameras_ids.0: integer
 ?cameras_ids[]=1e2                              -> cameras_ids.0: integer
 ?cameras_ids[]=0x3                              -> cameras_ids.0: integer
-?cameras_ids[]=3%00                             -> cameras_ids.0: integer
+?cameras_ids[]=3%00                             -> 3
 ?cameras_ids[]=9223372036854775808              -> cameras_ids.0: integer
 ?cameras_ids[]=9223372036854775807              -> 9223372036854775807
 ?cameras_ids[]=-1&cameras_ids[]=0               -> null
 ?cameras_ids[]=-9223372036854775808             -> null
 ?cameras_ids[]=-9223372036854775809             -> cameras_ids.0: integer
-?cameras_uuid[]=                                -> 12
-?cameras_uuid[]                                 -> 12
+?cameras_uuid[]=                                -> cameras_uuid.0: string
+?cameras_uuid[]                                 -> cameras_uuid.0: string
+?cameras_uuid[]=+                               -> cameras_uuid.0: string
+?cameras_uuid[]=+4%09                           -> 4
 ?cameras_uuid[]=4                               -> 4
 
 
@@ -159,16 +166,22 @@ __DATA__
 
 
 
-=== TEST 10: text that is not UTF-8
+=== TEST 10: text that is not UTF-8 is text, and nobody's login
+--- redis
+SET billing:external:\xe4\xff 10
+ZADD billing:login:caf\xe9 5 5
 --- cases
-?login=%ff                                      -> login: string
-?login=caf%E9                                   -> login: string
-?login=%C0%AF                                   -> login: string
-?login=%ED%A0%80                                -> login: string
-?login=%F4%90%80%80                             -> login: string
-?login=%E2%82                                   -> login: string
-?cameras_uuid[]=%ff                             -> cameras_uuid.0: string
-?cameras_uuid[]=3&cameras_uuid[x]=%c3           -> cameras_uuid.x: string
+?login=%ff                                      -> null
+?login=caf%E9                                   -> 5
+?login=+%0acaf%E9%00                            -> 5
+?login=%C2%A0caf%E9                             -> null
+?login=%0ccaf%E9                                -> null
+?login=%C0%AF                                   -> null
+?login=%ED%A0%80                                -> null
+?login=%F4%90%80%80                             -> null
+?login=%E2%82                                   -> null
+?cameras_uuid[]=%ff                             -> null
+?cameras_uuid[]=3&cameras_uuid[x]=%e4%ff        -> 3 10
 ?cameras_ids[]=%ff                              -> cameras_ids.0: integer
 ?x=%ff&%fe=1&login=admin                        -> 3 4
 
@@ -183,11 +196,13 @@ __DATA__
 
 
 
-=== TEST 12: a key that is not UTF-8 is no key: an answer could not name it
+=== TEST 12: a key that is not UTF-8 is named with question marks
 --- cases
-?cameras_ids[%ff]=3                             -> required
-?cameras_ids[%ff]=x                             -> required
-?cameras_ids[%ff]=x&cameras_ids[]=3             -> 3
+?cameras_ids[%ff]=3                             -> 3
+?cameras_ids[%ff]=3&cameras_ids[%fe]=4          -> 3 4
+?cameras_ids[%ff]=3&cameras_ids[%ff]=4          -> 4
+?cameras_ids[%ff]=x                             -> cameras_ids.?: integer
+?cameras_ids[a%e2%82]=x&cameras_ids[]=3         -> cameras_ids.a??: integer
 
 
 
@@ -244,9 +259,95 @@ SET billing:external:ext% 10
 --- cases
 ?login=abc%                                     -> 4
 ?login=abc%25                                   -> 4
-?login=%abc%                                    -> login: string
+?login=%abc%                                    -> null
 ?login=%25abc%                                  -> 5
 ?login=a%4                                      -> 7
 ?cameras_uuid[]=ext%                            -> 10
 ?login=abc%&cameras_ids[]=4                     -> 4
 ?login=abc%00                                   -> null
+
+
+
+=== TEST 18: names that PHP takes for others
+--- cases
+?cameras.ids[]=3                                -> 3
+?cameras+ids[]=3                                -> 3
+?cameras%20ids[]=3                              -> 3
+?cameras[ids=3                                  -> cameras_ids: array
+?++login=admin                                  -> 3 4
+?%20cameras_ids[]=3                             -> 3
+?login%00x=admin                                -> 3 4
+?login%00[]=admin                               -> 3 4
+?%00login=admin                                 -> required
+?login+=admin                                   -> required
+?login.=admin                                   -> required
+?%09login=admin                                 -> required
+?login[=admin                                   -> required
+?cameras_ids[%00]=3                             -> required
+?cameras_ids[a%00]=3                            -> required
+
+
+
+=== TEST 19: what follows a key
+--- cases
+?cameras_ids[0]x=3                              -> 3
+?cameras_ids[0]x[1]=3                           -> 3
+?cameras_ids[0][=3                              -> 3
+?cameras_ids[0][x=3                             -> 3
+?cameras_ids[0][x][=3                           -> cameras_ids.0: integer
+?cameras_ids[0]]=3                              -> 3
+?cameras_ids[[0]=x                              -> cameras_ids.[0: integer
+
+
+
+=== TEST 20: the key of "[]" is the one after the greatest integer
+--- cases
+?cameras_ids[+]=x&cameras_ids[%09]=y            -> cameras_ids.0: integer, cameras_ids.1: integer
+?cameras_ids[+a]=x&cameras_ids[]=y              -> cameras_ids. a: integer, cameras_ids.0: integer
+?cameras_ids[-5]=x&cameras_ids[]=y              -> cameras_ids.-5: integer, cameras_ids.-4: integer
+?cameras_ids[-5]=x&cameras_ids[3]=x&cameras_ids[-1]=x&cameras_ids[]=x -> cameras_ids.-5: integer, cameras_ids.3: integer, cameras_ids.-1: integer, cameras_ids.4: integer
+?cameras_ids[-0]=x&cameras_ids[]=y              -> cameras_ids.-0: integer, cameras_ids.0: integer
+?cameras_ids[07]=x&cameras_ids[]=y              -> cameras_ids.07: integer, cameras_ids.0: integer
+?cameras_ids[%2B7]=x&cameras_ids[]=y            -> cameras_ids.+7: integer, cameras_ids.0: integer
+?cameras_ids[123456789012]=x&cameras_ids[]=y    -> cameras_ids.123456789012: integer, cameras_ids.123456789013: integer
+?cameras_ids[9223372036854775806]=x&cameras_ids[]=y&cameras_ids[]=z -> cameras_ids.9223372036854775806: integer, cameras_ids.9223372036854775807: integer
+?cameras_ids[9223372036854775807]=3&cameras_ids[]=x -> 3
+?cameras_ids[-9223372036854775808]=x&cameras_ids[]=y -> cameras_ids.-9223372036854775808: integer, cameras_ids.-9223372036854775807: integer
+?cameras_ids[9223372036854775808]=x&cameras_ids[]=y -> cameras_ids.9223372036854775808: integer, cameras_ids.0: integer
+?cameras_ids[5]=x&cameras_ids=3&cameras_ids[]=y -> cameras_ids.0: integer
+
+
+
+=== TEST 21: a key has up to 255 characters
+--- cases eval
+my $ids = sub { '?' . join('&', map { "cameras_ids[$_->[0]]=$_->[1]" } @_) };
+my $eye = '%F0%9F%8E%A5';
+$ids->([ 'k' x 255, 3 ]) . " -> 3\n"
+. $ids->([ 'k' x 255, 'x' ]) . ' -> cameras_ids.' . 'k' x 255 . ": integer\n"
+. $ids->([ 'k' x 256, 3 ]) . " -> cameras_ids: keys\n"
+. $ids->([ 'k' x 256, 'x' ], [ 'b', 'y' ], [ 'l' x 5000, 4 ])
+    . " -> cameras_ids: keys, cameras_ids.b: integer\n"
+. $ids->([ $eye x 255, 3 ]) . " -> 3\n"
+. $ids->([ $eye x 256, 3 ]) . " -> cameras_ids: keys\n"
+. $ids->((map { [ $_, 3 ] } 1 .. 30), [ 'k' x 256, 3 ]) . " -> cameras_ids: many\n"
+. '?login[' . 'k' x 300 . "]=x -> login: string\n"
+
+
+
+=== TEST 22: nesting of any depth is a member that is wrong
+--- cases eval
+'?cameras_ids[0]' . '[a]' x 70 . "=3 -> cameras_ids.0: integer\n"
+. '?cameras_ids' . '[a]' x 2000 . "=3 -> cameras_ids.a: integer\n"
+
+
+
+=== TEST 23: Laravel counts a string's characters as items, and items as characters
+--- cases eval
+'?cameras_ids=' . 'x' x 30 . " -> cameras_ids: array\n"
+. '?cameras_ids=' . join(',', 1 .. 14) . " -> cameras_ids: array, cameras_ids: many\n"
+. '?cameras_ids=' . '%F0%9F%8E%A5' x 30 . " -> cameras_ids: array\n"
+. '?cameras_ids=' . 'x' x 5000 . " -> cameras_ids: array, cameras_ids: many\n"
+. '?' . join('&', ('login[]=x') x 255) . " -> login: string\n"
+. '?' . join('&', ('login[]=x') x 256) . " -> login: string, login: long\n"
+. '?' . join('&', ('cameras_uuid[0][]=x') x 255) . " -> cameras_uuid.0: string\n"
+. '?' . join('&', ('cameras_uuid[0][]=x') x 256) . " -> cameras_uuid.0: string, cameras_uuid.0: long\n"

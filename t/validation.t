@@ -17,11 +17,12 @@ __DATA__
 "GET $Billing::URI\n" . '{"cameras_ids":"3"}',
 "GET $Billing::URI\n" . '{"cameras_ids":["a","b","c"],"login":7}',
 "GET $Billing::URI\n" . '{"cameras_uuid":[true],"login":false}',
+"GET $Billing::URI\n" . '{"cameras_ids":{"k1":"x","a.b C":"y"},"cameras_uuid":"' . 'z' x 31 . '"}',
 ]
 --- more_headers eval
 "Authorization: Bearer $Billing::Token\nContent-Type: application/json"
 --- error_code eval
-[ 422, 422, 422, 422 ]
+[ 422, 422, 422, 422, 422 ]
 --- response_body eval
 [
 '{"message":"The cameras ids field is required when none of cameras uuid / login are present. (and 2 more errors)",'
@@ -31,15 +32,21 @@ __DATA__
 
 '{"message":"The cameras ids field must be an array.","errors":{"cameras_ids":["The cameras ids field must be an array."]}}',
 
-'{"message":"The cameras_ids.0 field must be an integer. (and 3 more errors)",'
-. '"errors":{"cameras_ids.0":["The cameras_ids.0 field must be an integer."],'
+'{"message":"The login field must be a string. (and 3 more errors)",'
+. '"errors":{"login":["The login field must be a string."],'
+. '"cameras_ids.0":["The cameras_ids.0 field must be an integer."],'
 . '"cameras_ids.1":["The cameras_ids.1 field must be an integer."],'
-. '"cameras_ids.2":["The cameras_ids.2 field must be an integer."],'
-. '"login":["The login field must be a string."]}}',
+. '"cameras_ids.2":["The cameras_ids.2 field must be an integer."]}}',
 
-'{"message":"The cameras_uuid.0 field must be a string. (and 1 more error)",'
-. '"errors":{"cameras_uuid.0":["The cameras_uuid.0 field must be a string."],'
-. '"login":["The login field must be a string."]}}',
+'{"message":"The login field must be a string. (and 1 more error)",'
+. '"errors":{"login":["The login field must be a string."],'
+. '"cameras_uuid.0":["The cameras_uuid.0 field must be a string."]}}',
+
+'{"message":"The cameras uuid field must be an array. (and 3 more errors)",'
+. '"errors":{"cameras_uuid":["The cameras uuid field must be an array.",'
+. '"The cameras uuid field must not have more than 30 items."],'
+. '"cameras_ids.k1":["The cameras_ids.k1 field must be an integer."],'
+. '"cameras_ids.a.b C":["The cameras ids.a.b c field must be an integer."]}}',
 ]
 
 
@@ -52,16 +59,12 @@ __DATA__
 {"cameras_ids":3.5}                                     -> cameras_ids: array
 {"cameras_ids":true}                                    -> cameras_ids: array
 {"cameras_ids":false}                                   -> cameras_ids: array
-{"cameras_ids":{}}                                      -> cameras_ids: array
-{"cameras_ids":{"0":3}}                                 -> cameras_ids: array
-{"cameras_ids":{"0":[3]}}                               -> cameras_ids: array
 {"cameras_ids":"[3]"}                                   -> cameras_ids: array
 {"cameras_uuid":"3"}                                    -> cameras_uuid: array
 {"cameras_uuid":5}                                      -> cameras_uuid: array
 {"cameras_uuid":false}                                  -> cameras_uuid: array
-{"cameras_uuid":{}}                                     -> cameras_uuid: array
-{"cameras_uuid":{"a":"3"}}                              -> cameras_uuid: array
-{"cameras_ids":{},"cameras_uuid":{}}                    -> cameras_ids: array, cameras_uuid: array
+{"cameras_ids":{},"cameras_uuid":3}                     -> cameras_uuid: array
+{"cameras_ids":"3","cameras_uuid":"4","login":"admin"}  -> cameras_ids: array, cameras_uuid: array
 
 
 
@@ -77,7 +80,10 @@ __DATA__
 {"login":false}                                         -> login: string
 {"login":["admin"]}                                     -> login: string
 {"login":[[]]}                                          -> login: string
-{"login":{}}                                            -> login: string
+{"login":{"0":"admin"}}                                 -> login: string
+{"login":[],"cameras_ids":[3]}                          -> login: string
+{"login":{},"cameras_uuid":["3"]}                       -> login: string
+{"login":[],"cameras_ids":[]}                           -> required
 {"login":{"login":"admin"}}                             -> login: string
 
 
@@ -103,6 +109,28 @@ __DATA__
 {"cameras_ids":[9223372036854775806]}                   -> null
 {"cameras_ids":[-9223372036854775808]}                  -> null
 {"cameras_ids":["-9223372036854775808"]}                -> null
+{"cameras_ids":["+3"]}                                  -> 3
+{"cameras_ids":["+0"]}                                  -> null
+{"cameras_ids":["-0"]}                                  -> null
+{"cameras_ids":["+9223372036854775807"]}                -> 9223372036854775807
+{"cameras_ids":[" 3"]}                                  -> 3
+{"cameras_ids":["4 "]}                                  -> 4
+{"cameras_ids":["3\n"]}                                 -> 3
+{"cameras_ids":["3\u0000"]}                             -> 3
+{"cameras_ids":[3.0]}                                   -> 3
+{"cameras_ids":[3.000]}                                 -> 3
+{"cameras_ids":[-3.0]}                                  -> null
+{"cameras_ids":[3e0]}                                   -> 3
+{"cameras_ids":[0.3e1]}                                 -> 3
+{"cameras_ids":[300e-2]}                                -> 3
+{"cameras_ids":[1E+1]}                                  -> 10
+{"cameras_ids":[1e2]}                                   -> null
+{"cameras_ids":[0.0]}                                   -> null
+{"cameras_ids":[-0.0e999]}                              -> null
+{"cameras_ids":[9007199254740991.0]}                    -> 9007199254740991
+{"cameras_ids":[9007199254740991000e-3]}                -> 9007199254740991
+{"cameras_ids":[9007199254740992.0]}                    -> null
+{"cameras_ids":[-9007199254740992.0]}                   -> null
 
 
 
@@ -115,11 +143,16 @@ __DATA__
 {"cameras_ids":[18446744073709551619]}                  -> cameras_ids.0: integer
 {"cameras_ids":["18446744073709551619"]}                -> cameras_ids.0: integer
 {"cameras_ids":[99999999999999999999999999]}            -> cameras_ids.0: integer
-{"cameras_ids":[3.0]}                                   -> cameras_ids.0: integer
 {"cameras_ids":[3.5]}                                   -> cameras_ids.0: integer
-{"cameras_ids":[1e2]}                                   -> cameras_ids.0: integer
-{"cameras_ids":[1E+2]}                                  -> cameras_ids.0: integer
-{"cameras_ids":[3e0]}                                   -> cameras_ids.0: integer
+{"cameras_ids":[3.5e0]}                                 -> cameras_ids.0: integer
+{"cameras_ids":[3e-1]}                                  -> cameras_ids.0: integer
+{"cameras_ids":[3.0000000000000001]}                    -> cameras_ids.0: integer
+{"cameras_ids":[9007199254740993.0]}                    -> cameras_ids.0: integer
+{"cameras_ids":[9007199254740994.0]}                    -> cameras_ids.0: integer
+{"cameras_ids":[1e16]}                                  -> cameras_ids.0: integer
+{"cameras_ids":[9223372036854775807.0]}                 -> cameras_ids.0: integer
+{"cameras_ids":[1e99999999999999999999999999]}          -> cameras_ids.0: integer
+{"cameras_ids":[1e-99999999999999999999999999]}         -> cameras_ids.0: integer
 {"cameras_ids":[1e999]}                                 -> cameras_ids.0: integer
 {"cameras_ids":[true]}                                  -> cameras_ids.0: integer
 {"cameras_ids":[false]}                                 -> cameras_ids.0: integer
@@ -130,10 +163,15 @@ __DATA__
 {"cameras_ids":[{"id":3}]}                              -> cameras_ids.0: integer
 {"cameras_ids":[""]}                                    -> cameras_ids.0: integer
 {"cameras_ids":[" "]}                                   -> cameras_ids.0: integer
-{"cameras_ids":[" 3"]}                                  -> cameras_ids.0: integer
-{"cameras_ids":["3 "]}                                  -> cameras_ids.0: integer
-{"cameras_ids":["3\n"]}                                 -> cameras_ids.0: integer
-{"cameras_ids":["+3"]}                                  -> cameras_ids.0: integer
+{"cameras_ids":["+"]}                                   -> cameras_ids.0: integer
+{"cameras_ids":["++3"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["+-3"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["- 3"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["3 4"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["+03"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["-00"]}                                 -> cameras_ids.0: integer
+{"cameras_ids":["+9223372036854775808"]}                -> cameras_ids.0: integer
+{"cameras_ids":["0x1A"]}                                -> cameras_ids.0: integer
 {"cameras_ids":["--3"]}                                 -> cameras_ids.0: integer
 {"cameras_ids":["-"]}                                   -> cameras_ids.0: integer
 {"cameras_ids":["03"]}                                  -> cameras_ids.0: integer
@@ -142,10 +180,10 @@ __DATA__
 {"cameras_ids":["3.0"]}                                 -> cameras_ids.0: integer
 {"cameras_ids":["1e2"]}                                 -> cameras_ids.0: integer
 {"cameras_ids":["0x3"]}                                 -> cameras_ids.0: integer
-{"cameras_ids":["3\u0000"]}                             -> cameras_ids.0: integer
 {"cameras_ids":["\u0000"]}                              -> cameras_ids.0: integer
 {"cameras_ids":["\u0663"]}                              -> cameras_ids.0: integer
 {"cameras_ids":["three"]}                               -> cameras_ids.0: integer
+{"cameras_ids":[[],3,{},"x"]}                           -> cameras_ids.0: integer, cameras_ids.2: integer, cameras_ids.3: integer
 
 
 
@@ -169,8 +207,7 @@ __DATA__
 {"cameras_uuid":[-1]}                                   -> 7
 {"cameras_uuid":["-1"]}                                 -> 7
 {"cameras_uuid":[0]}                                    -> null
-{"cameras_uuid":[""]}                                   -> 12
-{"cameras_uuid":[" "]}                                  -> null
+{"cameras_uuid":[" 3\n"]}                               -> 3
 {"cameras_uuid":["ext 12+&"]}                           -> 12
 {"cameras_uuid":["nobody"]}                             -> null
 {"cameras_uuid":["gone-6"]}                             -> null
@@ -181,6 +218,8 @@ __DATA__
 
 === TEST 8: members of cameras_uuid that are neither strings nor integers
 --- cases
+{"cameras_uuid":[""]}                                   -> cameras_uuid.0: string
+{"cameras_uuid":[" \u00a0"]}                            -> cameras_uuid.0: string
 {"cameras_uuid":[null]}                                 -> cameras_uuid.0: string
 {"cameras_uuid":[true]}                                 -> cameras_uuid.0: string
 {"cameras_uuid":[false]}                                -> cameras_uuid.0: string
@@ -204,8 +243,10 @@ $case->('{"login":"' . 'x' x 255 . '"}', '5')
 . $case->('{"login":"' . 'x' x 70_000 . '"}', 'login: long')
 . $case->('{"login":"' . $man x 255 . '"}', '4')
 . $case->('{"login":"' . $man x 256 . '"}', 'login: long')
-. $case->('{"login":"' . '\u0000' x 255 . '"}', 'null')
-. $case->('{"login":"' . '\u0000' x 256 . '"}', 'login: long')
+. $case->('{"login":"a' . '\u0000' x 253 . 'a"}', 'null')
+. $case->('{"login":"a' . '\u0000' x 255 . 'a"}', 'login: long')
+. $case->('{"login":"' . '\u0000' x 256 . '"}', 'required')
+. $case->('{"login":"' . ' ' x 300 . 'x' x 255 . '\u2003' x 300 . '"}', '5')
 . $case->('{"login":"' . ' ' x 300 . '"}', 'required')
 . $case->('{"cameras_uuid":["' . $eye x 255 . '"]}', '4')
 . $case->('{"cameras_uuid":["' . $eye x 256 . '"]}', 'cameras_uuid.0: long')
@@ -245,9 +286,8 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
                   map { " cameras_ids.$_: integer" } 0 .. 29))
 . $case->('{"cameras_ids":[' . $list->(1 .. 30) . ',"x"]}', 'cameras_ids: many')
 . $case->('{"cameras_uuid":[' . $list->(('true') x 40) . '],"login":3}',
-          $list->('cameras_uuid: many',
-                  (map { " cameras_uuid.$_: string" } 0 .. 29),
-                  ' login: string'))
+          $list->('cameras_uuid: many', ' login: string',
+                  (map { " cameras_uuid.$_: string" } 0 .. 29)))
 
 
 
@@ -262,9 +302,11 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 
 === TEST 13: the order of errors is that of the rules, not of the body
 --- cases
-{"login":5,"cameras_uuid":[null],"cameras_ids":["x"]}   -> cameras_ids.0: integer, cameras_uuid.0: string, login: string
+{"login":5,"cameras_uuid":[null],"cameras_ids":["x"]}   -> login: string, cameras_ids.0: integer, cameras_uuid.0: string
 {"login":5,"cameras_uuid":3,"cameras_ids":3}            -> cameras_ids: array, cameras_uuid: array, login: string
 {"cameras_uuid":[null],"cameras_ids":[3]}               -> cameras_uuid.0: string
+{"cameras_uuid":3,"cameras_ids":["x"]}                  -> cameras_uuid: array, cameras_ids.0: integer
+{"login":5,"cameras_ids":[3,"x"]}                       -> login: string, cameras_ids.1: integer
 {"login":"admin","cameras_ids":["x",3,"y"]}             -> cameras_ids.0: integer, cameras_ids.2: integer
 {"login":true,"cameras_ids":[]}                         -> login: string
 
@@ -273,6 +315,8 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 === TEST 14: a selector that is sent but wrong counts as sent
 --- cases
 {"cameras_ids":"x"}                                     -> cameras_ids: array
+{"cameras_uuid":[""]}                                   -> cameras_uuid.0: string
+{"cameras_uuid":[" \u00a0"]}                            -> cameras_uuid.0: string
 {"cameras_uuid":[null]}                                 -> cameras_uuid.0: string
 {"login":0}                                             -> login: string
 {"cameras_ids":false,"login":""}                        -> cameras_ids: array
@@ -351,3 +395,117 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 {"cameras_uuid":["alias-of-3","3","-1"]}                -> 3 7
 {"cameras_uuid":["cam-5","4","3"]}                      -> 3 4 5
 {"cameras_ids":[4,3,4],"cameras_uuid":["3","4","3"],"login":"admin"} -> 3 4
+
+
+
+=== TEST 19: an object counts as an array, whatever its keys
+--- cases
+{"cameras_ids":{"0":3,"2":4}}                           -> 3 4
+{"cameras_ids":{"2":4,"0":3}}                           -> 3 4
+{"cameras_ids":{"a":3,"":4}}                            -> 3 4
+{"cameras_ids":{"login":3,"cameras_ids":4}}             -> 3 4
+{"cameras_uuid":{"1":"3","5":"cam-5"}}                  -> 3 5
+{"cameras_uuid":{"a":"3","b":4},"login":"admin"}        -> 3 4
+{"cameras_ids":{"0":3,"2":4},"cameras_uuid":{"1":"4"}}  -> 4
+{"cameras_ids":{"a":3,"a":4}}                           -> 4
+{"cameras_ids":{"a":"x","b":3,"a":4}}                   -> 3 4
+
+
+
+=== TEST 20: errors of an object's members are keyed by its keys, in its order
+--- cases
+{"cameras_ids":{"0":"x"}}                               -> cameras_ids.0: integer
+{"cameras_ids":{"0":3,"2":"x"}}                         -> cameras_ids.2: integer
+{"cameras_ids":{"k1":"x","0":"y","-7":"z"}}             -> cameras_ids.k1: integer, cameras_ids.0: integer, cameras_ids.-7: integer
+{"cameras_ids":{"":"x"}}                                -> cameras_ids.: integer
+{"cameras_ids":{"a":[3]}}                               -> cameras_ids.a: integer
+{"cameras_ids":{"a":{"b":3},"c":4}}                     -> cameras_ids.a: integer
+{"cameras_ids":{"a":3,"a":"x","b":4,"a":"y"}}           -> cameras_ids.a: integer
+{"cameras_uuid":{"a":null,"b":""}}                      -> cameras_uuid.a: string, cameras_uuid.b: string
+{"cameras_uuid":{"\u0438":1.5}}                         -> cameras_uuid.и: string
+{"cameras_ids":{"\"":"x","\\":"y","\n":"z"}}            -> 422 "cameras_ids\.\\"":.*"cameras_ids\.\\\\":.*"cameras_ids\.\\n":
+
+
+
+=== TEST 21: the name of a member whose key has a dot or an asterisk
+--- cases
+{"cameras_ids":{"a.b":"x"}}                             -> 422 "cameras_ids\.a\.b":\["The cameras ids\.a\.b field must be an integer\."\]
+{"cameras_uuid":{"a_b.c":null}}                         -> 422 "cameras_uuid\.a_b\.c":\["The cameras uuid\.a b\.c field must be a string\."\]
+{"cameras_ids":{"Foo.BarBAZ":"x"}}                      -> 422 "The cameras ids\. foo\. bar b a z field must be
+{"cameras_ids":{"a.b c\t d Ef":"x"}}                    -> 422 "The cameras ids\.a\.b c d ef field must be
+{"cameras_ids":{"a*b":"x"}}                             -> 422 "The cameras ids\.a\*b field must be
+{"cameras_ids":{"*":"x"}}                               -> 422 "The cameras_ids\.\* field must be
+{"cameras_ids":{"A b":"x"}}                             -> 422 "The cameras_ids\.A b field must be
+{"cameras_ids":{".":"x"}}                               -> cameras_ids..: integer
+{"cameras_ids":{"1.5":"x"}}                             -> cameras_ids.1.5: integer
+{"cameras_ids":{"a.b":3}}                               -> 3
+
+
+
+=== TEST 22: a key has up to 255 characters
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $eye = '\ud83c\udfa5';
+$case->('{"cameras_ids":{"' . 'k' x 255 . '":3}}', '3')
+. $case->('{"cameras_ids":{"' . 'k' x 255 . '":"x"}}',
+          'cameras_ids.' . 'k' x 255 . ': integer')
+. $case->('{"cameras_ids":{"' . $eye x 255 . '":3}}', '3')
+. $case->('{"cameras_ids":{"' . $eye x 256 . '":3}}', 'cameras_ids: keys')
+. $case->('{"cameras_ids":{"' . 'k' x 256 . '":"x","b":"y"}}',
+          'cameras_ids: keys, cameras_ids.b: integer')
+. $case->('{"cameras_ids":{"' . 'k' x 300_000 . '":"x","' . 'l' x 300_000 . '":3}}',
+          'cameras_ids: keys')
+. $case->('{"cameras_uuid":{"' . 'k.' x 200 . '":"3"},"login":7}',
+          'cameras_uuid: keys, login: string')
+. $case->('{"' . 'k' x 300_000 . '":"x","login":"admin"}', '3 4')
+. $case->('{"login":"admin","x":{"' . 'k' x 300_000 . '":"x"}}', '3 4')
+
+
+
+=== TEST 23: an object's members are counted once for each key
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $object = sub { '{"cameras_ids":{' . join(',', map { "\"$_\":3" } @_) . '}}' };
+$case->($object->(1 .. 30), '3')
+. $case->($object->(1 .. 31), 'cameras_ids: many')
+. $case->($object->(1 .. 30, 1 .. 30), '3')
+. $case->($object->(('a') x 5000), '3')
+. $case->($object->(1 .. 50_000), 'cameras_ids: many')
+. $case->('{"cameras_ids":{' . join(',', map { "\"k$_\":\"x\"" } 1 .. 31) . '}}',
+          join(', ', 'cameras_ids: many', map { "cameras_ids.k$_: integer" } 1 .. 30))
+
+
+
+=== TEST 24: Laravel counts a string's characters as items, and items as characters
+--- cases eval
+my $case = sub { "$_[0] -> $_[1]\n" };
+my $list = sub { '[' . join(',', (3) x $_[0]) . ']' };
+$case->('{"cameras_ids":"' . 'x' x 30 . '"}', 'cameras_ids: array')
+. $case->('{"cameras_ids":"' . 'x' x 31 . '"}', 'cameras_ids: array, cameras_ids: many')
+. $case->('{"cameras_ids":' . '1' x 40 . '}', 'cameras_ids: array')
+. $case->('{"login":' . $list->(255) . '}', 'login: string')
+. $case->('{"login":' . $list->(256) . '}', 'login: string, login: long')
+. $case->('{"login":' . '1' x 300 . '}', 'login: string')
+. $case->('{"cameras_uuid":[' . $list->(255) . ',{}]}',
+          'cameras_uuid.0: string, cameras_uuid.1: string')
+. $case->('{"cameras_uuid":["3",' . $list->(256) . ']}',
+          'cameras_uuid.1: string, cameras_uuid.1: long')
+
+
+
+=== TEST 25: every character that Laravel trims, and its neighbours
+--- cases eval
+my @trimmed = (0, 0x9 .. 0xd, 0x20, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160,
+               0x1680, 0x17b4, 0x17b5, 0x180e, 0x2000 .. 0x200f, 0x2028, 0x2029,
+               0x202f, 0x205f .. 0x2065, 0x206a .. 0x206f, 0x2800, 0x3000, 0x3164,
+               0xfeff, 0xffa0, 0x1d159, 0x1d173 .. 0x1d17a, 0xe0020);
+my %trimmed = map { $_ => 1 } @trimmed;
+my %seen;
+join '', map {
+    my $char = chr;
+    utf8::encode($char);
+    my $text = join '', map { sprintf '\x%02x', ord } split //, $char;
+    $text = sprintf '\u%04x', $_ if $_ < 0x20;
+    "{\"login\":\"${text}admin$text\"} -> " . ($trimmed{$_} ? '3 4' : 'null') . "\n"
+} grep { $_ != 0x22 && $_ != 0x5c && !$seen{$_}++ }
+  map { ($_ ? $_ - 1 : (), $_, $_ + 1) } @trimmed

@@ -261,13 +261,21 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
     ngx_http_billing_json_map_open(&ctx->json);
 
     for (i = 0; i < ctx->params.errors.nelts; i++) {
-        ngx_http_billing_json_string(&ctx->json, &error[i].key);
 
-        ngx_http_billing_json_array_open(&ctx->json);
+        if (i == 0 || error[i].key.data != error[i - 1].key.data) {
+
+            if (i) {
+                ngx_http_billing_json_array_close(&ctx->json);
+            }
+
+            ngx_http_billing_json_string(&ctx->json, &error[i].key);
+            ngx_http_billing_json_array_open(&ctx->json);
+        }
+
         ngx_http_billing_json_string(&ctx->json, &error[i].message);
-        ngx_http_billing_json_array_close(&ctx->json);
     }
 
+    ngx_http_billing_json_array_close(&ctx->json);
     ngx_http_billing_json_map_close(&ctx->json);
     ngx_http_billing_json_map_close(&ctx->json);
 

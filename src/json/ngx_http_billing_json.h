@@ -1,7 +1,6 @@
 
 /*
- * JSON by yajl on nginx memory: a parser in a pool, and a writer into a chain
- * of buffers or into a string.
+ * JSON that yajl writes into a chain of buffers or into a string, and UTF-8.
  */
 
 
@@ -12,30 +11,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <setjmp.h>
 #include <yajl/yajl_gen.h>
-#include <yajl/yajl_parse.h>
 
-
-/*
- * yajl does not check its allocations.  When the pool has no memory, yajl is
- * left by longjmp(); what yajl has allocated goes with the pool.
- */
-
-typedef struct {
-    ngx_pool_t                    *pool;
-    jmp_buf                        env;
-    yajl_alloc_funcs               funcs;
-} ngx_http_billing_json_alloc_t;
-
-
-typedef struct {
-    ngx_http_billing_json_alloc_t  alloc;
-    yajl_handle                    handle;
-
-    /* bytes parsed before the current call */
-    off_t                          offset;
-} ngx_http_billing_json_parser_t;
+#include "ngx_http_billing_json_alloc.h"
 
 
 typedef struct ngx_http_billing_json_s  ngx_http_billing_json_t;
@@ -73,36 +51,11 @@ struct ngx_http_billing_json_s {
 };
 
 
-/* Has yajl allocate from the pool; alloc->env is to be set before each call. */
-void ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
-    ngx_pool_t *pool);
-
-
 /*
  * The length in characters of a text in UTF-8, or NGX_ERROR if it is not:
  * see table 3-7 of the Unicode Standard.
  */
 ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
-
-
-ngx_int_t ngx_http_billing_json_parser_init(
-    ngx_http_billing_json_parser_t *parser, ngx_pool_t *pool,
-    const yajl_callbacks *callbacks, void *data);
-
-/*
- * Parses what comes next; NULL stands for the end of the text.  Returns
- * NGX_OK, NGX_DECLINED if the text is wrong, NGX_ABORT if a callback has
- * cancelled, or NGX_ERROR for want of memory.
- */
-ngx_int_t ngx_http_billing_json_parse(ngx_http_billing_json_parser_t *parser,
-    u_char *p, size_t len);
-
-/*
- * After NGX_DECLINED or NGX_ABORT: what is wrong, in the parser's words, and
- * the number of bytes that were right.
- */
-ngx_int_t ngx_http_billing_json_parse_error(
-    ngx_http_billing_json_parser_t *parser, ngx_str_t *error, off_t *offset);
 
 
 /* Initializes a writer into a chain of buffers from the pool. */

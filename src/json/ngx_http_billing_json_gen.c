@@ -4,6 +4,10 @@
 
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
 
+/* more than a generator takes, which is 608 bytes in yajl 2.1.0 */
+
+#define NGX_HTTP_BILLING_JSON_GEN     1024
+
 
 static void ngx_http_billing_json_print(void *ctx, const char *str,
     size_t len);
@@ -19,8 +23,6 @@ ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
     ngx_buf_tag_t tag)
 {
     ngx_memzero(json, sizeof(ngx_http_billing_json_t));
-
-    ngx_http_billing_json_alloc_init(&json->alloc, pool);
 
     json->full = ngx_http_billing_json_chain_full;
     json->pool = pool;
@@ -47,7 +49,10 @@ ngx_http_billing_json_start(ngx_http_billing_json_t *json)
         return NGX_OK;
     }
 
-    if (setjmp(json->alloc.env) != 0) {
+    if (ngx_http_billing_json_alloc_init(&json->alloc, json->pool,
+                                         NGX_HTTP_BILLING_JSON_GEN)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -1,14 +1,14 @@
 
 #include "ngx_http_billing_params.h"
+#include "ngx_http_billing_params_body.h"
+#include "ngx_http_billing_params_query.h"
 #include "ngx_http_billing_params_value.h"
 #include "ngx_http_billing_json.h"
 
 
-#define NGX_HTTP_BILLING_PARAMS_MAX_CHARS  255
+/* what a message holds besides the name, at most */
 
-/* what a message holds besides the key, at the most */
-
-#define NGX_HTTP_BILLING_PARAMS_MESSAGE    256
+#define NGX_HTTP_BILLING_PARAMS_MESSAGE  256
 
 
 typedef struct {
@@ -19,41 +19,45 @@ typedef struct {
 } ngx_http_billing_params_ctx_t;
 
 
-static ngx_uint_t ngx_http_billing_params_sent(ngx_http_billing_value_t *value);
+static void ngx_http_billing_params_merge(ngx_http_billing_values_t *body,
+    ngx_http_billing_values_t *query);
 static ngx_int_t ngx_http_billing_params_check(
     ngx_http_billing_params_ctx_t *ctx);
-static ngx_int_t ngx_http_billing_params_check_list(
+static ngx_int_t ngx_http_billing_params_check_array(
     ngx_http_billing_params_ctx_t *ctx, ngx_uint_t param);
-static ngx_int_t ngx_http_billing_params_check_member(
-    ngx_http_billing_params_ctx_t *ctx, ngx_uint_t param,
-    ngx_http_billing_scalar_t *member, ngx_uint_t n);
 static ngx_int_t ngx_http_billing_params_check_login(
     ngx_http_billing_params_ctx_t *ctx);
-static ngx_int_t ngx_http_billing_params_integer(ngx_str_t *text,
-    int64_t *value);
+static ngx_int_t ngx_http_billing_params_check_members(
+    ngx_http_billing_params_ctx_t *ctx, ngx_uint_t param);
+static ngx_int_t ngx_http_billing_params_check_id(
+    ngx_http_billing_params_ctx_t *ctx, ngx_http_billing_value_t *value,
+    ngx_uint_t n);
+static ngx_int_t ngx_http_billing_params_check_uuid(
+    ngx_http_billing_params_ctx_t *ctx, ngx_http_billing_value_t *value,
+    ngx_uint_t n);
 static ngx_int_t ngx_http_billing_params_required(
     ngx_http_billing_params_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_params_member(
+    ngx_http_billing_params_ctx_t *ctx, ngx_uint_t param,
+    ngx_http_billing_value_t *value, ngx_uint_t n, ngx_str_t *key,
+    ngx_str_t *title);
+static ngx_uint_t ngx_http_billing_params_is_plain(ngx_str_t *key);
+static u_char *ngx_http_billing_params_snake(u_char *p, ngx_str_t *key);
 static ngx_int_t ngx_http_billing_params_error(
-    ngx_http_billing_params_ctx_t *ctx, ngx_str_t *key, const char *fmt, ...);
-
-
-static ngx_str_t  ngx_http_billing_params_names[] = {
-    ngx_string("cameras_ids"),
-    ngx_string("cameras_uuid"),
-    ngx_string("login")
-};
+    ngx_http_billing_params_ctx_t *ctx, const ngx_str_t *key,
+    const char *fmt, ...);
 
 
 /* as Laravel writes a parameter that is no member of an array */
 
-static ngx_str_t  ngx_http_billing_params_titles[] = {
+static const ngx_str_t  ngx_http_billing_params_titles[] = {
     ngx_string("cameras ids"),
     ngx_string("cameras uuid"),
     ngx_string("login")
 };
 
 
-static ngx_str_t  ngx_http_billing_params_body_name = ngx_string("body");
+static const ngx_str_t  ngx_http_billing_params_body_name = ngx_string("body");
 
 
 ngx_int_t
@@ -62,17 +66,21 @@ ngx_http_billing_params(ngx_http_request_t *r,
 {
     ngx_int_t                      rc;
     ngx_str_t                      error;
-    ngx_uint_t                     i, ignored;
-    ngx_http_billing_value_t       body[NGX_HTTP_BILLING_PARAMS];
-    ngx_http_billing_value_t       values[NGX_HTTP_BILLING_PARAMS];
+    ngx_uint_t                     ignored;
+    ngx_http_billing_value_t      *value;
+    ngx_http_billing_values_t      body, query;
     ngx_http_billing_params_ctx_t  ctx;
 
     ngx_memzero(params, sizeof(ngx_http_billing_params_t));
-    ngx_memzero(body, sizeof(body));
-    ngx_memzero(values, sizeof(values));
+    ngx_memzero(&body, sizeof(ngx_http_billing_values_t));
+
+    body.pool = r->pool;
+    body.max = max_ids;
+
+    query = body;
 
     ctx.pool = r->pool;
-    ctx.values = values;
+    ctx.values = body.param;
     ctx.params = params;
     ctx.max_ids = max_ids;
 
@@ -86,156 +94,49 @@ ngx_http_billing_params(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_params_query(r, values, max_ids) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_billing_params_body(r, body, max_ids, &error, &ignored);
+    rc = ngx_http_billing_params_body(r, &body, &error, &ignored);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
     if (rc == NGX_DECLINED) {
-        return ngx_http_billing_params_error(&ctx,
-                                             &ngx_http_billing_params_body_name,
-                                             "%V", &error);
+        rc = ngx_http_billing_params_error(&ctx,
+                                           &ngx_http_billing_params_body_name,
+                                           "%V", &error);
+
+        return (rc == NGX_OK) ? NGX_DECLINED : NGX_ERROR;
     }
 
-    for (i = 0; i < NGX_HTTP_BILLING_PARAMS; i++) {
-        if (ngx_http_billing_params_sent(&body[i])) {
-            values[i] = body[i];
-        }
+    if (ngx_http_billing_params_query(r, &query) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    params->has_ids = ngx_http_billing_params_sent(&values[0]);
-    params->has_uuids = ngx_http_billing_params_sent(&values[1]);
-    params->has_login = ngx_http_billing_params_sent(&values[2]);
+    ngx_http_billing_params_merge(&body, &query);
+
+    value = body.param;
+
+    params->has_ids
+        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_IDS]);
+    params->has_uuids
+        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_UUIDS]);
+    params->has_login
+        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_LOGIN]);
 
     if (params->has_ids || params->has_uuids || params->has_login) {
-        return ngx_http_billing_params_check(&ctx);
+        rc = ngx_http_billing_params_check(&ctx);
+
+    } else if (ignored) {
+        rc = ngx_http_billing_params_error(&ctx,
+                                           &ngx_http_billing_params_body_name,
+                                           "The body was ignored because its "
+                                           "Content-Type is not JSON.");
+
+    } else {
+        rc = ngx_http_billing_params_required(&ctx);
     }
 
-    if (ignored) {
-        return ngx_http_billing_params_error(&ctx,
-                                             &ngx_http_billing_params_body_name,
-                                             "The body was ignored because its "
-                                             "Content-Type is not JSON.");
-    }
-
-    return ngx_http_billing_params_required(&ctx);
-}
-
-
-ngx_uint_t
-ngx_http_billing_params_find(u_char *name, size_t len)
-{
-    ngx_str_t   *known;
-    ngx_uint_t   i;
-
-    known = ngx_http_billing_params_names;
-
-    for (i = 0; i < NGX_HTTP_BILLING_PARAMS; i++) {
-        if (known[i].len == len && ngx_memcmp(known[i].data, name, len) == 0) {
-            break;
-        }
-    }
-
-    return i;
-}
-
-
-ngx_int_t
-ngx_http_billing_value_list(ngx_http_billing_value_t *value, ngx_pool_t *pool)
-{
-    ngx_memzero(value, sizeof(ngx_http_billing_value_t));
-
-    value->scalar.type = NGX_HTTP_BILLING_VALUE_LIST;
-
-    return ngx_array_init(&value->members, pool, 4,
-                          sizeof(ngx_http_billing_scalar_t));
-}
-
-
-ngx_int_t
-ngx_http_billing_value_push(ngx_http_billing_value_t *value,
-    ngx_http_billing_scalar_t *member, ngx_uint_t max)
-{
-    ngx_http_billing_scalar_t  *scalar;
-
-    if (value->count++ >= max) {
-        return NGX_OK;
-    }
-
-    scalar = ngx_array_push(&value->members);
-    if (scalar == NULL) {
-        return NGX_ERROR;
-    }
-
-    *scalar = *member;
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_billing_params_sent(ngx_http_billing_value_t *value)
-{
-    u_char      ch;
-    ngx_str_t  *text;
-    ngx_uint_t  i;
-
-    switch (value->scalar.type) {
-
-    case NGX_HTTP_BILLING_VALUE_NONE:
-        return 0;
-
-    case NGX_HTTP_BILLING_VALUE_LIST:
-        return value->count != 0;
-
-    case NGX_HTTP_BILLING_VALUE_STRING:
-        text = &value->scalar.text;
-
-        for (i = 0; i < text->len; i++) {
-            ch = text->data[i];
-
-            if (ch != ' ' && (ch < '\t' || ch > CR)) {
-                return 1;
-            }
-        }
-
-        return 0;
-
-    default:
-        return 1;
-    }
-}
-
-
-static ngx_int_t
-ngx_http_billing_params_check(ngx_http_billing_params_ctx_t *ctx)
-{
-    ngx_http_billing_params_t  *params;
-
-    params = ctx->params;
-
-    if (params->has_ids
-        && ngx_http_billing_params_check_list(ctx, NGX_HTTP_BILLING_PARAM_IDS)
-           == NGX_ERROR)
-    {
-        return NGX_ERROR;
-    }
-
-    if (params->has_uuids
-        && ngx_http_billing_params_check_list(ctx, NGX_HTTP_BILLING_PARAM_UUIDS)
-           == NGX_ERROR)
-    {
-        return NGX_ERROR;
-    }
-
-    if (params->has_login
-        && ngx_http_billing_params_check_login(ctx) == NGX_ERROR)
-    {
+    if (rc != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -243,184 +144,268 @@ ngx_http_billing_params_check(ngx_http_billing_params_ctx_t *ctx)
 }
 
 
+/* what the body sends as null or empty is taken from the query string */
+
+static void
+ngx_http_billing_params_merge(ngx_http_billing_values_t *body,
+    ngx_http_billing_values_t *query)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_BILLING_PARAMS; i++) {
+        if (!ngx_http_billing_value_sent(&body->param[i])
+            && ngx_http_billing_value_sent(&query->param[i]))
+        {
+            body->param[i] = query->param[i];
+        }
+    }
+}
+
+
+/* Laravel's order: the errors of members come behind all others */
+
 static ngx_int_t
-ngx_http_billing_params_check_list(ngx_http_billing_params_ctx_t *ctx,
+ngx_http_billing_params_check(ngx_http_billing_params_ctx_t *ctx)
+{
+    if (ngx_http_billing_params_check_array(ctx, NGX_HTTP_BILLING_PARAM_IDS)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_billing_params_check_array(ctx, NGX_HTTP_BILLING_PARAM_UUIDS)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_billing_params_check_login(ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_billing_params_check_members(ctx, NGX_HTTP_BILLING_PARAM_IDS)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_params_check_members(ctx,
+                                                 NGX_HTTP_BILLING_PARAM_UUIDS);
+}
+
+
+static ngx_int_t
+ngx_http_billing_params_check_array(ngx_http_billing_params_ctx_t *ctx,
     ngx_uint_t param)
 {
-    ngx_str_t                  *name, *title;
-    ngx_uint_t                  i;
-    ngx_http_billing_value_t   *value;
-    ngx_http_billing_scalar_t  *member;
+    ngx_uint_t                 i, too_long;
+    const ngx_str_t           *name, *title;
+    ngx_http_billing_value_t  *value, *member;
 
     name = &ngx_http_billing_params_names[param];
     title = &ngx_http_billing_params_titles[param];
     value = &ctx->values[param];
 
-    if (value->scalar.type != NGX_HTTP_BILLING_VALUE_LIST) {
-        return ngx_http_billing_params_error(ctx, name,
-                                             "The %V field must be an array.",
-                                             title);
-    }
-
-    if (value->count > ctx->max_ids
-        && ngx_http_billing_params_error(ctx, name,
-                                         "The %V field must not have more than "
-                                         "%ui items.", title, ctx->max_ids)
-           == NGX_ERROR)
-    {
-        return NGX_ERROR;
-    }
-
-    member = value->members.elts;
-
-    for (i = 0; i < value->members.nelts; i++) {
-        if (ngx_http_billing_params_check_member(ctx, param, &member[i], i)
-            == NGX_ERROR)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_params_check_member(ngx_http_billing_params_ctx_t *ctx,
-    ngx_uint_t param, ngx_http_billing_scalar_t *member, ngx_uint_t n)
-{
-    u_char      *p;
-    int64_t      id, *idp;
-    ngx_str_t    key, *name, *uuid;
-    const char  *fmt;
-
-    fmt = NULL;
-
-    if (param == NGX_HTTP_BILLING_PARAM_IDS) {
-
-        if (member->type == NGX_HTTP_BILLING_VALUE_OTHER
-            || ngx_http_billing_params_integer(&member->text, &id) != NGX_OK)
-        {
-            fmt = "The %V field must be an integer.";
-
-        } else if (id > 0) {
-            idp = ngx_array_push(&ctx->params->ids);
-            if (idp == NULL) {
-                return NGX_ERROR;
-            }
-
-            *idp = id;
-        }
-
-    } else if (member->type != NGX_HTTP_BILLING_VALUE_STRING
-               && member->type != NGX_HTTP_BILLING_VALUE_INTEGER)
-    {
-        fmt = "The %V field must be a string.";
-
-    } else if (ngx_http_billing_json_utf8_length(&member->text)
-               > NGX_HTTP_BILLING_PARAMS_MAX_CHARS)
-    {
-        fmt = "The %V field must not be greater than 255 characters.";
-
-    } else {
-        uuid = ngx_array_push(&ctx->params->uuids);
-        if (uuid == NULL) {
-            return NGX_ERROR;
-        }
-
-        *uuid = member->text;
-    }
-
-    if (fmt == NULL) {
+    if (value->type == NGX_HTTP_BILLING_VALUE_NULL) {
         return NGX_OK;
     }
 
-    name = &ngx_http_billing_params_names[param];
-
-    key.len = name->len + 1 + NGX_INT_T_LEN + member->key.len;
-    key.data = ngx_pnalloc(ctx->pool, key.len);
-    if (key.data == NULL) {
+    if (value->type != NGX_HTTP_BILLING_VALUE_ARRAY
+        && ngx_http_billing_params_error(ctx, name,
+                                         "The %V field must be an array.",
+                                         title)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    p = member->key.len ? ngx_sprintf(key.data, "%V.%V", name, &member->key)
-                        : ngx_sprintf(key.data, "%V.%ui", name, n);
+    /* Laravel says so of the characters of a string, too */
 
-    key.len = p - key.data;
+    if (value->size > ctx->max_ids
+        && value->type != NGX_HTTP_BILLING_VALUE_INTEGER
+        && ngx_http_billing_params_error(ctx, name,
+                                         "The %V field must not have more than "
+                                         "%ui items.", title, ctx->max_ids)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    return ngx_http_billing_params_error(ctx, &key, fmt, &key);
+    if (value->type != NGX_HTTP_BILLING_VALUE_ARRAY) {
+        return NGX_OK;
+    }
+
+    too_long = 0;
+    member = value->array->members.elts;
+
+    for (i = 0; i < value->array->members.nelts; i++) {
+        too_long |= member[i].key_too_long;
+    }
+
+    if (too_long) {
+        return ngx_http_billing_params_error(ctx, name,
+                                             "The %V field must not have keys "
+                                             "of more than %d characters.",
+                                             title,
+                                             NGX_HTTP_BILLING_VALUE_CHARS);
+    }
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 ngx_http_billing_params_check_login(ngx_http_billing_params_ctx_t *ctx)
 {
-    ngx_str_t                  *name;
-    ngx_http_billing_scalar_t  *login;
+    const ngx_str_t           *name;
+    ngx_http_billing_value_t  *value;
 
     name = &ngx_http_billing_params_names[NGX_HTTP_BILLING_PARAM_LOGIN];
-    login = &ctx->values[NGX_HTTP_BILLING_PARAM_LOGIN].scalar;
+    value = &ctx->values[NGX_HTTP_BILLING_PARAM_LOGIN];
 
-    if (login->type != NGX_HTTP_BILLING_VALUE_STRING) {
-        return ngx_http_billing_params_error(ctx, name,
-                                             "The %V field must be a string.",
-                                             name);
+    if (value->type == NGX_HTTP_BILLING_VALUE_NULL) {
+        return NGX_OK;
     }
 
-    if (ngx_http_billing_json_utf8_length(&login->text)
-        > NGX_HTTP_BILLING_PARAMS_MAX_CHARS)
+    if (value->type != NGX_HTTP_BILLING_VALUE_STRING
+        && ngx_http_billing_params_error(ctx, name,
+                                         "The %V field must be a string.", name)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* Laravel says so of the members of an array, too */
+
+    if (value->size > NGX_HTTP_BILLING_VALUE_CHARS
+        && value->type != NGX_HTTP_BILLING_VALUE_INTEGER)
     {
         return ngx_http_billing_params_error(ctx, name,
                                              "The %V field must not be greater "
-                                             "than 255 characters.", name);
+                                             "than %d characters.", name,
+                                             NGX_HTTP_BILLING_VALUE_CHARS);
     }
 
-    ctx->params->login = login->text;
+    ctx->params->login = value->text;
 
     return NGX_OK;
 }
 
 
-/* an integer as JSON writes it, of 64 bits */
+static ngx_int_t
+ngx_http_billing_params_check_members(ngx_http_billing_params_ctx_t *ctx,
+    ngx_uint_t param)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_http_billing_value_t  *value, *member;
+
+    value = &ctx->values[param];
+
+    if (value->type != NGX_HTTP_BILLING_VALUE_ARRAY) {
+        return NGX_OK;
+    }
+
+    member = value->array->members.elts;
+
+    for (i = 0; i < value->array->members.nelts; i++) {
+
+        if (member[i].key_too_long) {
+            continue;
+        }
+
+        rc = (param == NGX_HTTP_BILLING_PARAM_IDS)
+             ? ngx_http_billing_params_check_id(ctx, &member[i], i)
+             : ngx_http_billing_params_check_uuid(ctx, &member[i], i);
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
 
 static ngx_int_t
-ngx_http_billing_params_integer(ngx_str_t *text, int64_t *value)
+ngx_http_billing_params_check_id(ngx_http_billing_params_ctx_t *ctx,
+    ngx_http_billing_value_t *value, ngx_uint_t n)
 {
-    off_t       n;
-    u_char     *p;
-    size_t      len;
-    ngx_uint_t  negative;
+    int64_t    *id;
+    ngx_str_t   key, title;
 
-    p = text->data;
-    len = text->len;
+    if (!value->integer) {
 
-    negative = (len && *p == '-');
-
-    if (negative) {
-        p++;
-        len--;
-    }
-
-    if (len > 1 && *p == '0') {
-        return NGX_ERROR;
-    }
-
-    n = ngx_atoof(p, len);
-
-    if (n == NGX_ERROR) {
-
-        /* the least number has no positive counterpart */
-
-        if (!negative || len != sizeof("9223372036854775808") - 1
-            || ngx_memcmp(p, "9223372036854775808", len) != 0)
+        if (ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_IDS,
+                                           value, n, &key, &title)
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        n = NGX_MAX_OFF_T_VALUE;
+        return ngx_http_billing_params_error(ctx, &key,
+                                             "The %V field must be an integer.",
+                                             &title);
     }
 
-    *value = negative ? -n : n;
+    if (value->number > 0) {
+        id = ngx_array_push(&ctx->params->ids);
+        if (id == NULL) {
+            return NGX_ERROR;
+        }
+
+        *id = value->number;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_params_check_uuid(ngx_http_billing_params_ctx_t *ctx,
+    ngx_http_billing_value_t *value, ngx_uint_t n)
+{
+    ngx_str_t   key, title, *uuid;
+    ngx_uint_t  is_text, too_long;
+
+    is_text = (value->type == NGX_HTTP_BILLING_VALUE_STRING
+               || value->type == NGX_HTTP_BILLING_VALUE_INTEGER);
+
+    too_long = (value->size > NGX_HTTP_BILLING_VALUE_CHARS);
+
+    if (is_text && !too_long) {
+        uuid = ngx_array_push(&ctx->params->uuids);
+        if (uuid == NULL) {
+            return NGX_ERROR;
+        }
+
+        *uuid = value->text;
+
+        return NGX_OK;
+    }
+
+    if (ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_UUIDS, value,
+                                       n, &key, &title)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!is_text
+        && ngx_http_billing_params_error(ctx, &key,
+                                         "The %V field must be a string.",
+                                         &title)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (too_long) {
+        return ngx_http_billing_params_error(ctx, &key,
+                                             "The %V field must not be greater "
+                                             "than %d characters.", &title,
+                                             NGX_HTTP_BILLING_VALUE_CHARS);
+    }
 
     return NGX_OK;
 }
@@ -429,8 +414,8 @@ ngx_http_billing_params_integer(ngx_str_t *text, int64_t *value)
 static ngx_int_t
 ngx_http_billing_params_required(ngx_http_billing_params_ctx_t *ctx)
 {
-    ngx_str_t   *titles;
-    ngx_uint_t   i;
+    ngx_uint_t        i;
+    const ngx_str_t  *titles;
 
     titles = ngx_http_billing_params_titles;
 
@@ -442,45 +427,156 @@ ngx_http_billing_params_required(ngx_http_billing_params_ctx_t *ctx)
                                           "of %V / %V are present.",
                                           &titles[i], &titles[i == 0],
                                           &titles[i == 2 ? 1 : 2])
-            == NGX_ERROR)
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    return NGX_DECLINED;
+    return NGX_OK;
 }
 
 
-/* returns NGX_DECLINED, as there is an error now, or NGX_ERROR */
+/*
+ * A member's key in "errors", and its name in the message: the key as it is,
+ * unless it has a dot or an asterisk, which Laravel uses for itself.
+ */
+
+static ngx_int_t
+ngx_http_billing_params_member(ngx_http_billing_params_ctx_t *ctx,
+    ngx_uint_t param, ngx_http_billing_value_t *value, ngx_uint_t n,
+    ngx_str_t *key, ngx_str_t *title)
+{
+    u_char           *p;
+    ngx_uint_t        i;
+    const ngx_str_t  *name;
+
+    name = &ngx_http_billing_params_names[param];
+
+    key->data = ngx_pnalloc(ctx->pool, name->len + 1 + NGX_INT_T_LEN
+                                       + value->key.len);
+    if (key->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (value->key.data == NULL) {
+        key->len = ngx_sprintf(key->data, "%V.%ui", name, n) - key->data;
+        *title = *key;
+        return NGX_OK;
+    }
+
+    /* JSON cannot hold a key that is not UTF-8 */
+
+    if (ngx_http_billing_json_utf8_length(&value->key) == NGX_ERROR) {
+        for (i = 0; i < value->key.len; i++) {
+            if (value->key.data[i] >= 0x80) {
+                value->key.data[i] = '?';
+            }
+        }
+    }
+
+    key->len = ngx_sprintf(key->data, "%V.%V", name, &value->key) - key->data;
+    *title = *key;
+
+    if (ngx_http_billing_params_is_plain(&value->key)) {
+        return NGX_OK;
+    }
+
+    name = &ngx_http_billing_params_titles[param];
+
+    title->data = ngx_pnalloc(ctx->pool, name->len + 1 + 2 * value->key.len);
+    if (title->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sprintf(title->data, "%V.", name);
+    p = ngx_http_billing_params_snake(p, &value->key);
+
+    title->len = p - title->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_params_is_plain(ngx_str_t *key)
+{
+    u_char  *last;
+
+    last = key->data + key->len;
+
+    return ngx_strlchr(key->data, last, '.') == NULL
+           && (key->len == 1 || ngx_strlchr(key->data, last, '*') == NULL);
+}
+
+
+/*
+ * Str::snake() with spaces in the place of underscores: white space goes, and
+ * capitals become small letters behind a space; so do letters that begin a
+ * word.  Other letters than those of ASCII stay as they are.
+ */
+
+static u_char *
+ngx_http_billing_params_snake(u_char *p, ngx_str_t *key)
+{
+    u_char      ch;
+    size_t      i;
+    ngx_uint_t  begins;
+
+    begins = 0;
+
+    for (i = 0; i < key->len; i++) {
+
+        ch = key->data[i];
+
+        if (ch == ' ' || (ch >= '\t' && ch <= CR)) {
+            begins = 1;
+            continue;
+        }
+
+        if ((ch >= 'A' && ch <= 'Z') || (begins && ch >= 'a' && ch <= 'z')) {
+            *p++ = ' ';
+            ch = ngx_tolower(ch);
+        }
+
+        *p++ = (ch == '_') ? ' ' : ch;
+        begins = 0;
+    }
+
+    return p;
+}
+
 
 static ngx_int_t
 ngx_http_billing_params_error(ngx_http_billing_params_ctx_t *ctx,
-    ngx_str_t *key, const char *fmt, ...)
+    const ngx_str_t *key, const char *fmt, ...)
 {
-    u_char                     *p, *last;
-    va_list                     args;
-    ngx_http_billing_error_t   *error;
+    size_t                     size;
+    u_char                    *p, *last;
+    va_list                    args;
+    ngx_http_billing_error_t  *error;
 
     error = ngx_array_push(&ctx->params->errors);
     if (error == NULL) {
         return NGX_ERROR;
     }
 
-    error->message.len = key->len + NGX_HTTP_BILLING_PARAMS_MESSAGE;
+    /* a name has at most twice the key's length */
 
-    p = ngx_pnalloc(ctx->pool, error->message.len);
+    size = 2 * key->len + NGX_HTTP_BILLING_PARAMS_MESSAGE;
+
+    p = ngx_pnalloc(ctx->pool, size);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     va_start(args, fmt);
-    last = ngx_vslprintf(p, p + error->message.len, fmt, args);
+    last = ngx_vslprintf(p, p + size, fmt, args);
     va_end(args);
 
     error->key = *key;
     error->message.data = p;
     error->message.len = last - p;
 
-    return NGX_DECLINED;
+    return NGX_OK;
 }

@@ -1,7 +1,7 @@
 
 /*
- * The parameters of a request: out of its body and its query string, and
- * checked, or the errors of a 422.
+ * The parameters of a request: read from its body and its query string, and
+ * judged as a Laravel application judges them.
  */
 
 
@@ -15,7 +15,7 @@
 
 
 typedef struct {
-    /* cameras_ids: int64_t; ids below 1, which no camera has, are left out */
+    /* cameras_ids: int64_t, without ids below 1, which no camera has */
     ngx_array_t           ids;
 
     /* cameras_uuid: ngx_str_t */
@@ -23,12 +23,15 @@ typedef struct {
 
     ngx_str_t             login;
 
-    /* which of them were sent */
+    /* which of the three were sent */
     unsigned              has_ids:1;
     unsigned              has_uuids:1;
     unsigned              has_login:1;
 
-    /* ngx_http_billing_error_t, in the order in which they are shown */
+    /*
+     * ngx_http_billing_error_t in the order in which they are shown; errors of
+     * one key follow each other and share the key's data
+     */
     ngx_array_t           errors;
 } ngx_http_billing_params_t;
 
@@ -40,9 +43,10 @@ typedef struct {
 
 
 /*
- * Reads the parameters of a request whose body was read.  All memory is the
- * request's.  Returns NGX_OK, NGX_DECLINED with errors, or NGX_ERROR for want
- * of memory or when the body's temporary file cannot be read.
+ * Reads the parameters of a request whose body nginx has read; max_ids is how
+ * many members each array may have.  What comes out is in the request's pool.
+ * Returns NGX_OK, NGX_DECLINED with errors, or NGX_ERROR for want of memory or
+ * if the body's temporary file cannot be read.
  */
 ngx_int_t ngx_http_billing_params(ngx_http_request_t *r,
     ngx_http_billing_params_t *params, ngx_uint_t max_ids);

@@ -1,73 +1,51 @@
 
-#include "ngx_http_billing_params_value.h"
+#include "ngx_http_billing_params_body.h"
 #include "ngx_http_billing_json.h"
+#include "ngx_http_billing_json_parse.h"
 
 
 /* as deep as PHP's json_decode() goes */
 
-#define NGX_HTTP_BILLING_PARAMS_DEPTH   512
-
-#define NGX_HTTP_BILLING_PARAMS_BUFFER  4096
-
-
-/* where the text is within an escape in a string */
-
-typedef enum {
-    NGX_HTTP_BILLING_ESCAPE_NONE = 0,
-    NGX_HTTP_BILLING_ESCAPE_BEGUN,
-    NGX_HTTP_BILLING_ESCAPE_HEX
-} ngx_http_billing_escape_e;
+#define NGX_HTTP_BILLING_BODY_DEPTH  512
 
 
 typedef struct {
-    ngx_http_billing_json_parser_t  parser;
-    ngx_pool_t                     *pool;
+    ngx_http_billing_values_t  *values;
 
-    ngx_http_billing_value_t       *values;
-    ngx_uint_t                      max;
+    /* objects and arrays that are open */
+    ngx_uint_t                  depth;
 
-    /* nesting, whether the outermost value is an object, and its last key */
-    ngx_uint_t                      depth;
-    ngx_uint_t                      object;
-    ngx_uint_t                      param;
+    /* the last key of the outermost object */
+    ngx_uint_t                  param;
 
-    /* of a \u escape: the digits to come, the value, a surrogate's half */
-    ngx_http_billing_escape_e       escape;
-    ngx_uint_t                      digits;
-    ngx_uint_t                      code;
-    ngx_uint_t                      high;
+    /* the parameter that is open, or NULL, and its last member */
+    ngx_http_billing_value_t   *array;
+    ngx_http_billing_value_t   *member;
 
-    /* something other than white space was seen */
-    ngx_uint_t                      seen;
+    /* set if the parameter that is open is an object */
+    ngx_uint_t                  keyed;
 
-    /* why a callback has cancelled; NULL is for want of memory */
-    const char                     *error;
+    /* why a callback has cancelled; NULL for want of memory */
+    const char                 *error;
 } ngx_http_billing_body_t;
 
 
-typedef ngx_int_t (*ngx_http_billing_body_pt)(ngx_http_billing_body_t *body,
-    u_char *p, size_t len);
-
-
+static ngx_int_t ngx_http_billing_body_text(ngx_http_request_t *r,
+    ngx_str_t *text, ngx_uint_t *copied);
+static u_char *ngx_http_billing_body_read(ngx_buf_t *b, u_char *p);
+static ngx_uint_t ngx_http_billing_body_is_blank(ngx_str_t *text);
 static ngx_uint_t ngx_http_billing_body_is_json(ngx_http_request_t *r);
-static ngx_int_t ngx_http_billing_body_each(ngx_http_request_t *r,
-    ngx_http_billing_body_t *body, ngx_http_billing_body_pt handler);
-static ngx_int_t ngx_http_billing_body_file(ngx_http_billing_body_t *body,
-    ngx_buf_t *b, ngx_http_billing_body_pt handler);
-static ngx_int_t ngx_http_billing_body_blank(ngx_http_billing_body_t *body,
-    u_char *p, size_t len);
-static ngx_int_t ngx_http_billing_body_parse(ngx_http_billing_body_t *body,
-    u_char *p, size_t len);
-static size_t ngx_http_billing_body_valid(ngx_http_billing_body_t *body,
-    u_char *p, size_t len, const char **error);
-static ngx_int_t ngx_http_billing_body_unit(ngx_http_billing_body_t *body);
-static ngx_int_t ngx_http_billing_body_error(ngx_http_billing_body_t *body,
-    ngx_str_t *error);
+static ngx_int_t ngx_http_billing_body_parse(ngx_http_request_t *r,
+    ngx_http_billing_values_t *values, ngx_str_t *text, ngx_str_t *error);
 
-static int ngx_http_billing_body_scalar(ngx_http_billing_body_t *body,
-    ngx_http_billing_value_e type, const unsigned char *p, size_t len);
+static int ngx_http_billing_body_place(ngx_http_billing_body_t *body,
+    ngx_http_billing_value_t **value);
+static int ngx_http_billing_body_set(ngx_http_billing_body_t *body,
+    ngx_http_billing_value_e type);
 static int ngx_http_billing_body_open(ngx_http_billing_body_t *body,
-    ngx_uint_t list);
+    ngx_uint_t keyed);
+static ngx_uint_t ngx_http_billing_body_is_utf8(const u_char *p, size_t len);
+
 static int ngx_http_billing_body_null(void *ctx);
 static int ngx_http_billing_body_boolean(void *ctx, int value);
 static int ngx_http_billing_body_number(void *ctx, const char *p, size_t len);
@@ -97,11 +75,11 @@ static const yajl_callbacks  ngx_http_billing_body_callbacks = {
 
 ngx_int_t
 ngx_http_billing_params_body(ngx_http_request_t *r,
-    ngx_http_billing_value_t *values, ngx_uint_t max, ngx_str_t *error,
-    ngx_uint_t *ignored)
+    ngx_http_billing_values_t *values, ngx_str_t *error, ngx_uint_t *ignored)
 {
-    ngx_int_t                 rc;
-    ngx_http_billing_body_t  *body;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  copied;
 
     *ignored = 0;
 
@@ -109,50 +87,131 @@ ngx_http_billing_params_body(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    body = ngx_pcalloc(r->pool, sizeof(ngx_http_billing_body_t));
-    if (body == NULL) {
+    if (ngx_http_billing_body_text(r, &text, &copied) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_billing_body_each(r, body, ngx_http_billing_body_blank);
+    rc = NGX_OK;
 
-    if (rc != NGX_OK || !body->seen) {
-        return rc;
+    if (!ngx_http_billing_body_is_blank(&text)) {
+
+        if (ngx_http_billing_body_is_json(r)) {
+            rc = ngx_http_billing_body_parse(r, values, &text, error);
+
+        } else {
+            *ignored = 1;
+        }
     }
 
-    if (!ngx_http_billing_body_is_json(r)) {
-        *ignored = 1;
-        return NGX_OK;
-    }
-
-    body->pool = r->pool;
-    body->values = values;
-    body->max = max;
-    body->param = NGX_HTTP_BILLING_PARAMS;
-
-    if (ngx_http_billing_json_parser_init(&body->parser, r->pool,
-                                          &ngx_http_billing_body_callbacks,
-                                          body)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_billing_body_each(r, body, ngx_http_billing_body_parse);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_billing_json_parse(&body->parser, NULL, 0);
-    }
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_billing_body_error(body, error);
+    if (copied) {
+        (void) ngx_pfree(r->pool, text.data);
     }
 
     return rc;
 }
 
 
-/* as Laravel takes it */
+/*
+ * The body in one piece: yajl begins a token anew in each piece, which would
+ * cost the square of the token's length.
+ */
+
+static ngx_int_t
+ngx_http_billing_body_text(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_uint_t *copied)
+{
+    u_char       *p;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    cl = r->request_body->bufs;
+
+    *copied = (cl->next || !ngx_buf_in_memory(cl->buf));
+
+    if (!*copied) {
+        text->data = cl->buf->pos;
+        text->len = cl->buf->last - cl->buf->pos;
+        return NGX_OK;
+    }
+
+    text->len = 0;
+
+    for ( /* void */ ; cl; cl = cl->next) {
+        text->len += ngx_buf_size(cl->buf);
+    }
+
+    text->data = ngx_palloc(r->pool, text->len);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = text->data;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+
+        } else if (b->in_file) {
+            p = ngx_http_billing_body_read(b, p);
+
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_billing_body_read(ngx_buf_t *b, u_char *p)
+{
+    off_t    offset;
+    ssize_t  n;
+
+    for (offset = b->file_pos; offset < b->file_last; offset += n) {
+
+        n = ngx_read_file(b->file, p, (size_t) (b->file_last - offset), offset);
+
+        if (n == NGX_ERROR) {
+            return NULL;
+        }
+
+        if (n == 0) {
+            ngx_log_error(NGX_LOG_ERR, b->file->log, 0,
+                          "request body file \"%V\" is truncated",
+                          &b->file->name);
+            return NULL;
+        }
+
+        p += n;
+    }
+
+    return p;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_body_is_blank(ngx_str_t *text)
+{
+    u_char  *p, *last;
+
+    last = text->data + text->len;
+
+    for (p = text->data; p < last; p++) {
+        if (*p != ' ' && (*p < '\t' || *p > CR)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* as Laravel takes it, but in any case */
 
 static ngx_uint_t
 ngx_http_billing_body_is_json(ngx_http_request_t *r)
@@ -175,352 +234,176 @@ ngx_http_billing_body_is_json(ngx_http_request_t *r)
 
 
 static ngx_int_t
-ngx_http_billing_body_each(ngx_http_request_t *r, ngx_http_billing_body_t *body,
-    ngx_http_billing_body_pt handler)
+ngx_http_billing_body_parse(ngx_http_request_t *r,
+    ngx_http_billing_values_t *values, ngx_str_t *text, ngx_str_t *error)
 {
-    ngx_buf_t    *b;
-    ngx_int_t     rc;
-    ngx_chain_t  *cl;
+    u_char                         *p;
+    ngx_int_t                       rc;
+    ngx_http_billing_body_t         body;
+    ngx_http_billing_json_error_t   wrong;
 
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+    ngx_memzero(&body, sizeof(ngx_http_billing_body_t));
 
-        b = cl->buf;
+    body.values = values;
+    body.param = NGX_HTTP_BILLING_PARAMS;
 
-        if (ngx_buf_in_memory(b)) {
-            rc = handler(body, b->pos, b->last - b->pos);
+    rc = ngx_http_billing_json_parse(r->pool, text,
+                                     &ngx_http_billing_body_callbacks, &body,
+                                     &wrong);
 
-        } else if (b->in_file) {
-            rc = ngx_http_billing_body_file(body, b, handler);
-
-        } else {
-            continue;
-        }
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_body_file(ngx_http_billing_body_t *body, ngx_buf_t *b,
-    ngx_http_billing_body_pt handler)
-{
-    off_t      offset;
-    size_t     size;
-    ssize_t    n;
-    ngx_int_t  rc;
-    u_char     buffer[NGX_HTTP_BILLING_PARAMS_BUFFER];
-
-    for (offset = b->file_pos; offset < b->file_last; offset += n) {
-
-        size = (size_t) ngx_min(b->file_last - offset, (off_t) sizeof(buffer));
-
-        n = ngx_read_file(b->file, buffer, size, offset);
-
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (n == 0) {
-            ngx_log_error(NGX_LOG_ERR, b->file->log, 0,
-                          "request body file \"%V\" is truncated",
-                          &b->file->name);
-            return NGX_ERROR;
-        }
-
-        rc = handler(body, buffer, n);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_body_blank(ngx_http_billing_body_t *body, u_char *p,
-    size_t len)
-{
-    u_char  *last;
-
-    for (last = p + len; p < last && !body->seen; p++) {
-        body->seen = !(*p == ' ' || (*p >= '\t' && *p <= CR));
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_body_parse(ngx_http_billing_body_t *body, u_char *p,
-    size_t len)
-{
-    size_t       n;
-    ngx_int_t    rc;
-    const char  *error;
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    n = ngx_http_billing_body_valid(body, p, len, &error);
-
-    rc = ngx_http_billing_json_parse(&body->parser, p, n);
-
-    if (rc == NGX_OK && n != len) {
-        body->error = error;
-        return NGX_DECLINED;
+    if (rc == NGX_OK || rc == NGX_ERROR) {
+        return rc;
     }
 
     if (rc == NGX_ABORT) {
-        return body->error ? NGX_DECLINED : NGX_ERROR;
-    }
 
-    return rc;
-}
-
-
-/*
- * What yajl lets pass: it turns an escaped surrogate that has no pair into
- * some other character, and so one login into another one, and takes form
- * feeds and vertical tabs for white space.  Returns the number of bytes before
- * that.  A backslash can be in strings only, any other one is an error for
- * yajl.
- */
-
-static size_t
-ngx_http_billing_body_valid(ngx_http_billing_body_t *body, u_char *p,
-    size_t len, const char **error)
-{
-    u_char     ch;
-    size_t     i;
-    ngx_int_t  n;
-
-    *error = "a surrogate in a \\u escape has no pair";
-
-    for (i = 0; i < len; i++) {
-        ch = p[i];
-
-        if (ch == '\v' || ch == '\f') {
-            *error = "a control character is no white space";
-            return i;
+        if (body.error == NULL) {
+            return NGX_ERROR;
         }
 
-        switch (body->escape) {
-
-        case NGX_HTTP_BILLING_ESCAPE_NONE:
-            if (ch == '\\') {
-                body->escape = NGX_HTTP_BILLING_ESCAPE_BEGUN;
-
-            } else if (body->high) {
-                return i;
-            }
-
-            break;
-
-        case NGX_HTTP_BILLING_ESCAPE_BEGUN:
-            if (ch == 'u') {
-                body->escape = NGX_HTTP_BILLING_ESCAPE_HEX;
-                body->digits = 4;
-                body->code = 0;
-
-            } else if (body->high) {
-                return i;
-
-            } else {
-                body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
-            }
-
-            break;
-
-        case NGX_HTTP_BILLING_ESCAPE_HEX:
-            n = ngx_hextoi(&ch, 1);
-
-            if (n == NGX_ERROR) {
-                body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
-                body->high = 0;
-                break;
-            }
-
-            body->code = body->code * 16 + n;
-
-            if (--body->digits == 0
-                && ngx_http_billing_body_unit(body) != NGX_OK)
-            {
-                return i;
-            }
-
-            break;
-        }
+        wrong.reason.data = (u_char *) body.error;
+        wrong.reason.len = ngx_strlen(body.error);
     }
 
-    return len;
-}
-
-
-static ngx_int_t
-ngx_http_billing_body_unit(ngx_http_billing_body_t *body)
-{
-    ngx_uint_t  low;
-
-    low = (body->code >= 0xdc00 && body->code <= 0xdfff);
-
-    if (body->high != low) {
-        return NGX_DECLINED;
-    }
-
-    body->high = (body->code >= 0xd800 && body->code <= 0xdbff);
-    body->escape = NGX_HTTP_BILLING_ESCAPE_NONE;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_billing_body_error(ngx_http_billing_body_t *body, ngx_str_t *error)
-{
-    u_char     *p;
-    off_t       offset;
-    ngx_str_t   reason;
-
-    if (ngx_http_billing_json_parse_error(&body->parser, &reason, &offset)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (body->error) {
-        reason.data = (u_char *) body->error;
-        reason.len = ngx_strlen(body->error);
-    }
-
-    p = ngx_pnalloc(body->pool,
-                    sizeof("The body is not valid JSON: , at byte .")
-                    + reason.len + NGX_OFF_T_LEN);
+    p = ngx_pnalloc(r->pool, sizeof("The body is not valid JSON: , at byte .")
+                             + wrong.reason.len + NGX_SIZE_T_LEN);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     error->data = p;
-    error->len = ngx_sprintf(p, "The body is not valid JSON: %V, at byte %O.",
-                             &reason, offset)
+    error->len = ngx_sprintf(p, "The body is not valid JSON: %V, at byte %uz.",
+                             &wrong.reason, wrong.offset)
                  - p;
 
     return NGX_DECLINED;
 }
 
 
-/* The callbacks return 1 to go on, and 0 to cancel. */
+/*
+ * Where the value that comes next belongs, or NULL if nobody needs it.  All
+ * callbacks, as yajl has it, return 1 to go on and 0 to cancel.
+ */
 
 static int
-ngx_http_billing_body_scalar(ngx_http_billing_body_t *body,
-    ngx_http_billing_value_e type, const unsigned char *p, size_t len)
+ngx_http_billing_body_place(ngx_http_billing_body_t *body,
+    ngx_http_billing_value_t **value)
 {
-    ngx_http_billing_value_t   *value;
-    ngx_http_billing_scalar_t   scalar;
-
-    if (!body->object || body->param == NGX_HTTP_BILLING_PARAMS
-        || body->depth > 2)
-    {
-        return 1;
-    }
-
-    value = &body->values[body->param];
-
-    if (body->depth == 2
-        && value->scalar.type != NGX_HTTP_BILLING_VALUE_LIST)
-    {
-        return 1;
-    }
-
-    ngx_memzero(&scalar, sizeof(ngx_http_billing_scalar_t));
-
-    scalar.type = type;
-
-    if (p) {
-        scalar.text.len = len;
-        scalar.text.data = ngx_pnalloc(body->pool, len + 1);
-        if (scalar.text.data == NULL) {
-            return 0;
-        }
-
-        ngx_memcpy(scalar.text.data, p, len);
-    }
+    *value = NULL;
 
     if (body->depth == 1) {
-        value->scalar = scalar;
+        body->array = NULL;
+
+        if (body->param != NGX_HTTP_BILLING_PARAMS) {
+            *value = &body->values->param[body->param];
+        }
+
         return 1;
     }
 
-    return ngx_http_billing_value_push(value, &scalar, body->max) == NGX_OK;
+    if (body->array == NULL || body->depth == 0) {
+        return 1;
+    }
+
+    if (body->depth == 2) {
+
+        if (!body->keyed) {
+            body->member = ngx_http_billing_value_member(body->values,
+                                                         body->array, NULL);
+        }
+
+        *value = body->member;
+        return body->member != NULL;
+    }
+
+    if (body->depth == 3) {
+        body->member->size++;
+    }
+
+    return 1;
 }
 
 
 static int
-ngx_http_billing_body_open(ngx_http_billing_body_t *body, ngx_uint_t list)
+ngx_http_billing_body_set(ngx_http_billing_body_t *body,
+    ngx_http_billing_value_e type)
 {
-    int                        rc;
     ngx_http_billing_value_t  *value;
 
-    if (body->depth == NGX_HTTP_BILLING_PARAMS_DEPTH) {
+    if (!ngx_http_billing_body_place(body, &value)) {
+        return 0;
+    }
+
+    if (value) {
+        ngx_http_billing_value_set(value, type);
+    }
+
+    return 1;
+}
+
+
+static int
+ngx_http_billing_body_open(ngx_http_billing_body_t *body, ngx_uint_t keyed)
+{
+    ngx_http_billing_value_t  *value;
+
+    if (body->depth == NGX_HTTP_BILLING_BODY_DEPTH) {
         body->error = "it is nested too deep";
         return 0;
     }
 
-    if (body->depth == 1 && list && body->object
-        && body->param != NGX_HTTP_BILLING_PARAMS)
-    {
-        value = &body->values[body->param];
-        rc = ngx_http_billing_value_list(value, body->pool) == NGX_OK;
+    if (!ngx_http_billing_body_place(body, &value)) {
+        return 0;
+    }
 
-    } else {
-        rc = ngx_http_billing_body_scalar(body, NGX_HTTP_BILLING_VALUE_OTHER,
-                                          NULL, 0);
+    if (value && body->depth == 1) {
+
+        if (ngx_http_billing_value_array(body->values, value) != NGX_OK) {
+            return 0;
+        }
+
+        body->array = value;
+        body->keyed = keyed;
+
+    } else if (value) {
+        ngx_http_billing_value_set(value, NGX_HTTP_BILLING_VALUE_ARRAY);
     }
 
     body->depth++;
 
-    return rc;
+    return 1;
 }
 
 
 static int
 ngx_http_billing_body_null(void *ctx)
 {
-    return ngx_http_billing_body_scalar(ctx, NGX_HTTP_BILLING_VALUE_NONE,
-                                        NULL, 0);
+    return ngx_http_billing_body_set(ctx, NGX_HTTP_BILLING_VALUE_NULL);
 }
 
 
 static int
-ngx_http_billing_body_boolean(void *ctx, int value)
+ngx_http_billing_body_boolean(void *ctx, int boolean)
 {
-    return ngx_http_billing_body_scalar(ctx, NGX_HTTP_BILLING_VALUE_OTHER,
-                                        NULL, 0);
+    return ngx_http_billing_body_set(ctx, NGX_HTTP_BILLING_VALUE_OTHER);
 }
 
 
 static int
 ngx_http_billing_body_number(void *ctx, const char *p, size_t len)
 {
-    size_t  i;
+    ngx_http_billing_body_t *body = ctx;
 
-    for (i = 0; i < len; i++) {
-        if (p[i] == '.' || p[i] == 'e' || p[i] == 'E') {
-            return ngx_http_billing_body_scalar(ctx,
-                                                NGX_HTTP_BILLING_VALUE_OTHER,
-                                                NULL, 0);
-        }
+    ngx_http_billing_value_t  *value;
+
+    if (!ngx_http_billing_body_place(body, &value)) {
+        return 0;
     }
 
-    return ngx_http_billing_body_scalar(ctx, NGX_HTTP_BILLING_VALUE_INTEGER,
-                                        (const unsigned char *) p, len);
+    return value == NULL
+           || ngx_http_billing_value_number(body->values, value,
+                                            (const u_char *) p, len)
+              == NGX_OK;
 }
 
 
@@ -529,31 +412,27 @@ ngx_http_billing_body_string(void *ctx, const unsigned char *p, size_t len)
 {
     ngx_http_billing_body_t *body = ctx;
 
-    ngx_str_t  text;
+    ngx_http_billing_value_t  *value;
 
-    text.data = (u_char *) p;
-    text.len = len;
-
-    if (ngx_http_billing_json_utf8_length(&text) == NGX_ERROR) {
+    if (!ngx_http_billing_body_is_utf8(p, len)) {
         body->error = "a string is not valid UTF-8";
         return 0;
     }
 
-    return ngx_http_billing_body_scalar(body, NGX_HTTP_BILLING_VALUE_STRING,
-                                        p, len);
+    if (!ngx_http_billing_body_place(body, &value)) {
+        return 0;
+    }
+
+    return value == NULL
+           || ngx_http_billing_value_string(body->values, value, p, len)
+              == NGX_OK;
 }
 
 
 static int
 ngx_http_billing_body_start_map(void *ctx)
 {
-    ngx_http_billing_body_t *body = ctx;
-
-    if (body->depth == 0) {
-        body->object = 1;
-    }
-
-    return ngx_http_billing_body_open(body, 0);
+    return ngx_http_billing_body_open(ctx, 1);
 }
 
 
@@ -562,18 +441,25 @@ ngx_http_billing_body_map_key(void *ctx, const unsigned char *p, size_t len)
 {
     ngx_http_billing_body_t *body = ctx;
 
-    ngx_str_t  text;
+    ngx_str_t  key;
 
-    text.data = (u_char *) p;
-    text.len = len;
-
-    if (ngx_http_billing_json_utf8_length(&text) == NGX_ERROR) {
+    if (!ngx_http_billing_body_is_utf8(p, len)) {
         body->error = "a key is not valid UTF-8";
         return 0;
     }
 
     if (body->depth == 1) {
-        body->param = ngx_http_billing_params_find(text.data, len);
+        body->param = ngx_http_billing_value_find(p, len);
+        return 1;
+    }
+
+    if (body->depth == 2 && body->array) {
+        key.data = (u_char *) p;
+        key.len = len;
+
+        body->member = ngx_http_billing_value_member(body->values, body->array,
+                                                     &key);
+        return body->member != NULL;
     }
 
     return 1;
@@ -583,7 +469,7 @@ ngx_http_billing_body_map_key(void *ctx, const unsigned char *p, size_t len)
 static int
 ngx_http_billing_body_start_array(void *ctx)
 {
-    return ngx_http_billing_body_open(ctx, 1);
+    return ngx_http_billing_body_open(ctx, 0);
 }
 
 
@@ -595,4 +481,16 @@ ngx_http_billing_body_end(void *ctx)
     body->depth--;
 
     return 1;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_body_is_utf8(const u_char *p, size_t len)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) p;
+    text.len = len;
+
+    return ngx_http_billing_json_utf8_length(&text) != NGX_ERROR;
 }

@@ -1,47 +1,58 @@
 
-#include "ngx_http_billing_params_value.h"
-#include "ngx_http_billing_json.h"
+#include "ngx_http_billing_params_query.h"
 
 
-/* digits of an array's key that certainly fit an integer */
+/* the key that "name[]" gets: the one after the greatest integer so far */
 
-#define NGX_HTTP_BILLING_QUERY_DIGITS  9
+typedef struct {
+    int64_t                     key;
+    unsigned                    known:1;
+    unsigned                    exhausted:1;
+} ngx_http_billing_query_next_t;
 
 
 typedef struct {
-    ngx_pool_t                *pool;
-    ngx_http_billing_value_t  *values;
-    ngx_uint_t                 max;
-
-    /* for each parameter, the key that "name[]" is to have */
-    ngx_uint_t                 next[NGX_HTTP_BILLING_PARAMS];
+    ngx_http_billing_values_t      *values;
+    ngx_http_billing_query_next_t   next[NGX_HTTP_BILLING_PARAMS];
 } ngx_http_billing_query_t;
+
+
+/* a name taken apart: "name", "name[key]", "name[key][...]" */
+
+typedef struct {
+    ngx_uint_t                  param;
+    ngx_str_t                   key;
+    unsigned                    member:1;
+    unsigned                    nested:1;
+} ngx_http_billing_query_name_t;
 
 
 static ngx_int_t ngx_http_billing_query_pair(ngx_http_billing_query_t *query,
     u_char *p, u_char *last);
 static ngx_int_t ngx_http_billing_query_unescape(ngx_pool_t *pool,
     ngx_str_t *text, u_char *p, u_char *last);
+static void ngx_http_billing_query_name(ngx_http_billing_query_name_t *name,
+    ngx_str_t *text);
+static u_char *ngx_http_billing_query_key(ngx_str_t *key, u_char *p,
+    u_char *last);
 static ngx_int_t ngx_http_billing_query_member(ngx_http_billing_query_t *query,
-    ngx_uint_t param, ngx_str_t *key, ngx_http_billing_scalar_t *scalar);
-static ngx_int_t ngx_http_billing_query_key(ngx_http_billing_query_t *query,
-    ngx_uint_t param, ngx_str_t *key);
-static ngx_http_billing_scalar_t *ngx_http_billing_query_find(
-    ngx_http_billing_value_t *value, ngx_str_t *key);
+    ngx_http_billing_query_name_t *name, ngx_http_billing_value_t **member);
+static ngx_int_t ngx_http_billing_query_next(
+    ngx_http_billing_query_next_t *next, ngx_str_t *key, u_char *buf);
+static void ngx_http_billing_query_taken(ngx_http_billing_query_next_t *next,
+    int64_t n);
 
 
 ngx_int_t
 ngx_http_billing_params_query(ngx_http_request_t *r,
-    ngx_http_billing_value_t *values, ngx_uint_t max)
+    ngx_http_billing_values_t *values)
 {
     u_char                    *p, *last, *end;
     ngx_http_billing_query_t   query;
 
     ngx_memzero(&query, sizeof(ngx_http_billing_query_t));
 
-    query.pool = r->pool;
     query.values = values;
-    query.max = max;
 
     p = r->args.data;
     last = p + r->args.len;
@@ -63,71 +74,66 @@ ngx_http_billing_params_query(ngx_http_request_t *r,
 }
 
 
-/* "name=value", "name[]=value", "name[key]=value" */
-
 static ngx_int_t
 ngx_http_billing_query_pair(ngx_http_billing_query_t *query, u_char *p,
     u_char *last)
 {
-    u_char                     *eq, *open, *close, *end;
-    ngx_str_t                   name, key;
-    ngx_uint_t                  param;
-    ngx_http_billing_scalar_t   scalar;
+    u_char                         *eq;
+    ngx_str_t                       text;
+    ngx_pool_t                     *pool;
+    ngx_http_billing_value_t       *value;
+    ngx_http_billing_query_name_t   name;
+
+    pool = query->values->pool;
 
     eq = ngx_strlchr(p, last, '=');
 
-    if (ngx_http_billing_query_unescape(query->pool, &name, p, eq ? eq : last)
+    if (ngx_http_billing_query_unescape(pool, &text, p, eq ? eq : last)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    end = name.data + name.len;
+    ngx_http_billing_query_name(&name, &text);
 
-    open = ngx_strlchr(name.data, end, '[');
-    close = open ? ngx_strlchr(open, end, ']') : NULL;
-
-    if (open && close == NULL) {
+    if (name.param == NGX_HTTP_BILLING_PARAMS) {
         return NGX_OK;
     }
 
-    param = ngx_http_billing_params_find(name.data,
-                                         (open ? open : end) - name.data);
+    value = &query->values->param[name.param];
 
-    if (param == NGX_HTTP_BILLING_PARAMS) {
+    if (name.member) {
+
+        if (ngx_http_billing_query_member(query, &name, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        /* there is no key left for it */
+
+        if (value == NULL) {
+            return NGX_OK;
+        }
+    }
+
+    if (name.nested) {
+
+        if (value->type != NGX_HTTP_BILLING_VALUE_ARRAY) {
+            ngx_http_billing_value_set(value, NGX_HTTP_BILLING_VALUE_ARRAY);
+        }
+
+        value->size++;
+
         return NGX_OK;
     }
 
-    ngx_memzero(&scalar, sizeof(ngx_http_billing_scalar_t));
-
-    scalar.type = NGX_HTTP_BILLING_VALUE_STRING;
-
-    if (ngx_http_billing_query_unescape(query->pool, &scalar.text,
-                                        eq ? eq + 1 : last, last)
+    if (ngx_http_billing_query_unescape(pool, &text, eq ? eq + 1 : last, last)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_json_utf8_length(&scalar.text) == NGX_ERROR) {
-        scalar.type = NGX_HTTP_BILLING_VALUE_OTHER;
-    }
-
-    if (open == NULL) {
-        query->values[param].scalar = scalar;
-        return NGX_OK;
-    }
-
-    key.data = open + 1;
-    key.len = close - key.data;
-
-    /* "name[key][...]" is an array in an array */
-
-    if (close + 1 < end && close[1] == '[') {
-        scalar.type = NGX_HTTP_BILLING_VALUE_OTHER;
-    }
-
-    return ngx_http_billing_query_member(query, param, &key, &scalar);
+    return ngx_http_billing_value_string(query->values, value, text.data,
+                                         text.len);
 }
 
 
@@ -169,100 +175,173 @@ ngx_http_billing_query_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
 }
 
 
-static ngx_int_t
-ngx_http_billing_query_member(ngx_http_billing_query_t *query,
-    ngx_uint_t param, ngx_str_t *key, ngx_http_billing_scalar_t *scalar)
+/*
+ * PHP ends a name at a NUL, skips the spaces before it, and takes spaces, dots
+ * and a bracket that is not closed for underscores.
+ */
+
+static void
+ngx_http_billing_query_name(ngx_http_billing_query_name_t *name,
+    ngx_str_t *text)
 {
-    ngx_http_billing_value_t   *value;
-    ngx_http_billing_scalar_t  *member;
+    u_char     *p, *last, *start, *next;
+    ngx_str_t   key;
 
-    /* no error could be keyed by it */
+    ngx_memzero(name, sizeof(ngx_http_billing_query_name_t));
 
-    if (ngx_http_billing_json_utf8_length(key) == NGX_ERROR) {
-        return NGX_OK;
+    start = text->data;
+    last = start + text->len;
+
+    p = ngx_strlchr(start, last, '\0');
+
+    if (p) {
+        last = p;
     }
 
-    value = &query->values[param];
+    while (start < last && *start == ' ') {
+        start++;
+    }
 
-    if (value->scalar.type != NGX_HTTP_BILLING_VALUE_LIST) {
+    for (p = start; p < last && *p != '['; p++) {
+        if (*p == ' ' || *p == '.') {
+            *p = '_';
+        }
+    }
 
-        if (ngx_http_billing_value_list(value, query->pool) != NGX_OK) {
-            return NGX_ERROR;
+    next = ngx_http_billing_query_key(&name->key, p, last);
+
+    if (next) {
+        name->member = 1;
+        name->nested = (ngx_http_billing_query_key(&key, next, last) != NULL);
+
+    } else {
+
+        if (p < last) {
+            *p = '_';
         }
 
-        query->next[param] = 0;
+        p = last;
     }
 
-    if (ngx_http_billing_query_key(query, param, key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    member = ngx_http_billing_query_find(value, key);
-
-    if (member) {
-        member->type = scalar->type;
-        member->text = scalar->text;
-        return NGX_OK;
-    }
-
-    scalar->key = *key;
-
-    return ngx_http_billing_value_push(value, scalar, query->max);
+    name->param = ngx_http_billing_value_find(start, p - start);
 }
 
 
-/* an empty key becomes the one after the greatest number so far */
+/* "[key]": returns where it ends, or NULL if there is none */
+
+static u_char *
+ngx_http_billing_query_key(ngx_str_t *key, u_char *p, u_char *last)
+{
+    u_char  *close;
+
+    if (p == last || *p != '[') {
+        return NULL;
+    }
+
+    p++;
+
+    close = ngx_strlchr(p, last, ']');
+
+    if (close == NULL) {
+        return NULL;
+    }
+
+    key->data = p;
+    key->len = close - p;
+
+    /* a single white space is no key either */
+
+    if (key->len == 1 && (*p == ' ' || (*p >= '\t' && *p <= CR))) {
+        key->len = 0;
+    }
+
+    return close + 1;
+}
+
+
+/* *member is NULL if there is no key left for it */
 
 static ngx_int_t
-ngx_http_billing_query_key(ngx_http_billing_query_t *query, ngx_uint_t param,
-    ngx_str_t *key)
+ngx_http_billing_query_member(ngx_http_billing_query_t *query,
+    ngx_http_billing_query_name_t *name, ngx_http_billing_value_t **member)
 {
-    ngx_int_t  n;
+    u_char                          buf[NGX_INT64_LEN];
+    ngx_http_billing_value_t       *array;
+    ngx_http_billing_query_next_t  *next;
 
-    if (key->len == 0) {
+    array = &query->values->param[name->param];
+    next = &query->next[name->param];
 
-        key->data = ngx_pnalloc(query->pool, NGX_INT_T_LEN);
-        if (key->data == NULL) {
+    if (array->array == NULL) {
+
+        if (ngx_http_billing_value_array(query->values, array) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        key->len = ngx_sprintf(key->data, "%ui", query->next[param]++)
-                   - key->data;
+        ngx_memzero(next, sizeof(ngx_http_billing_query_next_t));
+    }
+
+    if (ngx_http_billing_query_next(next, &name->key, buf) != NGX_OK) {
+        *member = NULL;
+        return NGX_OK;
+    }
+
+    *member = ngx_http_billing_value_member(query->values, array, &name->key);
+
+    return *member ? NGX_OK : NGX_ERROR;
+}
+
+
+/* writes the key into buf if it is empty */
+
+static ngx_int_t
+ngx_http_billing_query_next(ngx_http_billing_query_next_t *next,
+    ngx_str_t *key, u_char *buf)
+{
+    u_char   *p;
+    int64_t   n;
+
+    if (key->len == 0) {
+
+        if (next->exhausted) {
+            return NGX_DECLINED;
+        }
+
+        n = next->key;
+
+        key->data = buf;
+        key->len = ngx_sprintf(buf, "%L", n) - buf;
+
+        ngx_http_billing_query_taken(next, n);
 
         return NGX_OK;
     }
 
-    if (key->len > NGX_HTTP_BILLING_QUERY_DIGITS
-        || (key->len > 1 && key->data[0] == '0'))
+    p = key->data;
+
+    if (ngx_http_billing_value_decimal(p, key->len, &n) == NGX_OK
+        && *p != '+' && !(*p == '-' && p[1] == '0'))
     {
-        return NGX_OK;
-    }
-
-    n = ngx_atoi(key->data, key->len);
-
-    if (n != NGX_ERROR && (ngx_uint_t) n >= query->next[param]) {
-        query->next[param] = n + 1;
+        ngx_http_billing_query_taken(next, n);
     }
 
     return NGX_OK;
 }
 
 
-static ngx_http_billing_scalar_t *
-ngx_http_billing_query_find(ngx_http_billing_value_t *value, ngx_str_t *key)
+static void
+ngx_http_billing_query_taken(ngx_http_billing_query_next_t *next, int64_t n)
 {
-    ngx_uint_t                  i;
-    ngx_http_billing_scalar_t  *member;
-
-    member = value->members.elts;
-
-    for (i = 0; i < value->members.nelts; i++) {
-        if (member[i].key.len == key->len
-            && ngx_memcmp(member[i].key.data, key->data, key->len) == 0)
-        {
-            return &member[i];
-        }
+    if (next->known && n < next->key) {
+        return;
     }
 
-    return NULL;
+    next->known = 1;
+
+    if (n == INT64_MAX) {
+        next->exhausted = 1;
+        return;
+    }
+
+    next->key = n + 1;
 }

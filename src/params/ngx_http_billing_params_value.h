@@ -1,8 +1,7 @@
 
 /*
- * What a caller sent for each parameter, as it was sent: the body and the
- * query string are read into these values, which are then checked in one
- * place.  Private to the params files.
+ * What a caller sent for each parameter: the body and the query string are
+ * both read into these values, by the rules of Laravel's input middleware.
  */
 
 
@@ -10,7 +9,8 @@
 #define _NGX_HTTP_BILLING_PARAMS_VALUE_H_INCLUDED_
 
 
-#include "ngx_http_billing_params.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
 
 
 #define NGX_HTTP_BILLING_PARAM_IDS    0
@@ -18,58 +18,126 @@
 #define NGX_HTTP_BILLING_PARAM_LOGIN  2
 #define NGX_HTTP_BILLING_PARAMS       3
 
+/* characters of a string, and of a member's key */
+
+#define NGX_HTTP_BILLING_VALUE_CHARS  255
+
 
 typedef enum {
-    NGX_HTTP_BILLING_VALUE_NONE = 0,
-    NGX_HTTP_BILLING_VALUE_INTEGER,
+    /* absent, null, or a string that is empty when it is trimmed */
+    NGX_HTTP_BILLING_VALUE_NULL = 0,
     NGX_HTTP_BILLING_VALUE_STRING,
-    NGX_HTTP_BILLING_VALUE_LIST,
-    NGX_HTTP_BILLING_VALUE_OTHER
+    NGX_HTTP_BILLING_VALUE_INTEGER,
+
+    /* any other JSON number, true or false */
+    NGX_HTTP_BILLING_VALUE_OTHER,
+
+    /* a JSON array or object, "name[]" in a query string */
+    NGX_HTTP_BILLING_VALUE_ARRAY
 } ngx_http_billing_value_e;
 
 
-typedef struct {
-    ngx_http_billing_value_e   type;
-
-    /* of a string, or an integer as it was written */
-    ngx_str_t                  text;
-
-    /* a member's, if it is not just its place in the list */
-    ngx_str_t                  key;
-} ngx_http_billing_scalar_t;
+typedef struct ngx_http_billing_value_array_s
+    ngx_http_billing_value_array_t;
 
 
 typedef struct {
-    ngx_http_billing_scalar_t  scalar;
+    ngx_http_billing_value_e         type;
 
-    /* of a list: the first members, and how many there are */
-    ngx_array_t                members;
-    ngx_uint_t                 count;
+    /*
+     * a trimmed string, or a JSON integer as it was written, in the pool; empty
+     * if it has too many characters
+     */
+    ngx_str_t                        text;
+
+    /* characters of the text, or members of the array */
+    ngx_uint_t                       size;
+
+    /* set if the value is an integer in any spelling that Laravel takes */
+    unsigned                         integer:1;
+    int64_t                          number;
+
+    /* of a member: its key; NULL if the key is the place in the array */
+    ngx_str_t                        key;
+    unsigned                         key_too_long:1;
+
+    /* NULL if it is no array, or a nested one, whose members nobody needs */
+    ngx_http_billing_value_array_t  *array;
 } ngx_http_billing_value_t;
 
 
-/* Returns the parameter of this name, or NGX_HTTP_BILLING_PARAMS if none. */
-ngx_uint_t ngx_http_billing_params_find(u_char *name, size_t len);
+struct ngx_http_billing_value_array_s {
+    /* ngx_http_billing_value_t: the first members, in the order sent */
+    ngx_array_t                      members;
 
-/* Makes the value an empty list. */
-ngx_int_t ngx_http_billing_value_list(ngx_http_billing_value_t *value,
-    ngx_pool_t *pool);
+    /* members by their keys */
+    ngx_rbtree_t                     keys;
+    ngx_rbtree_node_t                sentinel;
 
-/* Appends to a list, which counts all members and keeps max of them. */
-ngx_int_t ngx_http_billing_value_push(ngx_http_billing_value_t *value,
-    ngx_http_billing_scalar_t *member, ngx_uint_t max);
+    /* a place for each member beyond the limit */
+    ngx_http_billing_value_t         rest;
+};
+
+
+/* what one source has sent, all of it in the pool */
+
+typedef struct {
+    ngx_pool_t                      *pool;
+
+    /* how many members of an array are kept */
+    ngx_uint_t                       max;
+
+    ngx_http_billing_value_t         param[NGX_HTTP_BILLING_PARAMS];
+} ngx_http_billing_values_t;
+
+
+extern const ngx_str_t  ngx_http_billing_params_names[NGX_HTTP_BILLING_PARAMS];
+
+
+/* The number of the parameter; NGX_HTTP_BILLING_PARAMS if there is none. */
+ngx_uint_t ngx_http_billing_value_find(const u_char *name, size_t len);
 
 /*
- * Reads the body, if there is one.  Returns NGX_OK, NGX_DECLINED with the
- * error that makes it unreadable, or NGX_ERROR.  *ignored is set if there is
- * a body that was not read because it is not declared to be JSON.
+ * Each of these makes a value what was sent, whatever it was before; a member
+ * keeps its key.  The text may be the caller's, only what is kept is copied.
+ * They return NGX_OK, or NGX_ERROR for want of memory.
  */
-ngx_int_t ngx_http_billing_params_body(ngx_http_request_t *r,
-    ngx_http_billing_value_t *values, ngx_uint_t max, ngx_str_t *error,
-    ngx_uint_t *ignored);
 
-ngx_int_t ngx_http_billing_params_query(ngx_http_request_t *r,
-    ngx_http_billing_value_t *values, ngx_uint_t max);
+ngx_int_t ngx_http_billing_value_string(ngx_http_billing_values_t *values,
+    ngx_http_billing_value_t *value, const u_char *text, size_t len);
+
+/* a number as JSON writes it */
+ngx_int_t ngx_http_billing_value_number(ngx_http_billing_values_t *values,
+    ngx_http_billing_value_t *value, const u_char *text, size_t len);
+
+ngx_int_t ngx_http_billing_value_array(ngx_http_billing_values_t *values,
+    ngx_http_billing_value_t *value);
+
+/* null, true, false, or a nested array */
+void ngx_http_billing_value_set(ngx_http_billing_value_t *value,
+    ngx_http_billing_value_e type);
+
+/*
+ * The member of an array for a key, which is copied, or for the next place if
+ * the key is NULL.  A key that was there before keeps its place.  Returns NULL
+ * for want of memory; the pointer is valid until the next call.
+ */
+ngx_http_billing_value_t *ngx_http_billing_value_member(
+    ngx_http_billing_values_t *values, ngx_http_billing_value_t *array,
+    ngx_str_t *key);
+
+/* Reads an optional sign, and 0 or digits without a leading zero. */
+ngx_int_t ngx_http_billing_value_decimal(const u_char *text, size_t len,
+    int64_t *number);
+
+
+static ngx_inline ngx_uint_t
+ngx_http_billing_value_sent(ngx_http_billing_value_t *value)
+{
+    return value->type != NGX_HTTP_BILLING_VALUE_NULL
+           && !(value->type == NGX_HTTP_BILLING_VALUE_ARRAY
+                && value->size == 0);
+}
 
 
 #endif /* _NGX_HTTP_BILLING_PARAMS_VALUE_H_INCLUDED_ */

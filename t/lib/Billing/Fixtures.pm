@@ -144,13 +144,38 @@ my %WORDS = (
     string  => 'must be a string.',
     many    => 'must not have more than 30 items.',
     long    => 'must not be greater than 255 characters.',
+    keys    => 'must not have keys of more than 255 characters.',
 );
 
-# The 422 for a list of [key, word]; "many 2" stands for another limit.
+# How a message names a key: Laravel does not recognize a member whose key has
+# a dot or an asterisk, and writes its name as one of its own properties' names.
+
+sub name {
+    my ($key) = @_;
+
+    my ($param, $member) = split /\./, $key, 2;
+
+    return $param =~ tr/_/ /r if !defined $member;
+    return $key if $member eq '*' || $member !~ /[.*]/;
+
+    utf8::decode($key);
+    $key =~ s/(?<=[ \t\r\n\f\x0b])([a-z])/\u$1/g;
+    $key =~ s/\s+//g;
+    $key =~ s/(.)(?=[A-Z])/$1_/g;
+    $key = lc($key) =~ tr/_/ /r;
+    utf8::encode($key);
+
+    return $key;
+}
+
+# The 422 for a list of [key, word]; "many 2" stands for another limit. Words
+# of one key follow each other.
 
 sub errors {
-    my @errors = map {
-        my ($key, $word) = @$_;
+    my (@keys, %messages, $message);
+
+    for my $error (@_) {
+        my ($key, $word) = @$error;
         my $text;
 
         if ($word =~ /\Amany (\d+)\z/) {
@@ -166,20 +191,21 @@ sub errors {
             $text = $WORDS{$word} // die "no such error: \"$word\"\n";
         }
 
-        (my $name = $key) =~ tr/_/ / if $key !~ /\./;
-        [ $key, 'The ' . ($name // $key) . " field $text" ];
-    } @_;
+        push @keys, $key if !$messages{$key};
+        push @{ $messages{$key} }, 'The ' . name($key) . " field $text";
+        $message //= $messages{$key}[0];
+    }
 
-    my $message = $errors[0][1];
-    my $more = $#errors;
+    my $more = $#_;
 
     if ($more) {
         $message .= " (and $more more error" . ($more > 1 ? 's' : '') . ')';
     }
 
     return '{"message":' . string($message) . ',"errors":{'
-           . join(',', map { string($_->[0]) . ':[' . string($_->[1]) . ']' }
-                  @errors) . '}}';
+           . join(',', map {
+               string($_) . ':[' . join(',', map { string($_) } @{ $messages{$_} }) . ']'
+           } @keys) . '}}';
 }
 
 sub required {
