@@ -2,11 +2,6 @@
 #include "ngx_http_billing_redis_token.h"
 
 
-/* bytes received at once: about a batch of cameras */
-
-#define NGX_HTTP_BILLING_REDIS_BUFFER  65536
-
-
 static void ngx_http_billing_redis_reader_begin(
     ngx_http_billing_redis_reader_t *reader);
 static u_char *ngx_http_billing_redis_reader_skip(

@@ -20,6 +20,10 @@
 #include <ngx_core.h>
 
 
+/* bytes received at once: about a batch of cameras */
+
+#define NGX_HTTP_BILLING_REDIS_BUFFER        65536
+
 /*
  * Bounds of a reply that is kept: bytes of text, and elements at all levels
  * together.  A larger one is skipped, and handed out as OVERSIZED.

@@ -2,7 +2,7 @@
 
 # Runs the fuzzers of libFuzzer, each for so many seconds:
 #
-#     sh t/fuzz/run.sh [seconds] [params|redis]
+#     sh t/fuzz/run.sh [seconds] [params|redis|reply]
 #
 # Corpora that grow are kept in build/fuzz/corpus/; t/fuzz/corpus/ has the seeds.
 # An input that fails is left in build/fuzz/ and tried again by
@@ -27,7 +27,7 @@ libs=$(grep -oE -- ' -l[a-z_]+|-Wl,-E' "$fuzz/Makefile" | sort -u)
 includes=$(find src -type d | sed 's/^/-I /'; printf ' -I build/nginx-source/src/%s' core event event/modules \
     os/unix http http/modules)
 
-for target in ${2:-params redis}; do
+for target in ${2:-params redis reply}; do
     mkdir -p "$fuzz/corpus/$target"
 
     wrap=
