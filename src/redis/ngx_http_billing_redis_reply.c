@@ -48,7 +48,9 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         size = ngx_max(NGX_HTTP_BILLING_REDIS_BUFFER,
                        ngx_max(2 * size, reader->need));
 
-        p = ngx_alloc(size + NGX_HTTP_BILLING_REDIS_PADDING, log);
+        /* after end there is a byte for the zero that ends what is read */
+
+        p = ngx_alloc(size + 1, log);
         if (p == NULL) {
             return NGX_ERROR;
         }

@@ -40,10 +40,6 @@
 
 #define NGX_HTTP_BILLING_REDIS_MAX_DEPTH     8
 
-/* bytes after a text that may be read, whatever they are */
-
-#define NGX_HTTP_BILLING_REDIS_PADDING       16
-
 
 typedef enum {
     /* a bulk or verbatim string; in text */
