@@ -38,6 +38,8 @@ if [ "$inputs" != "$(cat "$build/configured" 2>/dev/null)" ]; then
         exit 1
     fi
 
+    sed -n '/: warning: the billing module /,/^$/p' "$build/configure.log" >&2
+
     printf '%s\n' "$inputs" >"$build/configured"
 fi
 

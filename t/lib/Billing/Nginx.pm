@@ -17,7 +17,8 @@ use Billing::Ports;
 
 our $SLOW = ($ENV{TEST_NGINX_MODE} // '') eq 'valgrind' ? 5 : 1;
 
-# The text is that of the http block: %PORT% in it is a free port. With "alerts",
+# The text is that of the http block: %PORT% in it is a free port. Of the options,
+# "modules" lists the modules to load instead of the run's own. With "alerts",
 # what it logs is not in the log of the whole run, which may have no alert: the
 # test has to look for those that it does not provoke.
 
@@ -28,8 +29,40 @@ sub start {
     chmod 0755, $dir;
 
     my $self = bless { dir => $dir, port => Billing::Ports::reserve() }, $class;
+    my $level = $opt{level} // 'debug';
+
+    $self->configure($http, %opt);
+
+    my $pid = fork;
+    die "fork: $!\n" if !defined $pid;
+
+    if ($pid == 0) {
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        open STDERR, '>', "$dir/stderr";
+        $ENV{BILLING_LOG_LEVEL} = $level;
+        $ENV{BILLING_LOG} = "$dir/error.log" if $opt{alerts};
+        exec $Test::Nginx::Util::NginxBinary, '-p', "$dir/", '-c', "$dir/nginx.conf"
+            or POSIX::_exit(1);
+    }
+
+    $self->{pid} = $pid;
+    $self->{owner} = $$;
+
+    return $self if wait_until(10, sub { -s "$dir/nginx.pid" && $self->workers });
+
+    open my $err, '<', "$dir/stderr";
+    die "nginx did not start: ", $err ? <$err> : ();
+}
+
+# Writes nginx.conf.
+
+sub configure {
+    my ($self, $http, %opt) = @_;
+
+    my $dir = $self->{dir};
     my $modules = join ' ', map { "load_module $_;" }
-                  split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
+                  @{ $opt{modules} // [ split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '' ] };
     my $user = $ENV{TEST_NGINX_WORKER_USER} // '';
     my $workers = $opt{workers} // 1;
     my $level = $opt{level} // 'debug';
@@ -60,27 +93,19 @@ $http
 }
 END
     close $conf;
+}
 
-    my $pid = fork;
-    die "fork: $!\n" if !defined $pid;
+# Writes another nginx.conf and reloads: are there new workers, and only these?
 
-    if ($pid == 0) {
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>', '/dev/null';
-        open STDERR, '>', "$dir/stderr";
-        $ENV{BILLING_LOG_LEVEL} = $level;
-        $ENV{BILLING_LOG} = "$dir/error.log" if $opt{alerts};
-        exec $Test::Nginx::Util::NginxBinary, '-p', "$dir/", '-c', "$dir/nginx.conf"
-            or POSIX::_exit(1);
-    }
+sub reconfigure {
+    my ($self, $http, %opt) = @_;
 
-    $self->{pid} = $pid;
-    $self->{owner} = $$;
+    my @old = $self->workers;
 
-    return $self if wait_until(10, sub { -s "$dir/nginx.pid" && $self->workers });
+    $self->configure($http, %opt);
+    $self->signal('HUP');
 
-    open my $err, '<', "$dir/stderr";
-    die "nginx did not start: ", $err ? <$err> : ();
+    return $self->replaced(10, @old);
 }
 
 # For a slow nginx: the module's own timeouts, unless the configuration has short
