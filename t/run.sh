@@ -215,8 +215,8 @@ slow='servers:6 login:4 redis:3 faults:2 hostile:3 status:2 reload:2 http:2
 # rather than requests are left out.
 
 case $kind in
-    reload)   left_out='check_cache conf faults openapi reload' ;;
-    valgrind) left_out='check_cache conf config openapi servers tls' ;;
+    reload)   left_out='check_cache conf faults nchan openapi reload symbols' ;;
+    valgrind) left_out='check_cache conf config nchan openapi servers symbols tls' ;;
     *)        left_out= ;;
 esac
 
