@@ -1,24 +1,12 @@
 
 #include "ngx_http_billing_camera.h"
-
-
-/* bytes of a camera's JSON without its values, and of a stream's */
-
-#define NGX_HTTP_BILLING_CAMERA_JSON                                          \
-    (sizeof("{\"id\":9007199254740991,\"external_id\":null,"                  \
-            "\"start_at\":null,\"status\":null,\"name\":null,"                \
-            "\"group_type\":null,\"streams\":[],\"preview\":null}")           \
-     + 2 * NGX_HTTP_BILLING_CAMERA_FIELDS)
-
-#define NGX_HTTP_BILLING_STREAM_JSON                                          \
-    (sizeof("{\"type\":\"\",\"status\":null,"                                 \
-            "\"camera_id\":9007199254740991},") - 1)
+#include "ngx_http_billing_decimal.h"
 
 
 static ngx_int_t ngx_http_billing_camera_text(ngx_http_billing_json_t *json,
-    ngx_str_t *value, int64_t id);
+    ngx_str_t *value, ngx_str_t *id);
 static ngx_int_t ngx_http_billing_camera_streams(
-    ngx_http_billing_json_t *json, ngx_str_t *value, int64_t id);
+    ngx_http_billing_json_t *json, ngx_str_t *value, ngx_str_t *id);
 
 
 ngx_http_billing_camera_field_t
@@ -52,36 +40,39 @@ ngx_int_t
 ngx_http_billing_camera_json(ngx_http_billing_json_t *json, int64_t id,
     ngx_str_t *values, ngx_str_t *text, const char **error)
 {
-    size_t                            size;
+    u_char                            buf[NGX_INT64_LEN];
+    ngx_str_t                         digits;
     ngx_uint_t                        i;
     ngx_http_billing_camera_field_t  *field;
 
     field = ngx_http_billing_camera_fields;
-    size = NGX_HTTP_BILLING_CAMERA_JSON + 2 * NGX_HTTP_BILLING_STREAM_JSON;
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
-        size += values[i].len;
-
         if (ngx_http_billing_json_utf8_length(&values[i]) == NGX_ERROR) {
             *error = "holds text that is not UTF-8";
             return NGX_DECLINED;
         }
     }
 
-    if (ngx_http_billing_json_string_start(json, size) != NGX_OK) {
+    if (ngx_http_billing_json_start(json) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    /* yajl_gen_integer() calls sprintf(), which takes a sixth of the time */
+
+    digits.data = buf;
+    digits.len = ngx_http_billing_decimal(buf, id) - buf;
 
     ngx_http_billing_json_map_open(json);
 
     ngx_http_billing_json_literal(json, "id");
-    ngx_http_billing_json_integer(json, id);
+    ngx_http_billing_json_value(json, &digits);
 
     for (i = 0; i < NGX_HTTP_BILLING_CAMERA_FIELDS; i++) {
 
         ngx_http_billing_json_string(json, &field[i].member);
 
-        if (field[i].write(json, &values[i], id) != NGX_OK) {
+        if (field[i].write(json, &values[i], &digits) != NGX_OK) {
             *error = field[i].error;
             return NGX_DECLINED;
         }
@@ -89,13 +80,13 @@ ngx_http_billing_camera_json(ngx_http_billing_json_t *json, int64_t id,
 
     ngx_http_billing_json_map_close(json);
 
-    return ngx_http_billing_json_string_end(json, text);
+    return ngx_http_billing_json_take_string(json, text);
 }
 
 
 static ngx_int_t
 ngx_http_billing_camera_text(ngx_http_billing_json_t *json, ngx_str_t *value,
-    int64_t id)
+    ngx_str_t *id)
 {
     if (value->data) {
         ngx_http_billing_json_string(json, value);
@@ -112,7 +103,7 @@ ngx_http_billing_camera_text(ngx_http_billing_json_t *json, ngx_str_t *value,
 
 static ngx_int_t
 ngx_http_billing_camera_streams(ngx_http_billing_json_t *json,
-    ngx_str_t *value, int64_t id)
+    ngx_str_t *value, ngx_str_t *id)
 {
     u_char     *p, *last;
     ngx_str_t   type, status;
@@ -161,7 +152,7 @@ ngx_http_billing_camera_streams(ngx_http_billing_json_t *json,
         (void) ngx_http_billing_camera_text(json, &status, id);
 
         ngx_http_billing_json_literal(json, "camera_id");
-        ngx_http_billing_json_integer(json, id);
+        ngx_http_billing_json_value(json, id);
 
         ngx_http_billing_json_map_close(json);
     }

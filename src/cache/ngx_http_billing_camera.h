@@ -22,7 +22,7 @@ typedef struct ngx_http_billing_camera_field_s
 
 /* Writes a value that is UTF-8; NGX_ERROR: the value breaks the contract. */
 typedef ngx_int_t (*ngx_http_billing_camera_write_pt)(
-    ngx_http_billing_json_t *json, ngx_str_t *value, int64_t id);
+    ngx_http_billing_json_t *json, ngx_str_t *value, ngx_str_t *id);
 
 
 struct ngx_http_billing_camera_field_s {

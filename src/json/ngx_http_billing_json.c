@@ -2,40 +2,26 @@
 #include "ngx_http_billing_json.h"
 
 
-/* the highest bit of each byte of a word */
-
-#define NGX_HTTP_BILLING_JSON_HIGH    0x8080808080808080ULL
+static ngx_uint_t ngx_http_billing_json_is_ascii(ngx_str_t *text);
 
 
-/* ngx_utf8_decode() lets surrogates pass, and bytes that no UTF-8 has */
+/* ngx_utf8_decode() accepts surrogates, and bytes that UTF-8 does not have */
 
 ngx_int_t
 ngx_http_billing_json_utf8_length(ngx_str_t *text)
 {
     u_char     *p, *last, ch, min, max;
-    uint64_t    word;
     ngx_int_t   n;
     ngx_uint_t  rest;
+
+    if (ngx_http_billing_json_is_ascii(text)) {
+        return text->len;
+    }
 
     p = text->data;
     last = p + text->len;
 
     for (n = 0; p < last; n++) {
-
-        while (last - p >= 8) {
-            ngx_memcpy(&word, p, 8);
-
-            if (word & NGX_HTTP_BILLING_JSON_HIGH) {
-                break;
-            }
-
-            p += 8;
-            n += 8;
-        }
-
-        if (p == last) {
-            break;
-        }
 
         ch = *p++;
 
@@ -71,4 +57,38 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
     }
 
     return n;
+}
+
+
+/* the highest bits of the bytes are gathered, and looked at together */
+
+static ngx_uint_t
+ngx_http_billing_json_is_ascii(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint64_t   word, bits;
+
+    p = text->data;
+    last = p + text->len;
+    bits = 0;
+
+    if (text->len < 8) {
+
+        while (p < last) {
+            bits |= *p++;
+        }
+
+        return (bits & 0x80) == 0;
+    }
+
+    while (last - p > 8) {
+        ngx_memcpy(&word, p, 8);
+        bits |= word;
+        p += 8;
+    }
+
+    ngx_memcpy(&word, last - 8, 8);
+    bits |= word;
+
+    return (bits & 0x8080808080808080ULL) == 0;
 }

@@ -43,8 +43,9 @@ struct ngx_http_billing_json_s {
     ngx_chain_t                   *free;
     ngx_buf_tag_t                  tag;
 
-    /* a string: where it begins, and the pool that it is allocated from */
+    /* a string: where the room for it begins */
     u_char                        *start;
+
     ngx_pool_t                    *pool;
 
     ngx_http_billing_json_alloc_t  alloc;
@@ -62,10 +63,7 @@ ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 void ngx_http_billing_json_init(ngx_http_billing_json_t *json,
     ngx_pool_t *pool, ngx_buf_tag_t tag);
 
-/*
- * Initializes a writer into strings.  The generator is allocated from the
- * pool, and so are the strings: each in one piece.
- */
+/* Initializes a writer into strings: one document after the other. */
 void ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
     ngx_pool_t *pool);
 
@@ -75,17 +73,6 @@ void ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
  */
 ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
 
-/* Begins a document in a string of about size bytes. */
-ngx_int_t ngx_http_billing_json_string_start(ngx_http_billing_json_t *json,
-    size_t size);
-
-/*
- * Ends the string of a document.  Returns NGX_OK, or NGX_ERROR if it could not
- * be written.
- */
-ngx_int_t ngx_http_billing_json_string_end(ngx_http_billing_json_t *json,
-    ngx_str_t *text);
-
 /*
  * Takes the buffers that were written since the last call, at least one, and
  * their size; the document goes on.  The buffers are the pool's; those that are
@@ -94,6 +81,13 @@ ngx_int_t ngx_http_billing_json_string_end(ngx_http_billing_json_t *json,
  */
 ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
+
+/*
+ * Takes a document from a writer into strings: a copy in the pool.  Returns
+ * NGX_OK, or NGX_ERROR if the document could not be written.
+ */
+ngx_int_t ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
+    ngx_str_t *text);
 
 
 /* These write; whether all went well is told when the document is taken. */

@@ -2,7 +2,10 @@
 #include "ngx_http_billing_json.h"
 
 
+/* bytes of a buffer in a chain, and of the room for a string at first */
+
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
+#define NGX_HTTP_BILLING_JSON_STRING  1024
 
 /* more than a generator takes, which is 608 bytes in yajl 2.1.0 */
 
@@ -44,6 +47,10 @@ ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
 ngx_int_t
 ngx_http_billing_json_start(ngx_http_billing_json_t *json)
 {
+    if (json->start) {
+        json->pos = json->start;
+    }
+
     if (json->gen) {
         yajl_gen_reset(json->gen, NULL);
         return NGX_OK;
@@ -62,44 +69,6 @@ ngx_http_billing_json_start(ngx_http_billing_json_t *json)
 
     yajl_gen_config(json->gen, yajl_gen_print_callback,
                     ngx_http_billing_json_print, json);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_billing_json_string_start(ngx_http_billing_json_t *json, size_t size)
-{
-    u_char  *p;
-
-    if (ngx_http_billing_json_start(json) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(json->pool, size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    json->start = p;
-    json->pos = p;
-    json->end = p + size;
-    json->status = yajl_gen_status_ok;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_billing_json_string_end(ngx_http_billing_json_t *json,
-    ngx_str_t *text)
-{
-    if (json->status != yajl_gen_status_ok) {
-        return NGX_ERROR;
-    }
-
-    text->data = json->start;
-    text->len = json->pos - json->start;
 
     return NGX_OK;
 }
@@ -129,6 +98,27 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
     json->size = 0;
 
     return (json->status == yajl_gen_status_ok) ? b : NULL;
+}
+
+
+ngx_int_t
+ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
+    ngx_str_t *text)
+{
+    if (json->status != yajl_gen_status_ok) {
+        return NGX_ERROR;
+    }
+
+    text->len = json->pos - json->start;
+
+    text->data = ngx_pnalloc(json->pool, text->len);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(text->data, json->start, text->len);
+
+    return NGX_OK;
 }
 
 
@@ -255,7 +245,7 @@ ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
     size_t   used, size;
 
     used = json->pos - json->start;
-    size = 2 * (used + len);
+    size = ngx_max(NGX_HTTP_BILLING_JSON_STRING, 2 * (used + len));
 
     p = ngx_pnalloc(json->pool, size);
     if (p == NULL) {
@@ -263,11 +253,12 @@ ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
         return;
     }
 
-    json->pos = ngx_cpymem(p, json->start, used);
-    json->pos = ngx_cpymem(json->pos, data, len);
+    if (json->start) {
+        ngx_memcpy(p, json->start, used);
+        (void) ngx_pfree(json->pool, json->start);
+    }
 
-    (void) ngx_pfree(json->pool, json->start);
-
+    json->pos = ngx_cpymem(p + used, data, len);
     json->start = p;
     json->end = p + size;
 }
