@@ -3,6 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use File::Temp ();
+
 use Test::Nginx::Socket 'no_plan';
 use Billing 'config';
 
@@ -10,6 +12,12 @@ use Billing 'config';
 # preamble.
 
 our $REDIS = 'billing_redis unix:$TEST_NGINX_REDIS_SOCKET;';
+
+# A file with a password.
+
+our $PASSWORD = File::Temp->new;
+print $PASSWORD "s3cret\n";
+close $PASSWORD;
 
 sub route { "location = /list {\n    billing_cameras_list;\n    @_\n}\n" }
 
@@ -380,40 +388,127 @@ billing_token $no_such_variable;                                -> unknown "no_s
 
 
 
-=== TEST 24: URLs that are none
+=== TEST 24: invalid URLs of a host
 --- refuses
-billing_redis "";                                               ->
-billing_redis 127.0.0.1:6379;                                   ->
-billing_redis http://127.0.0.1;                                 ->
-billing_redis redis:127.0.0.1;                                  ->
-billing_redis redis://;                                         ->
-billing_redis redis://:6379;                                    ->
-billing_redis redis://127.0.0.1:;                               ->
-billing_redis redis://127.0.0.1:0;                              ->
-billing_redis redis://127.0.0.1:65536;                          ->
-billing_redis redis://127.0.0.1:port;                           -> "redis://127\.0\.0\.1" in "billing_redis" directive: invalid port
-billing_redis redis://bob:s3cret;                               -> "redis://bob" in "billing_redis" directive: invalid port
-billing_redis redis://127.0.0.1:6379x;                          ->
-billing_redis redis://127.0.0.1/x;                              ->
-billing_redis redis://127.0.0.1/-1;                             ->
-billing_redis redis://127.0.0.1/1/2;                            ->
-billing_redis redis://[::1;                                     ->
-billing_redis unix:;                                            ->
-billing_redis unix:?db=1;                                       ->
-billing_redis unix:/a.sock?db=;                                 ->
-billing_redis unix:/a.sock?db=x;                                ->
-billing_redis unix:/a.sock?db=-1;                               ->
-billing_redis unix:/a.sock?x=1;                                 ->
+billing_redis "";                                               -> invalid URL "" in "billing_redis" directive: it must begin with
+billing_redis 127.0.0.1:6379;                                   -> invalid URL "127\.0\.0\.1:6379" in "billing_redis" directive: it must begin with
+billing_redis http://127.0.0.1;                                 -> invalid URL "http://127\.0\.0\.1" in "billing_redis" directive: it must begin with
+billing_redis REDIS://127.0.0.1;                                -> invalid URL "REDIS" in "billing_redis" directive: it must begin with
+billing_redis redis:127.0.0.1;                                  -> invalid URL "redis" in "billing_redis" directive: it must begin with
+billing_redis redis://;                                         -> invalid URL "redis://" in "billing_redis" directive: no host
+billing_redis redis://:6379;                                    -> invalid URL "redis://" in "billing_redis" directive: no host
+billing_redis redis://127.0.0.1:;                               -> invalid URL "redis://127\.0\.0\.1:" in "billing_redis" directive: invalid port
+billing_redis redis://127.0.0.1:0;                              -> invalid URL "redis://127\.0\.0\.1:0" in "billing_redis" directive: invalid port
+billing_redis redis://127.0.0.1:65536;                          -> invalid URL "redis://127\.0\.0\.1:65536" in "billing_redis" directive: invalid port
+billing_redis redis://127.0.0.1:6379x;                          -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: invalid port
+billing_redis redis://127.0.0.1:port;                           -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: invalid port
+billing_redis redis://127.0.0.1/x;                              -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: the database must be a number
+billing_redis redis://127.0.0.1/-1;                             -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: the database must be a number
+billing_redis redis://127.0.0.1/1/2;                            -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: the database must be a number
+billing_redis redis://127.0.0.1?db=1;                           -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: parameters are known in "unix:" URLs only
+billing_redis redis://127.0.0.1/0?db=1;                         -> invalid URL "redis://127\.0\.0\.1" in "billing_redis" directive: parameters are known in "unix:" URLs only
+billing_redis redis://[::1;                                     -> invalid URL "redis://\[::1" in "billing_redis" directive: invalid host
+billing_redis redis://[::1]:x;                                  -> invalid URL "redis://\[::1\]" in "billing_redis" directive: invalid port
+billing_redis redis://bob:s3cret;                               -> invalid URL "redis://bob" in "billing_redis" directive: invalid port
+billing_redis redis://bob:x@127.0.0.1:70000;                    -> invalid URL "redis://\*\*\*@127\.0\.0\.1:70000" in "billing_redis" directive: invalid port
+billing_redis redis://bob:@127.0.0.1;                           -> invalid URL "redis://\*\*\*@127\.0\.0\.1" in "billing_redis" directive: the password is empty
+billing_redis redis://bob:50%@127.0.0.1;                        -> invalid URL "redis://\*\*\*@127\.0\.0\.1" in "billing_redis" directive: a "%" in the user or the password is to be "%25"
+billing_redis redis://bob@127.0.0.1;                            -> no password for the user of redis server "127\.0\.0\.1:6379" in "billing_redis" directive
 
 
 
-=== TEST 25: one wrong URL among right ones, and a path too long for a socket
+=== TEST 25: invalid URLs of a socket
+--- refuses
+billing_redis unix:;                                            -> invalid URL "unix:" in "billing_redis" directive: the path must begin with "/"
+billing_redis unix:?db=1;                                       -> invalid URL "unix:" in "billing_redis" directive: the path must begin with "/"
+billing_redis unix:run/redis.sock;                              -> invalid URL "unix:run/redis\.sock" in "billing_redis" directive: the path must begin with "/"
+billing_redis unix:/a.sock:;                                    -> invalid URL "unix:/a\.sock:" in "billing_redis" directive: the path must not end with ":"
+billing_redis unix:/a.sock:/0;                                  -> invalid URL "unix:/a\.sock:/0" in "billing_redis" directive: the path must not end with ":"
+billing_redis unix://a.sock;                                    -> invalid URL "unix://a\.sock" in "billing_redis" directive: nothing may precede the path
+billing_redis unix:/a.sock?db=;                                 -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the database must be a number
+billing_redis unix:/a.sock?db=x;                                -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the database must be a number
+billing_redis unix:/a.sock?db=-1;                               -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the database must be a number
+billing_redis unix:/a.sock?db=1&db=2;                           -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the parameter "db" is duplicate
+billing_redis unix:/a.sock?user=;                               -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the user is empty
+billing_redis unix:/a.sock?user=a&user=b;                       -> invalid URL "unix:/a\.sock" in "billing_redis" directive: the parameter "user" is duplicate
+billing_redis unix:/a.sock?user=50%;                            -> invalid URL "unix:/a\.sock" in "billing_redis" directive: a "%" in the user or the password is to be "%25"
+billing_redis unix:/a.sock?user=bob;                            -> no password for the user of redis server "unix:/a\.sock" in "billing_redis" directive
+billing_redis unix:/a.sock?;                                    -> invalid URL "unix:/a\.sock" in "billing_redis" directive: only the parameters "db" and "user" are known
+billing_redis unix:/a.sock?x=1;                                 -> invalid URL "unix:/a\.sock" in "billing_redis" directive: only the parameters "db" and "user" are known
+billing_redis unix:/a.sock?db=1&x;                              -> invalid URL "unix:/a\.sock" in "billing_redis" directive: only the parameters "db" and "user" are known
+
+
+
+=== TEST 26: an invalid URL is written without what may be a password
+--- refuses eval
+join '', map { "billing_redis $_; -> (?!.*(?:s3cret|t0p)).*invalid URL .* in \"billing_redis\" directive: \n" }
+    'unix://bob:s3cret@/run/redis.sock', 'unix://:s3cret@/run/redis.sock',
+    'unix://bob:s3cret', 'unix:bob:s3cret@/run/redis.sock',
+    'unix:/bob:s3cret@/run/redis.sock', 'unix:/run/redis.sock?password=s3cret',
+    'unix:/run/redis.sock?db=0&password=s3cret', 'unix:/run/redis.sock?s3cret',
+    'unix:/run/redis.sock?auth=a@/s3cret', 'unix:/run/redis.sock:?password=s3cret',
+    'bob:s3cret@127.0.0.1', 'bob:s3cret', 'http://bob:s3cret@127.0.0.1', 'http://bob:s3cret',
+    'valkey://:s3cret@127.0.0.1:6379/0', 'redis:bob:s3cret@127.0.0.1',
+    'redis:/bob:s3cret@127.0.0.1', 'redis//bob:s3cret@127.0.0.1', 'redis+tls://bob:s3cret',
+    'redis://:s3cret', 'redis://bob:s3cret', 'redis://bob:s3cret/0', 'redis://bob:1s3cret',
+    'redis://bob:t0p/s3cret@127.0.0.1', 'redis://bob:t0p@s3cret@127.0.0.1:0',
+    'redis://bob:t0p?s3cret@127.0.0.1:0', 'redis://bob:s3cret@', 'redis://bob:s3cret@:6379',
+    'redis://bob:s3cret@127.0.0.1/x', 'redis://bob:s3cret@127.0.0.1:x',
+    'redis://127.0.0.1/0?password=s3cret', 'redis://127.0.0.1?password=t0p@s3cret',
+    'redis://127.0.0.1:0?s3cret', 'redis://127.0.0.1:6379:s3cret', 'redis://127.0.0.1/s3cret',
+    'redis://bob:%s3cret@127.0.0.1', 'redis://bob:s3cret@none.invalid',
+    '"bob:s3cret@redis://127.0.0.1"'
+
+
+
+=== TEST 27: one wrong URL among right ones, and a path too long for a socket
 --- refuses eval
 "billing_redis unix:/a.sock redis://127.0.0.1:99999; -> redis://127\\.0\\.0\\.1:99999.*billing_redis\n"
-. 'billing_redis unix:/' . 'a' x 120 . '; -> billing_redis'
+. 'billing_redis unix:/' . 'a' x 120 . '; -> invalid URL "unix:/a{120}" in "billing_redis" directive: too long path'
 
 
 
-=== TEST 26: rediss:// needs a hiredis with TLS, and then certificates to trust
+=== TEST 28: a user in the URL of a socket, and the password in a file
+--- bare
+--- redis
+ACL SETUSER t_config:user on >s3cret ~* +@all
+--- config eval
+::route("billing_redis unix:\$TEST_NGINX_REDIS_SOCKET?user=t_config%3Auser&db=0;"
+        . " billing_redis_password_file $::PASSWORD;"
+        . ' billing_redis_prefix t_config:; billing_token off;')
+--- request
+GET /list?login=admin
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+--- no_error_log
+s3cret
+
+
+
+=== TEST 29: the database precedes the user in the URL of a socket
+--- bare
+--- redis
+ACL SETUSER t_config:user on >s3cret ~* +@all
+--- config eval
+::route("billing_redis unix:\$TEST_NGINX_REDIS_SOCKET?db=0&user=t_config:user;"
+        . " billing_redis_password_file $::PASSWORD;"
+        . ' billing_redis_prefix t_config:; billing_token off;')
+--- request
+GET /list?login=admin
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+
+
+
+=== TEST 30: an absolute path with three slashes, as a URL has them
+--- bare
+--- config eval
+::route('billing_redis unix://$TEST_NGINX_REDIS_SOCKET;'
+        . ' billing_redis_prefix t_config:; billing_token off;')
+--- request
+GET /list?login=admin
+--- response_body eval: Billing::Fixtures::answer(3, 4)
+
+
+
+=== TEST 31: rediss:// needs a hiredis with TLS, and then certificates to trust
 --- refuses
 billing_redis rediss://127.0.0.1; -> (?:"rediss://127\.0\.0\.1" in "billing_redis" directive: TLS needs hiredis|no "billing_redis_ssl_trusted_certificate" for "billing_redis_ssl_verify")

@@ -26,7 +26,7 @@ headers="$folders -isystem $nginx/core -isystem $nginx/event -isystem $nginx/os/
 # difference of two pointers all over nginx, hence no -Wsign-conversion; and
 # only gcc says which conversions are to a flag of one bit.
 
-warnings="-Wall -Wextra -Wshadow -Wno-unused-parameter"
+warnings="-Wall -Wextra -Wshadow -Wundef -Wno-unused-parameter"
 conversion="-Wconversion -Wno-sign-conversion"
 
 # This one takes the last element of a queue for the same one after it was

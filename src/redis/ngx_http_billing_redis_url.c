@@ -1,22 +1,30 @@
 
+#include <hiredis/hiredis.h>
+
 #include "ngx_http_billing_redis.h"
 
 
 #define NGX_HTTP_BILLING_REDIS_MAX_PASSWORD  4096
 
+#define NGX_HTTP_BILLING_REDIS_SHOWN_URL     256
 
-static ngx_str_t ngx_http_billing_redis_shown_url(ngx_str_t *url);
+
+static u_char *ngx_http_billing_redis_log_url(u_char *buf, u_char *last,
+    ngx_str_t *url);
+static u_char *ngx_http_billing_redis_scheme(ngx_str_t *url);
 static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
-static char *ngx_http_billing_redis_parse_path(
+static char *ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static char *ngx_http_billing_redis_parse_param(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
 static char *ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
-static char *ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
+static char *ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
-static ngx_int_t ngx_http_billing_redis_unescape(ngx_pool_t *pool,
+static char *ngx_http_billing_redis_unescape(ngx_conf_t *cf,
     ngx_str_t *text, u_char *p, u_char *last);
 static ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
@@ -27,7 +35,7 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
     ngx_str_t *url)
 {
     char                           *err;
-    ngx_str_t                       shown;
+    u_char                         *p, buf[NGX_HTTP_BILLING_REDIS_SHOWN_URL];
     ngx_url_t                       u;
     ngx_uint_t                      i;
     ngx_http_billing_redis_peer_t  *peer, parsed;
@@ -40,11 +48,11 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
     err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
 
     if (err != NULL) {
-        shown = ngx_http_billing_redis_shown_url(url);
+        p = ngx_http_billing_redis_log_url(buf, buf + sizeof(buf), url);
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URL \"%V\" in \"billing_redis\" directive: "
-                           "%s", &shown, err);
+                           "invalid URL \"%*s\" in \"billing_redis\" "
+                           "directive: %s", (size_t) (p - buf), buf, err);
         return NGX_ERROR;
     }
 
@@ -68,39 +76,112 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
 }
 
 
-/* the part of an URL that holds no password, for the log */
+/*
+ * In an URL that is invalid, a password may be anywhere.  What is written of
+ * one is the scheme, the path or the host, and a port where the host is known
+ * to be one.
+ */
 
-static ngx_str_t
-ngx_http_billing_redis_shown_url(ngx_str_t *url)
+static u_char *
+ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 {
-    u_char     *p, *last, *colon;
-    ngx_str_t   shown;
+    u_char      *p, *end, *host, *query;
+    ngx_uint_t   path, known;
 
-    last = url->data + url->len;
-    shown = *url;
-    colon = NULL;
+    p = url->data;
+    end = p + url->len;
 
-    for (p = url->data; p < last; p++) {
+    host = ngx_http_billing_redis_scheme(url);
+    path = (host == p + 5 && ngx_strncmp(p, "unix:", 5) == 0);
+    query = ngx_strlchr(host, end, '?');
 
-        if (*p == '@') {
-            shown.data = p + 1;
-            shown.len = last - shown.data;
-            colon = NULL;
+    buf = ngx_slprintf(buf, last, "%*s", (size_t) (host - p), p);
 
-        } else if (*p == ':' && p + 1 < last && p[1] != '/') {
-            colon = p;
+    for (p = end; p > host && p[-1] != '@'; p--) { /* void */ }
+
+    known = (p > host);
+
+    if (known) {
+        buf = ngx_slprintf(buf, last, "***@");
+
+        if (query && query < p) {
+            return buf;
+        }
+
+        host = p;
+    }
+
+    if (query) {
+        end = query;
+    }
+
+    if (path && (host == end || *host == '/')
+        && (end - host < 2 || host[1] != '/'))
+    {
+        return ngx_slprintf(buf, last, "%*s", (size_t) (end - host), host);
+    }
+
+    p = host;
+
+    if (host < end && *host == '[') {
+        p = ngx_strlchr(host, end, ']');
+        known = 1;
+
+        if (p == NULL) {
+            p = end;
         }
     }
 
-    /* what is no port may be a password whose host was forgotten */
-
-    if (colon && ngx_strncmp(shown.data, "redis", 5) == 0
-        && (colon[1] < '0' || colon[1] > '9'))
-    {
-        shown.len = colon - shown.data;
+    while (p < end && *p != ':' && (*p != '/' || path)) {
+        p++;
     }
 
-    return shown;
+    known |= (ngx_inet_addr(host, p - host) != INADDR_NONE);
+
+    if (known && p < end && *p == ':') {
+        p++;
+
+        while (p < end && *p >= '0' && *p <= '9') {
+            p++;
+        }
+
+        if (p < end && *p != '/') {
+            while (*p != ':') {
+                p--;
+            }
+        }
+    }
+
+    return ngx_slprintf(buf, last, "%*s", (size_t) (p - host), host);
+}
+
+
+/* returns where the scheme ends, or the start of the URL if it has none */
+
+static u_char *
+ngx_http_billing_redis_scheme(ngx_str_t *url)
+{
+    u_char  *p, *last;
+
+    last = url->data + url->len;
+
+    for (p = url->data; p < last; p++) {
+        if (*p < 'a' || *p > 'z') {
+            break;
+        }
+    }
+
+    if (last - p >= 3 && ngx_strncmp(p, "://", 3) == 0) {
+
+        return (p - url->data == 4 && ngx_strncmp(url->data, "unix", 4) == 0)
+               ? p + 1 : p + 3;
+    }
+
+    if (url->len >= 5 && ngx_strncmp(url->data, "unix:", 5) == 0) {
+        return url->data + 5;
+    }
+
+    return url->data;
 }
 
 
@@ -121,7 +202,7 @@ ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
 
     if (url->len >= 5 && ngx_strncmp(p, "unix:", 5) == 0) {
         u->url = *url;
-        err = ngx_http_billing_redis_parse_path(peer, u);
+        err = ngx_http_billing_redis_parse_path(cf, peer, u);
 
     } else if (url->len >= 8 && ngx_strncmp(p, "redis://", 8) == 0) {
         u->url.len = last - (p + 8);
@@ -159,36 +240,102 @@ ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
 }
 
 
-/* "unix:/path?db=N" */
+/* "unix:/path?db=N&user=name" */
 
 static char *
-ngx_http_billing_redis_parse_path(ngx_http_billing_redis_peer_t *peer,
-    ngx_url_t *u)
+ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
 {
-    u_char  *query, *last;
+    char       *err;
+    u_char     *p, *last, *next;
+    ngx_str_t   path;
 
     last = u->url.data + u->url.len;
-    query = ngx_strlchr(u->url.data, last, '?');
+    next = ngx_strlchr(u->url.data, last, '?');
 
-    if (query == NULL) {
-        return NULL;
+    if (next) {
+        u->url.len = next - u->url.data;
     }
 
-    u->url.len = query - u->url.data;
-    query++;
+    path.data = u->url.data + 5;
+    path.len = u->url.len - 5;
 
-    if (last - query < 3 || ngx_strncmp(query, "db=", 3) != 0) {
-        return "only the parameter \"db\" is known";
+    if (path.len == 0 || path.data[0] != '/') {
+        return "the path must begin with \"/\"";
     }
 
-    peer->db.data = query + 3;
-    peer->db.len = last - peer->db.data;
+    /* "unix://user:password@/path", as other clients know it */
+
+    if ((path.len > 1 && path.data[1] == '/'
+         && (path.len == 2 || path.data[2] != '/'))
+        || ngx_strnstr(path.data, "@/", path.len))
+    {
+        return "nothing may precede the path, the user goes into "
+               "\"?user=\", the password into "
+               "\"billing_redis_password_file\"";
+    }
+
+    /* "unix:/path:/uri", as nginx' proxy_pass knows it */
+
+    if (path.data[path.len - 1] == ':'
+        || ngx_strnstr(path.data, ":/", path.len))
+    {
+        return "the path must not end with \":\"";
+    }
+
+    while (next) {
+        p = next + 1;
+        next = ngx_strlchr(p, last, '&');
+
+        err = ngx_http_billing_redis_parse_param(cf, peer, p,
+                                                 next ? next : last);
+        if (err) {
+            return err;
+        }
+    }
 
     return NULL;
 }
 
 
-/* "user:password@host:port/db", without what precedes it in the URL */
+static char *
+ngx_http_billing_redis_parse_param(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
+{
+    if (last - p >= 3 && ngx_strncmp(p, "db=", 3) == 0) {
+
+        if (peer->db.data) {
+            return "the parameter \"db\" is duplicate";
+        }
+
+        peer->db.data = p + 3;
+        peer->db.len = last - peer->db.data;
+
+        return NULL;
+    }
+
+    if (last - p >= 5 && ngx_strncmp(p, "user=", 5) == 0) {
+
+        if (peer->user.data) {
+            return "the parameter \"user\" is duplicate";
+        }
+
+        if (last - p == 5) {
+            return "the user is empty";
+        }
+
+        return ngx_http_billing_redis_unescape(cf, &peer->user, p + 5, last);
+    }
+
+    if (last - p >= 9 && ngx_strncmp(p, "password=", 9) == 0) {
+        return "the password goes into \"billing_redis_password_file\"";
+    }
+
+    return "only the parameters \"db\" and \"user\" are known";
+}
+
+
+/* "user:password@host:port/db", which follows the scheme */
 
 static char *
 ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
@@ -215,12 +362,15 @@ ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
         }
     }
 
+    if (ngx_strlchr(p, last, '?')) {
+        return "parameters are known in \"unix:\" URLs only";
+    }
+
     if (p == u->url.data) {
         return NULL;
     }
 
-    err = ngx_http_billing_redis_parse_userinfo(cf->pool, peer, u->url.data,
-                                                p - 1);
+    err = ngx_http_billing_redis_parse_userinfo(cf, peer, u->url.data, p - 1);
 
     u->url.len -= p - u->url.data;
     u->url.data = p;
@@ -269,47 +419,49 @@ ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_billing_redis_parse_userinfo(ngx_pool_t *pool,
+ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
 {
-    u_char  *colon, *q;
+    char    *err;
+    u_char  *colon;
 
     colon = ngx_strlchr(p, last, ':');
 
-    if (colon && colon + 1 == last) {
+    if (colon == NULL) {
+        return ngx_http_billing_redis_unescape(cf, &peer->user, p, last);
+    }
+
+    if (colon + 1 == last) {
         return "the password is empty";
     }
 
-    for (q = p; q < last; q++) {
-        if (*q == '%' && (last - q < 3 || ngx_hextoi(q + 1, 2) == NGX_ERROR)) {
-            return "a \"%\" in the user or the password is to be \"%25\"";
-        }
+    err = ngx_http_billing_redis_unescape(cf, &peer->user, p, colon);
+    if (err) {
+        return err;
     }
 
-    if (ngx_http_billing_redis_unescape(pool, &peer->user, p,
-                                        colon ? colon : last)
-        != NGX_OK
-        || (colon
-            && ngx_http_billing_redis_unescape(pool, &peer->password,
-                                               colon + 1, last)
-               != NGX_OK))
-    {
-        return "out of memory";
-    }
-
-    return NULL;
+    return ngx_http_billing_redis_unescape(cf, &peer->password, colon + 1,
+                                           last);
 }
 
 
-static ngx_int_t
-ngx_http_billing_redis_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
+static char *
+ngx_http_billing_redis_unescape(ngx_conf_t *cf, ngx_str_t *text, u_char *p,
     u_char *last)
 {
     u_char  *dst;
 
-    text->data = ngx_pnalloc(pool, last - p + 1);
+    for (dst = p; dst < last; dst++) {
+        if (*dst == '%'
+            && (last - dst < 3 || ngx_hextoi(dst + 1, 2) == NGX_ERROR))
+        {
+            return "a \"%\" in the user or the password is to be \"%25\"";
+        }
+    }
+
+    text->data = ngx_pnalloc(cf->pool, last - p + 1);
     if (text->data == NULL) {
-        return NGX_ERROR;
+        return "out of memory";
     }
 
     dst = text->data;
@@ -318,7 +470,7 @@ ngx_http_billing_redis_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
 
     text->len = dst - text->data;
 
-    return NGX_OK;
+    return NULL;
 }
 
 
