@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_module.h"
+#include "ngx_http_billing_handler.h"
 #include "ngx_http_billing_cache.h"
 
 
@@ -207,11 +208,23 @@ ngx_module_t  ngx_http_billing_module = {
 static ngx_int_t
 ngx_http_billing_init(ngx_conf_t *cf)
 {
-    if (ngx_http_billing_token_init(cf) != NGX_OK) {
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+
+    if (bmcf->redis.nelts == 0 && !bmcf->status.enable) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_billing_status_init(cf, &bmcf->status, &bmcf->redis,
+                                     &ngx_http_billing_module)
+        != NGX_OK
+        || ngx_http_billing_token_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return ngx_http_billing_status_init(cf);
+    return ngx_http_billing_record_init(cf);
 }
 
 
@@ -593,7 +606,7 @@ ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_billing_main_conf_t  *bmcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_billing_status_handler;
+    clcf->handler = ngx_http_billing_page_handler;
 
     bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
     bmcf->status.enable = 1;
@@ -605,7 +618,13 @@ ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_billing_init_process(ngx_cycle_t *cycle)
 {
-    ngx_http_billing_status_attach(cycle);
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    bmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_billing_module);
+
+    if (bmcf) {
+        ngx_http_billing_status_attach(&bmcf->status);
+    }
 
     return NGX_OK;
 }
@@ -629,4 +648,6 @@ ngx_http_billing_exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < bmcf->redis.nelts; i++) {
         ngx_http_billing_redis_close(redis[i]);
     }
+
+    ngx_http_billing_status_detach(&bmcf->status);
 }

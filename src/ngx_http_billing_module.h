@@ -57,21 +57,4 @@ typedef struct {
 extern ngx_module_t  ngx_http_billing_module;
 
 
-/* The content handler. */
-ngx_int_t ngx_http_billing_handler(ngx_http_request_t *r);
-
-/* Sets the digest, which lives as long as the configuration. */
-ngx_int_t ngx_http_billing_token_init(ngx_conf_t *cf);
-
-/*
- * Makes the answer one that is not to be stored: the header has this
- * Cache-Control and no other, and conditions of the request do not count.
- */
-ngx_int_t ngx_http_billing_no_store(ngx_http_request_t *r);
-
-/* Adds a field to the header; *header, unless header is NULL, is the field. */
-ngx_int_t ngx_http_billing_add_header(ngx_http_request_t *r,
-    ngx_table_elt_t **header, ngx_str_t *key, ngx_str_t *value);
-
-
 #endif /* _NGX_HTTP_BILLING_MODULE_H_INCLUDED_ */

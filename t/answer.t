@@ -187,16 +187,87 @@ join "\n", map { "HSET billing:camera:$_ name " . chr(64 + $_ % 26 + 1) x 20_000
 
 
 
-=== TEST 12: what was not asked for changes nothing: conditional and range requests
---- request eval
-"GET $Billing::URI?cameras_ids[]=3"
---- more_headers eval
-"Authorization: Bearer $Billing::Token\nIf-None-Match: *\nIf-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT\nRange: bytes=0-3\nAccept: text/html"
---- response_body eval
-Billing::Fixtures::answer(3)
---- response_headers
-Content-Type: application/json
-!Content-Range
+=== TEST 12: conditional and range requests have the whole answer
+--- config eval
+<<"END"
+location = $Billing::URI { billing_cameras_list; }
+location = /streamed { billing_cameras_list; billing_batch 1; }
+location = /status { billing_status; }
+END
+--- run
+my %uris = ("$URI?cameras_ids[]=3" => Billing::Fixtures::answer(3),
+            '/streamed?login=mixed' => Billing::Fixtures::answer(4, 5, 7, 10, 12, 9007199254740991),
+            "$URI?login=nobody" => 'null', '/status' => undef);
+
+for my $header ('If-None-Match: *', 'If-None-Match: "x"', 'If-Match: "x"', 'If-Match: *',
+                'If-Modified-Since: Thu, 01 Jan 2099 00:00:00 GMT',
+                'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT',
+                'If-Range: "x"', 'Range: bytes=0-3', 'Range: bytes=99999999-',
+                "Range: bytes=0-3\r\nIf-Range: Thu, 01 Jan 1970 00:00:00 GMT")
+{
+    for my $uri (sort keys %uris) {
+        my $res = ask(undef, uri => $uri, headers => [ $header, 'Accept: text/html' ]);
+
+        is($res->{status}, 200, "$header: $uri: status");
+        unlike($res->{headers}, qr/^(?:Content-Range|Accept-Ranges|ETag|Last-Modified)/mi,
+               "$header: $uri: headers");
+        is($res->{body}, $uris{$uri}, "$header: $uri: body") if defined $uris{$uri};
+    }
+}
+
+
+
+=== TEST 18: an answer has one Cache-Control, whatever "expires" says
+--- http_config
+expires 1h;
+--- config eval
+my @values = (a => '1h', b => 'max', c => 'epoch', d => '@3h', e => '$arg_x', f => 'off');
+my $config = <<"END";
+location = $Billing::URI { billing_cameras_list; }
+location = /status { billing_status; }
+location = /streamed { billing_cameras_list; billing_batch 1; }
+END
+
+while (my ($name, $value) = splice @values, 0, 2) {
+    $config .= "location = /$name { billing_cameras_list; expires $value; }\n"
+               . "location = /status/$name { billing_status; expires $value; }\n";
+}
+
+$config;
+--- run
+for (map({ [ "/$_?login=admin&x=1h" ], [ "/status/$_?x=1h" ] } 'a' .. 'f'),
+     [ "$URI?login=admin" ], [ '/status' ], [ '/status?format=json' ], [ '/streamed?login=mixed' ],
+     [ "$URI?login[]=x" ], [ "$URI?login=admin", token => 'nobody' ],
+     [ "$URI?login=admin", method => 'PUT' ])
+{
+    my ($uri, @more) = @$_;
+    my $res = ask(undef, uri => $uri, @more);
+
+    is(join(' | ', $res->{headers} =~ /^Cache-Control: (.*)\r$/mig), 'no-store',
+       "@$_: Cache-Control");
+    unlike($res->{headers}, qr/^Expires:/mi, "@$_: no Expires");
+}
+
+
+
+=== TEST 19: a request can be followed in the debug log
+--- run
+answers(ask('{"cameras_uuid":["3"],"login":"admin"}'), '3', 'uuids of a login');
+answers(ask('{"login":"nobody"}'), 'null', 'nobody');
+--- logged
+\[debug\] .*billing phase: method
+\[debug\] .*billing phase: token
+\[debug\] .*billing ask: 1 lookups, \d+ ms left
+\[debug\] .*billing answered: result 0, connection \d+
+\[debug\] .*billing client: "client answer"
+\[debug\] .*billing params: 0 ids, 1 uuids, login "admin"
+\[debug\] .*billing phase: resolve
+\[debug\] .*billing resolved: 1 of 1 uuids
+\[debug\] .*billing batch: 1 cameras from 0 of 1
+\[debug\] .*billing phase: batch answered
+\[debug\] .*billing send: 200, \d+ bytes
+\[debug\] .*billing done: 0, 1 cameras
+\[debug\] .*billing phase: nothing answered
 
 
 

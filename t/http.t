@@ -536,7 +536,6 @@ error_page 502 /e502.html;
 error_page 503 /e503.html;
 --- redis
 SET billing:camera:20 text
-DEL billing:synced_at
 --- run
 my $res = ask($EXAMPLE, token => undef);
 is($res->{status}, 401, 'status 401');
@@ -561,6 +560,7 @@ $res = ask('{"cameras_ids":[20]}');
 is($res->{status}, 502, 'status 502');
 is($res->{body}, "operator's 502\n", '502: body');
 
+redis()->command('DEL', 't_http:synced_at');
 $res = ask('{"cameras_ids":[999]}');
 is($res->{status}, 503, 'status 503');
 is($res->{body}, "operator's 503\n", '503: body');

@@ -169,7 +169,7 @@ my @cases = (
     [ [ '{"cameras_ids":[3]}', method => 'HEAD' ], 200, redis_commands => 2 ],
     [ [ '{"cameras_ids":[999]}' ], 200, redis_commands => 6 ],
     [ [ $EXAMPLE, token => undef ], 401 ],
-    [ [ $EXAMPLE, token => 'bad' ], 401, redis_commands => 1 ],
+    [ [ $EXAMPLE, token => 'bad' ], 401, redis_commands => 2 ],
     [ [ $EXAMPLE, method => 'PUT' ], 405 ],
     [ [ '{"login":5}' ], 422, redis_commands => 1 ],
     [ [ '"' . 'x' x 100 . '"' ], 413 ],

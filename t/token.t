@@ -502,3 +502,45 @@ $client->send(text('{"cameras_ids":[3]}'));
 answers($client->response, '3', 'the next request');
 --- logged
 \[error\] .*what came is no reply
+
+
+
+=== TEST 38: a token that is not valid costs Redis two GETs, and one that is valid costs one
+--- fake
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'valid');
+is($Fake->count('^1 GET '), 1, 'valid: the token');
+
+answers(ask('{"cameras_ids":[3]}', token => 'nobody'), '401', 'not valid');
+is($Fake->count('^1 GET '), 3, 'not valid: the token and synced_at');
+is($Fake->count('^1 GET t_token:synced_at'), 1, 'synced_at once');
+
+
+
+=== TEST 39: a server without data makes no token invalid
+--- fake
+GET *:synced_at => raw $-1\r\n
+GET *:token:* => raw $-1\r\n
+--- run
+for my $token ($Token, 'nobody') {
+    my $res = ask('{"cameras_ids":[3]}', token => $token);
+
+    answers($res, '503', "token \"$token\"");
+    like($res->{headers}, qr/^Retry-After: \d+\r$/m, "token \"$token\": Retry-After");
+}
+
+$Fake->change('');
+--- errors_allowed
+
+
+
+=== TEST 40: the token and synced_at are asked for together if two connections have answered
+--- http_config
+billing_redis_connections 2;
+--- run
+my @clients = map { client() } 1 .. 20;
+
+for my $turn (1 .. 5) {
+    $_->send(text('{"cameras_ids":[3]}', token => 'nobody')) for @clients;
+    is(join(' ', map { $_->response->{status} } @clients), join(' ', (401) x 20), "turn $turn");
+}

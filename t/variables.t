@@ -256,3 +256,37 @@ for my $turn (1 .. 3) {
         is($kept->response->{status}, 200, 'answered');
     }, "200|client variables|60|T|$::SOCKET");
 }
+
+
+
+=== TEST 13: a client's name is cut between characters
+--- http_config eval: $::LOG
+--- run
+my $key = "${Billing::Prefix}token:" . sha256($Token);
+
+for (['x' x 255, 'x' x 255], ['x' x 256, 'x' x 255], ["\xc3\xa9" x 500_000, "\xc3\xa9" x 127],
+     ["x\xc3\xa9" . "\xf0\x9f\x91\xa4" x 100_000, "x\xc3\xa9" . "\xf0\x9f\x91\xa4" x 63])
+{
+    my ($name, $logged) = @$_;
+    redis()->command('SET', $key, $name);
+    $logged =~ s/([\x80-\xff])/sprintf '\\x%02X', ord $1/ge;
+    ::logged(length($name) . ' bytes', sub { ask($EXAMPLE) }, "200|$logged|2|T|$::SOCKET");
+}
+
+
+
+=== TEST 14: the time that Redis was waited for is no longer than the request's
+--- http_config
+log_format times '$request_time $billing_redis_time';
+access_log $TEST_NGINX_SERVER_ROOT/logs/billing.log times;
+--- run
+my $client = client();
+
+for (1 .. 600) {
+    $client->send(text('{"cameras_uuid":["3"],"login":"admin"}'));
+    $client->response;
+}
+
+ok(wait_for(5, sub { ::lines() >= 600 }), 'all are logged');
+my @longer = grep { my ($request, $redis) = split; $redis > $request } ::lines();
+is(scalar @longer, 0, 'none is longer');

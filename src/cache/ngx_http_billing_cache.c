@@ -93,6 +93,8 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->set = set;
     cache->prefix = *prefix;
     cache->pool = pool;
+    cache->limit = 0;
+    cache->size = 0;
     cache->server = NULL;
     cache->connection = 0;
 
@@ -362,6 +364,10 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     ngx_http_billing_cache_t *cache = data;
 
     ngx_http_billing_lookup_t  *lookup;
+
+    if (n == 0) {
+        cache->size = 0;
+    }
 
     lookup = ngx_http_billing_cache_answered(cache, n, reply);
 

@@ -55,7 +55,10 @@ typedef enum {
     NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS,
 
     /* the reply breaks the contract */
-    NGX_HTTP_BILLING_LOOKUP_INVALID
+    NGX_HTTP_BILLING_LOOKUP_INVALID,
+
+    /* a camera that was not kept: the limit of bytes was reached before */
+    NGX_HTTP_BILLING_LOOKUP_DEFERRED
 } ngx_http_billing_lookup_result_e;
 
 
@@ -101,6 +104,14 @@ typedef struct {
     ngx_str_t                           prefix;
     ngx_pool_t                         *pool;
     ngx_log_t                          *log;
+
+    /*
+     * bytes of cameras that are kept, and how many were: the caller may set a
+     * limit after ngx_http_billing_cache_init(); 0 is none.  The last camera
+     * may exceed it.
+     */
+    size_t                              limit;
+    size_t                              size;
 
     /* the caller's to set: called once, as it is for a pipeline */
     ngx_http_billing_redis_done_pt      done;

@@ -405,11 +405,17 @@ ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
     ngx_int_t    rc;
     const char  *error;
 
+    if (cache->limit && cache->size >= cache->limit) {
+        lookup->result = NGX_HTTP_BILLING_LOOKUP_DEFERRED;
+        return;
+    }
+
     rc = ngx_http_billing_camera_json(&cache->json, lookup->id, values,
                                       &lookup->text, &error);
 
     if (rc == NGX_OK) {
         lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+        cache->size += lookup->text.len;
         return;
     }
 

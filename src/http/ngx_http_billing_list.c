@@ -1,255 +1,381 @@
 
-#include "ngx_http_billing_handler.h"
-
-
-static ngx_int_t ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
-    ngx_http_billing_next_pt next);
-static void ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx);
-static ngx_int_t ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx);
-static ngx_int_t ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx);
-static ngx_int_t ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_list_writer(ngx_http_request_t *r);
+#include "ngx_http_billing_request.h"
 
 
 /*
- * A batch is fetched, and with it the ids of the next one.  Two go down the
- * filters together, and only when nothing of those before is left: there is
- * never more of a list in memory.
+ * Cameras go to the client in batches.  A batch is asked for in one pipeline;
+ * with the last one of a page of a login's ids goes the question for the page
+ * that follows.  Two batches go down the filters together, and only when the
+ * client has taken those before: a request has no more in memory.
+ *
+ * A batch is bounded by bytes, too.  Cameras beyond the bound are read from
+ * Redis and dropped, and are the first ones of the next batch, which then is
+ * smaller.
  */
 
-void
+
+/* bytes of cameras in a batch, of which the last one may be larger */
+
+#define NGX_HTTP_BILLING_LIST_BYTES  (1024 * 1024)
+
+/* bytes of a batch that does not wait for the next one */
+
+#define NGX_HTTP_BILLING_LIST_HELD   (NGX_HTTP_BILLING_LIST_BYTES / 4)
+
+
+static ngx_int_t ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx);
+static ngx_int_t ngx_http_billing_batch_cameras(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t *taken);
+static void ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t taken);
+static ngx_http_billing_action_e ngx_http_billing_batch_emptied(
+    ngx_http_billing_ctx_t *ctx);
+static ngx_http_billing_action_e ngx_http_billing_list_end(
+    ngx_http_billing_ctx_t *ctx);
+static ngx_http_billing_action_e ngx_http_billing_list_output(
+    ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_list_update(ngx_http_billing_ctx_t *ctx,
+    ngx_chain_t *out);
+
+
+ngx_http_billing_action_e
 ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
 {
     ngx_http_request_t           *r;
+    ngx_http_billing_list_t      *list;
+    ngx_http_billing_params_t    *params;
     ngx_http_billing_loc_conf_t  *blcf;
 
     r = ctx->request;
+    list = &ctx->list;
+    params = &ctx->params;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ctx->pool == NULL) {
-        ctx->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 4,
-                                    r->connection->log);
-        if (ctx->pool == NULL) {
-            goto failed;
+    list->next = 0;
+    list->held = 0;
+
+    if (params->has_ids || params->has_uuids) {
+
+        if (ctx->ids.nelts == 0) {
+            ctx->phase = NGX_HTTP_BILLING_PHASE_NOTHING;
+            return NGX_HTTP_BILLING_NEXT;
         }
+
+        list->ids = ctx->ids;
+        list->size = ctx->ids.nelts;
+        list->login = 0;
+
+    } else {
+
+        if (ngx_array_init(&list->ids, r->pool, blcf->batch, sizeof(int64_t))
+            != NGX_OK
+            || ngx_array_init(&list->following, r->pool, blcf->batch,
+                              sizeof(int64_t))
+               != NGX_OK)
+        {
+            return ngx_http_billing_error(ctx);
+        }
+
+        list->size = blcf->batch;
+        list->login = 1;
     }
 
-    ctx->held = 0;
+    ctx->phase = NGX_HTTP_BILLING_PHASE_BATCH;
 
-    if (ngx_array_init(&ctx->ids, r->pool, blcf->batch, sizeof(int64_t))
-        != NGX_OK)
-    {
-        goto failed;
-    }
-
-    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_ids) == NGX_OK) {
-        return;
-    }
-
-failed:
-
-    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    return NGX_HTTP_BILLING_NEXT;
 }
 
 
-/* asks for the cameras of ctx->ids and, if there may be any, for ids after */
-
-static ngx_int_t
-ngx_http_billing_list_ask(ngx_http_billing_ctx_t *ctx,
-    ngx_http_billing_next_pt next)
+ngx_http_billing_action_e
+ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
 {
-    int64_t                      *id, after;
-    ngx_uint_t                    i, n;
-    ngx_http_billing_cache_t     *cache;
-    ngx_http_billing_lookup_t    *lookup;
+    ngx_http_request_t           *r;
+    ngx_http_billing_list_t      *list;
     ngx_http_billing_loc_conf_t  *blcf;
 
-    cache = &ctx->cache;
-    blcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_billing_module);
+    r = ctx->request;
+    list = &ctx->list;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    id = ctx->ids.elts;
-    n = ctx->ids.nelts;
-    after = n ? id[n - 1] : 0;
+    /* the cameras of the batch before are in the answer by now */
 
-    /* the batch before is in the answer by now */
+    if (list->pool) {
+        ngx_reset_pool(list->pool);
 
-    ngx_reset_pool(ctx->pool);
-
-    if (ngx_http_billing_cache_init(cache, blcf->cache_set, ctx->pool,
-                                    &blcf->redis_prefix, n + 3)
-        != NGX_OK
-        || ngx_array_init(&ctx->lookups, ctx->pool, n + 1,
-                          sizeof(ngx_http_billing_lookup_t *))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        lookup = ngx_http_billing_cache_camera(cache, id[i]);
-
-        if (ngx_http_billing_add_lookup(&ctx->lookups, lookup) != NGX_OK) {
-            return NGX_ERROR;
+    } else {
+        list->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 4,
+                                     r->connection->log);
+        if (list->pool == NULL) {
+            return ngx_http_billing_error(ctx);
         }
     }
 
-    ctx->ids.nelts = 0;
-
-    /* the list goes on after the last one's score */
-
-    if (n
-        && ngx_http_billing_cache_member(cache, &ctx->params.login, after)
-           == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    if ((n == 0 || n == blcf->batch)
-        && ngx_http_billing_cache_login(cache, &ctx->params.login, after,
-                                        &ctx->ids)
-           == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    /* the answer has begun: is the cache still the one that was read? */
+    /* once there is something in the answer, each batch has the whole time */
 
     if (ctx->cameras) {
-        ctx->synced_at = ngx_http_billing_cache_synced_at(cache);
+        ctx->deadline = ngx_current_msec + blcf->redis_timeout;
+    }
 
-        if (ctx->synced_at == NULL) {
-            return NGX_ERROR;
+    list->n = ngx_min(list->size, list->ids.nelts - list->next);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, list->pool,
+                                    &blcf->redis_prefix,
+                                    list->n * (list->login ? 1 : 2) + 3)
+        != NGX_OK
+        || ngx_http_billing_batch_lookups(ctx) != NGX_OK
+        || ngx_http_billing_batch_page(ctx) != NGX_OK)
+    {
+        return ngx_http_billing_error(ctx);
+    }
+
+    ctx->cache.limit = NGX_HTTP_BILLING_LIST_BYTES;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "billing batch: %ui cameras from %ui of %ui", list->n,
+                   list->next, list->ids.nelts);
+
+    /* the answer has begun: is the data still there? */
+
+    list->synced_at = NULL;
+
+    if (ctx->cameras) {
+        list->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+        if (list->synced_at == NULL) {
+            return ngx_http_billing_error(ctx);
         }
     }
 
-    ngx_http_billing_ask(ctx, next);
+    ctx->phase = NGX_HTTP_BILLING_PHASE_BATCH_ANSWERED;
+
+    return NGX_HTTP_BILLING_ASK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
+{
+    int64_t                     *id;
+    ngx_uint_t                   i, member;
+    ngx_http_billing_list_t     *list;
+    ngx_http_billing_lookup_t  **lookup;
+
+    list = &ctx->list;
+
+    id = list->ids.elts;
+    id += list->next;
+
+    /* cameras that were named by another selector have to be the login's */
+
+    member = ctx->params.has_login && !list->login;
+
+    lookup = ngx_palloc(list->pool,
+                        2 * list->n * sizeof(ngx_http_billing_lookup_t *));
+    if (lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    list->cameras = lookup;
+    list->members = member ? lookup + list->n : NULL;
+
+    for (i = 0; i < list->n; i++) {
+
+        if (member) {
+            list->members[i] = ngx_http_billing_cache_member(&ctx->cache,
+                                                     &ctx->params.login, id[i]);
+            if (list->members[i] == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        list->cameras[i] = ngx_http_billing_cache_camera(&ctx->cache, id[i]);
+
+        if (list->cameras[i] == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }
 
 
-static void
-ngx_http_billing_list_ids(ngx_http_billing_ctx_t *ctx)
+/* with the last ids of a login's page, the page that follows is asked for */
+
+static ngx_int_t
+ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx)
 {
-    if (ctx->ids.nelts == 0) {
-        ngx_http_billing_nothing(ctx);
-        return;
+    int64_t                  *id, last;
+    ngx_str_t                *login;
+    ngx_uint_t                n;
+    ngx_http_billing_list_t  *list;
+
+    list = &ctx->list;
+    login = &ctx->params.login;
+    n = list->ids.nelts;
+
+    list->paged = 0;
+
+    if (!list->login || list->next + list->n != n) {
+        return NGX_OK;
     }
 
-    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_batch) != NGX_OK) {
-        ngx_http_finalize_request(ctx->request,
-                                  NGX_HTTP_INTERNAL_SERVER_ERROR);
+    last = 0;
+
+    if (n) {
+        id = list->ids.elts;
+        last = id[n - 1];
+
+        /* the next page begins after the last one's score */
+
+        if (ngx_http_billing_cache_member(&ctx->cache, login, last) == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (n < list->ids.nalloc) {
+            return NGX_OK;
+        }
     }
+
+    list->paged = 1;
+    list->following.nelts = 0;
+
+    return ngx_http_billing_cache_login(&ctx->cache, login, last,
+                                        &list->following)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
-static ngx_int_t
-ngx_http_billing_list_json(ngx_http_billing_ctx_t *ctx)
+ngx_http_billing_action_e
+ngx_http_billing_batch_answered(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_uint_t                   i;
-    ngx_http_billing_lookup_t  **camera;
+    ngx_uint_t                before, taken;
+    ngx_http_billing_list_t  *list;
 
-    camera = ctx->lookups.elts;
+    list = &ctx->list;
+    before = ctx->cameras;
 
-    for (i = 0; i < ctx->lookups.nelts; i++) {
+    if (ngx_http_billing_batch_cameras(ctx, &taken) != NGX_OK) {
+        return ngx_http_billing_error(ctx);
+    }
 
-        if (ngx_http_billing_lookup_found(camera[i])
-            && ngx_http_billing_add_camera(ctx, &camera[i]->text) != NGX_OK)
+    if (before) {
+
+        if (ngx_http_billing_lookup_found(list->synced_at)) {
+            list->synced = 1;
+
+        } else if (list->synced || ctx->cameras == before) {
+            return ngx_http_billing_batch_emptied(ctx);
+        }
+    }
+
+    ngx_http_billing_batch_next(ctx, taken);
+
+    ctx->phase = NGX_HTTP_BILLING_PHASE_BATCH;
+
+    if (list->next == list->ids.nelts) {
+        return ngx_http_billing_list_end(ctx);
+    }
+
+    if (list->n == 0) {
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    if (!list->held && ctx->cache.size < NGX_HTTP_BILLING_LIST_HELD) {
+        list->held = 1;
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    list->held = 0;
+
+    return ctx->json.out ? ngx_http_billing_list_output(ctx)
+                         : NGX_HTTP_BILLING_NEXT;
+}
+
+
+/* taken: how many of the batch need not be asked for again */
+
+static ngx_int_t
+ngx_http_billing_batch_cameras(ngx_http_billing_ctx_t *ctx, ngx_uint_t *taken)
+{
+    ngx_uint_t                  i;
+    ngx_http_billing_list_t    *list;
+    ngx_http_billing_lookup_t  *camera;
+
+    list = &ctx->list;
+
+    for (i = 0; i < list->n; i++) {
+
+        if (list->members
+            && !ngx_http_billing_lookup_found(list->members[i]))
+        {
+            continue;
+        }
+
+        camera = list->cameras[i];
+
+        if (camera->result == NGX_HTTP_BILLING_LOOKUP_DEFERRED) {
+            break;
+        }
+
+        /* a camera whose hash is gone is left out */
+
+        if (ngx_http_billing_lookup_found(camera)
+            && ngx_http_billing_add_camera(ctx, &camera->text) != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
+    *taken = i;
+
     return NGX_OK;
 }
 
 
 static void
-ngx_http_billing_list_batch(ngx_http_billing_ctx_t *ctx)
+ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
 {
-    ngx_uint_t           before;
-    ngx_http_request_t  *r;
+    ngx_array_t               ids;
+    ngx_http_billing_list_t  *list;
 
-    r = ctx->request;
-    before = ctx->cameras;
+    list = &ctx->list;
 
-    if (ngx_http_billing_list_json(ctx) != NGX_OK) {
-        ngx_http_finalize_request(r, ctx->header_sent
-                                     ? NGX_ERROR
-                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+    list->next += taken;
+
+    if (taken < list->n) {
+        list->size = taken;
         return;
     }
 
-    if (before) {
-
-        if (ngx_http_billing_lookup_found(ctx->synced_at)) {
-            ctx->synced = 1;
-
-        } else if (ctx->synced || ctx->cameras == before) {
-
-            /* a list that ends because Redis was flushed does not end here */
-
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "the cache was emptied while a list was read");
-
-            ngx_http_billing_failed(ctx,
-                                    NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
-            return;
-        }
+    if (ctx->cache.size < NGX_HTTP_BILLING_LIST_BYTES / 2) {
+        list->size = ngx_min(2 * list->size, list->ids.nalloc);
     }
 
-    if (ctx->ids.nelts == 0) {
-        ngx_http_billing_list_end(ctx);
-        return;
-    }
-
-    ctx->held = !ctx->held;
-
-    if (!ctx->held && ctx->json.out
-        && ngx_http_billing_list_output(ctx) != NGX_OK)
-    {
-        return;
-    }
-
-    if (ctx->busy) {
-
-        if (ngx_http_billing_list_wait(ctx) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    ngx_http_billing_list_next(ctx);
-}
-
-
-static void
-ngx_http_billing_list_next(ngx_http_billing_ctx_t *ctx)
-{
-    ngx_http_request_t           *r;
-    ngx_http_billing_loc_conf_t  *blcf;
-
-    r = ctx->request;
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
-
-    /* each batch has the whole time */
-
-    ctx->left = blcf->redis_timeout;
-
-    if (ngx_http_billing_list_ask(ctx, ngx_http_billing_list_batch) != NGX_OK) {
-        ngx_http_finalize_request(r, ctx->header_sent
-                                     ? NGX_ERROR
-                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
+    if (list->paged) {
+        ids = list->ids;
+        list->ids = list->following;
+        list->following = ids;
+        list->next = 0;
     }
 }
 
 
-static void
+/* a list must not end early because Redis was flushed while it was read */
+
+static ngx_http_billing_action_e
+ngx_http_billing_batch_emptied(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                  "the cache was emptied while a list was read");
+
+    (void) ngx_http_billing_cache_unloaded(&ctx->cache);
+
+    return ngx_http_billing_unloaded(ctx);
+}
+
+
+static ngx_http_billing_action_e
 ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
 {
     off_t                size;
@@ -258,15 +384,14 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
     ngx_http_request_t  *r;
 
     if (ctx->cameras == 0) {
-        ngx_http_billing_nothing(ctx);
-        return;
+        ctx->phase = NGX_HTTP_BILLING_PHASE_NOTHING;
+        return NGX_HTTP_BILLING_NEXT;
     }
 
     ngx_http_billing_json_array_close(&ctx->json);
 
     if (!ctx->header_sent) {
-        ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
-        return;
+        return ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
     }
 
     r = ctx->request;
@@ -274,144 +399,86 @@ ngx_http_billing_list_end(ngx_http_billing_ctx_t *ctx)
     last = ngx_http_billing_json_take(&ctx->json, &out, &size);
 
     if (last == NULL) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
     last->last_buf = (r == r->main);
     last->last_in_chain = 1;
 
-    ngx_http_finalize_request(r, ngx_http_output_filter(r, out));
+    return ngx_http_billing_done(ctx, ngx_http_output_filter(r, out));
 }
 
 
-/* NGX_OK: the list goes on; NGX_DONE: the request was finalized */
-
-static ngx_int_t
+static ngx_http_billing_action_e
 ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
 {
-    off_t                size;
-    ngx_int_t            rc;
-    ngx_buf_t           *last;
-    ngx_chain_t         *out;
-    ngx_http_request_t  *r;
+    off_t                     size;
+    ngx_int_t                 rc;
+    ngx_buf_t                *last;
+    ngx_chain_t              *out;
+    ngx_http_request_t       *r;
+    ngx_http_billing_list_t  *list;
 
     r = ctx->request;
+    list = &ctx->list;
 
     last = ngx_http_billing_json_take(&ctx->json, &out, &size);
 
     if (last == NULL) {
-        ngx_http_finalize_request(r, ctx->header_sent
-                                     ? NGX_ERROR
-                                     : NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return NGX_DONE;
+        return ngx_http_billing_error(ctx);
     }
 
     if (!ctx->header_sent) {
         rc = ngx_http_billing_send_header(ctx, NGX_HTTP_OK, -1);
 
         if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-            ngx_http_finalize_request(r, rc);
-            return NGX_DONE;
+            return ngx_http_billing_done(ctx, rc);
         }
     }
 
-    /* nothing of it may wait for more: then it is sent when none is busy */
+    /* a filter may not keep anything back: more comes only when all is sent */
 
     last->flush = 1;
 
     if (ngx_http_output_filter(r, out) == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return NGX_DONE;
+        return ngx_http_billing_done(ctx, NGX_ERROR);
     }
 
-    ngx_chain_update_chains(r->pool, &ctx->json.free, &ctx->busy, &out,
-                            ctx->json.tag);
+    ngx_http_billing_list_update(ctx, out);
 
-    return NGX_OK;
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "billing list output: %O bytes, busy: %d", size,
+                   list->busy != NULL);
+
+    if (list->busy == NULL) {
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    /* the client may be slow: memory that is not needed meanwhile goes back */
+
+    ngx_destroy_pool(list->pool);
+    list->pool = NULL;
+
+    return NGX_HTTP_BILLING_WRITE;
 }
 
 
-/* as ngx_http_writer() does */
-
-static ngx_int_t
-ngx_http_billing_list_wait(ngx_http_billing_ctx_t *ctx)
+ngx_int_t
+ngx_http_billing_list_flush(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_event_t               *wev;
-    ngx_connection_t          *c;
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    r = ctx->request;
-    c = r->connection;
-    wev = c->write;
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    r->write_event_handler = ngx_http_billing_list_writer;
-
-    /* a subrequest whose turn has not come does not wait for the client */
-
-    if (c->data != r) {
-        return NGX_OK;
+    if (ngx_http_output_filter(ctx->request, NULL) == NGX_ERROR) {
+        return NGX_ERROR;
     }
 
-    if (!wev->delayed) {
-        ngx_add_timer(wev, clcf->send_timeout);
-    }
+    ngx_http_billing_list_update(ctx, NULL);
 
-    return ngx_handle_write_event(wev, clcf->send_lowat);
+    return ctx->list.busy ? NGX_AGAIN : NGX_OK;
 }
 
 
 static void
-ngx_http_billing_list_writer(ngx_http_request_t *r)
+ngx_http_billing_list_update(ngx_http_billing_ctx_t *ctx, ngx_chain_t *out)
 {
-    ngx_event_t             *wev;
-    ngx_chain_t             *out;
-    ngx_connection_t        *c;
-    ngx_http_billing_ctx_t  *ctx;
-
-    c = r->connection;
-    wev = c->write;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
-
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "billing list writer");
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT, "client timed out");
-        c->timedout = 1;
-
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (!wev->delayed && !r->aio) {
-
-        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-            return;
-        }
-
-        out = NULL;
-
-        ngx_chain_update_chains(r->pool, &ctx->json.free, &ctx->busy, &out,
-                                ctx->json.tag);
-    }
-
-    if (ctx->busy) {
-
-        if (ngx_http_billing_list_wait(ctx) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (wev->timer_set && !wev->delayed) {
-        ngx_del_timer(wev);
-    }
-
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    ngx_http_billing_list_next(ctx);
+    ngx_chain_update_chains(ctx->request->pool, &ctx->json.free,
+                            &ctx->list.busy, &out, ctx->json.tag);
 }

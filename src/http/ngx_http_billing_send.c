@@ -1,35 +1,145 @@
 
-#include "ngx_http_billing_handler.h"
+#include "ngx_http_billing_request.h"
 
 
-/* seconds in which a client may ask again after a 503 */
+/* seconds after which a client may ask again when the answer was 503 */
 
 #define NGX_HTTP_BILLING_RETRY_AFTER    "5"
 
 #define NGX_HTTP_BILLING_UNPROCESSABLE  422
 
 
+static ngx_http_billing_action_e ngx_http_billing_send_error(
+    ngx_http_billing_ctx_t *ctx, ngx_uint_t status, ngx_str_t *message);
+static ngx_uint_t ngx_http_billing_broken_off(ngx_http_billing_ctx_t *ctx);
 static ngx_uint_t ngx_http_billing_has_error_page(ngx_http_request_t *r,
     ngx_uint_t status);
 
 
 static ngx_str_t  ngx_http_billing_content_type =
     ngx_string("application/json");
-static ngx_str_t  ngx_http_billing_name_cache_control =
-    ngx_string("Cache-Control");
-static ngx_str_t  ngx_http_billing_value_no_store = ngx_string("no-store");
 static ngx_str_t  ngx_http_billing_name_www_authenticate =
     ngx_string("WWW-Authenticate");
 static ngx_str_t  ngx_http_billing_bearer = ngx_string("Bearer");
 static ngx_str_t  ngx_http_billing_bearer_invalid =
     ngx_string("Bearer error=\"invalid_token\"");
-static ngx_str_t  ngx_http_billing_unauthenticated =
-    ngx_string("Unauthenticated.");
 static ngx_str_t  ngx_http_billing_name_allow = ngx_string("Allow");
 static ngx_str_t  ngx_http_billing_name_retry_after =
     ngx_string("Retry-After");
 static ngx_str_t  ngx_http_billing_retry_after =
     ngx_string(NGX_HTTP_BILLING_RETRY_AFTER);
+
+static ngx_str_t  ngx_http_billing_unauthenticated =
+    ngx_string("Unauthenticated.");
+static ngx_str_t  ngx_http_billing_message_broken =
+    ngx_string("The camera cache gave no valid answer.");
+static ngx_str_t  ngx_http_billing_message_unavailable =
+    ngx_string("The camera cache is not available.");
+static ngx_str_t  ngx_http_billing_message_unloaded =
+    ngx_string("The camera cache has not been loaded yet.");
+static ngx_str_t  ngx_http_billing_message_timeout =
+    ngx_string("The camera cache did not answer in time.");
+
+
+ngx_http_billing_action_e
+ngx_http_billing_done(ngx_http_billing_ctx_t *ctx, ngx_int_t rc)
+{
+    ctx->rc = rc;
+
+    return NGX_HTTP_BILLING_DONE;
+}
+
+
+ngx_http_billing_action_e
+ngx_http_billing_error(ngx_http_billing_ctx_t *ctx)
+{
+    return ngx_http_billing_done(ctx, ctx->header_sent
+                                      ? NGX_ERROR
+                                      : NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+ngx_http_billing_action_e
+ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_redis_result_e result)
+{
+    if (ngx_http_billing_broken_off(ctx)) {
+        return ngx_http_billing_done(ctx, NGX_ERROR);
+    }
+
+    switch (result) {
+
+    case NGX_HTTP_BILLING_REDIS_UNAVAILABLE:
+        return ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                        &ngx_http_billing_message_unavailable);
+
+    case NGX_HTTP_BILLING_REDIS_TIMEOUT:
+        return ngx_http_billing_send_error(ctx, NGX_HTTP_GATEWAY_TIME_OUT,
+                                           &ngx_http_billing_message_timeout);
+
+    default: /* NGX_HTTP_BILLING_REDIS_BROKEN */
+        return ngx_http_billing_send_error(ctx, NGX_HTTP_BAD_GATEWAY,
+                                           &ngx_http_billing_message_broken);
+    }
+}
+
+
+ngx_http_billing_action_e
+ngx_http_billing_unloaded(ngx_http_billing_ctx_t *ctx)
+{
+    if (ngx_http_billing_broken_off(ctx)) {
+        return ngx_http_billing_done(ctx, NGX_ERROR);
+    }
+
+    return ngx_http_billing_send_error(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       &ngx_http_billing_message_unloaded);
+}
+
+
+/* whether the answer has begun, so that it can only be broken off */
+
+static ngx_uint_t
+ngx_http_billing_broken_off(ngx_http_billing_ctx_t *ctx)
+{
+    off_t         size;
+    ngx_chain_t  *out;
+
+    if (!ctx->header_sent) {
+
+        /* a batch that is held is not sent any more */
+
+        (void) ngx_http_billing_json_take(&ctx->json, &out, &size);
+
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                  "list broken off after %ui cameras", ctx->cameras);
+
+    ctx->record->slot->counters.broken++;
+
+    return 1;
+}
+
+
+ngx_int_t
+ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx, ngx_str_t *camera)
+{
+    if (ctx->cameras == 0) {
+
+        if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_billing_json_array_open(&ctx->json);
+    }
+
+    ctx->cameras++;
+
+    ngx_http_billing_json_value(&ctx->json, camera);
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -45,7 +155,7 @@ ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     }
 
     r->headers_out.status = status;
-    ctx->record->list = (status == NGX_HTTP_OK);
+    ctx->record->cameras = (status == NGX_HTTP_OK) ? &ctx->cameras : NULL;
 
     if (status == NGX_HTTP_BILLING_UNPROCESSABLE) {
         /* nginx has no words for it */
@@ -59,11 +169,14 @@ ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
 
     ctx->header_sent = 1;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "billing send: %ui, %O bytes", status, length);
+
     return ngx_http_send_header(r);
 }
 
 
-void
+ngx_http_billing_action_e
 ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx, ngx_uint_t status)
 {
     off_t                size;
@@ -77,36 +190,33 @@ ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx, ngx_uint_t status)
     last = ngx_http_billing_json_take(&ctx->json, &out, &size);
 
     if (last == NULL) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
-    /* of a request that is answered before its body is read, and asked for */
+    /* no "100 Continue" before an answer that does not need the body */
 
     r->expect_tested = 1;
 
     rc = ngx_http_discard_request_body(r);
 
     if (rc != NGX_OK) {
-        ngx_http_finalize_request(r, rc);
-        return;
+        return ngx_http_billing_done(ctx, rc);
     }
 
     rc = ngx_http_billing_send_header(ctx, status, size);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        ngx_http_finalize_request(r, rc);
-        return;
+        return ngx_http_billing_done(ctx, rc);
     }
 
     last->last_buf = (r == r->main);
     last->last_in_chain = 1;
 
-    ngx_http_finalize_request(r, ngx_http_output_filter(r, out));
+    return ngx_http_billing_done(ctx, ngx_http_output_filter(r, out));
 }
 
 
-void
+static ngx_http_billing_action_e
 ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *message)
 {
@@ -120,18 +230,15 @@ ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
                                        &ngx_http_billing_retry_after)
            != NGX_OK)
     {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
     if (ngx_http_billing_has_error_page(r, status)) {
-        ngx_http_finalize_request(r, status);
-        return;
+        return ngx_http_billing_done(ctx, status);
     }
 
     if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
     ngx_http_billing_json_map_open(&ctx->json);
@@ -139,11 +246,11 @@ ngx_http_billing_send_error(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     ngx_http_billing_json_string(&ctx->json, message);
     ngx_http_billing_json_map_close(&ctx->json);
 
-    ngx_http_billing_send_json(ctx, status);
+    return ngx_http_billing_send_json(ctx, status);
 }
 
 
-void
+ngx_http_billing_action_e
 ngx_http_billing_send_unauthorized(ngx_http_billing_ctx_t *ctx,
     ngx_uint_t sent)
 {
@@ -159,18 +266,17 @@ ngx_http_billing_send_unauthorized(ngx_http_billing_ctx_t *ctx,
                                          : &ngx_http_billing_bearer)
         != NGX_OK)
     {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
-    ngx_http_billing_send_error(ctx, NGX_HTTP_UNAUTHORIZED,
-                                &ngx_http_billing_unauthenticated);
+    return ngx_http_billing_send_error(ctx, NGX_HTTP_UNAUTHORIZED,
+                                       &ngx_http_billing_unauthenticated);
 }
 
 
-void
+ngx_http_billing_action_e
 ngx_http_billing_send_not_allowed(ngx_http_billing_ctx_t *ctx,
-    ngx_str_t *methods)
+    ngx_str_t *allowed)
 {
     u_char              *p;
     ngx_str_t            message;
@@ -179,35 +285,30 @@ ngx_http_billing_send_not_allowed(ngx_http_billing_ctx_t *ctx,
     r = ctx->request;
 
     if (ngx_http_billing_add_header(r, NULL, &ngx_http_billing_name_allow,
-                                    methods)
+                                    allowed)
         != NGX_OK)
     {
-        goto failed;
+        return ngx_http_billing_error(ctx);
     }
 
-    p = ngx_pnalloc(r->pool, r->method_name.len + methods->len
+    p = ngx_pnalloc(r->pool, r->method_name.len + allowed->len
                              + sizeof("The  method is not supported for this "
                                       "route. Supported methods: ."));
     if (p == NULL) {
-        goto failed;
+        return ngx_http_billing_error(ctx);
     }
 
     message.data = p;
     message.len = ngx_sprintf(p, "The %V method is not supported for this "
                               "route. Supported methods: %V.",
-                              &r->method_name, methods)
+                              &r->method_name, allowed)
                   - p;
 
-    ngx_http_billing_send_error(ctx, NGX_HTTP_NOT_ALLOWED, &message);
-    return;
-
-failed:
-
-    ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    return ngx_http_billing_send_error(ctx, NGX_HTTP_NOT_ALLOWED, &message);
 }
 
 
-void
+ngx_http_billing_action_e
 ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
 {
     u_char                    *p;
@@ -226,8 +327,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
                   ctx->params.errors.nelts);
 
     if (ngx_http_billing_has_error_page(r, NGX_HTTP_BILLING_UNPROCESSABLE)) {
-        ngx_http_finalize_request(r, NGX_HTTP_BILLING_UNPROCESSABLE);
-        return;
+        return ngx_http_billing_done(ctx, NGX_HTTP_BILLING_UNPROCESSABLE);
     }
 
     message = error[0].message;
@@ -236,8 +336,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
         p = ngx_pnalloc(r->pool, message.len + NGX_INT_T_LEN
                                  + sizeof(" (and  more errors)"));
         if (p == NULL) {
-            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-            return;
+            return ngx_http_billing_error(ctx);
         }
 
         message.len = ngx_sprintf(p, "%V (and %ui more error%s)",
@@ -248,8 +347,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
     }
 
     if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
     ngx_http_billing_json_map_open(&ctx->json);
@@ -279,103 +377,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
     ngx_http_billing_json_map_close(&ctx->json);
     ngx_http_billing_json_map_close(&ctx->json);
 
-    ngx_http_billing_send_json(ctx, NGX_HTTP_BILLING_UNPROCESSABLE);
-}
-
-
-ngx_int_t
-ngx_http_billing_add_header(ngx_http_request_t *r, ngx_table_elt_t **header,
-    ngx_str_t *key, ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* nginx 1.23 has added a field that has to be zero */
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key = *key;
-    h->value = *value;
-
-    if (header) {
-        *header = h;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_billing_no_store(ngx_http_request_t *r)
-{
-    ngx_table_elt_t  *h;
-
-    /* without a date and a tag the answer is not conditional */
-
-    r->disable_not_modified = 1;
-    r->allow_ranges = 0;
-
-    if (ngx_http_billing_add_header(r, NULL,
-                                    &ngx_http_billing_name_cache_control,
-                                    &ngx_http_billing_value_no_store)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /*
-     * "expires" changes these fields, or adds them if there are none: here it
-     * finds fields that are not in the list of those that are sent.
-     */
-
-    h = ngx_pcalloc(r->pool, 2 * sizeof(ngx_table_elt_t));
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h[0].hash = 1;
-    h[0].key = ngx_http_billing_name_cache_control;
-    h[0].value = ngx_http_billing_value_no_store;
-
-    h[1].hash = 1;
-
-    r->headers_out.expires = &h[1];
-
-#if (nginx_version >= 1023000)
-
-    r->headers_out.cache_control = &h[0];
-
-    return NGX_OK;
-
-#else
-
-    {
-    ngx_table_elt_t  **field;
-
-    if (r->headers_out.cache_control.elts == NULL
-        && ngx_array_init(&r->headers_out.cache_control, r->pool, 1,
-                          sizeof(ngx_table_elt_t *))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    field = ngx_array_push(&r->headers_out.cache_control);
-    if (field == NULL) {
-        return NGX_ERROR;
-    }
-
-    *field = &h[0];
-
-    return NGX_OK;
-    }
-
-#endif
+    return ngx_http_billing_send_json(ctx, NGX_HTTP_BILLING_UNPROCESSABLE);
 }
 
 

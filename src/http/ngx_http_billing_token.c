@@ -1,19 +1,19 @@
 
 #include "ngx_http_billing_handler.h"
+#include "ngx_http_billing_request.h"
 
 
 /* bytes of a client's name that are kept */
 
-#define NGX_HTTP_BILLING_CLIENT_MAX  255
+#define NGX_HTTP_BILLING_TOKEN_CLIENT  255
 
 
 #if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
 static void ngx_http_billing_token_free_digest(void *data);
 #endif
-static ngx_int_t ngx_http_billing_token(ngx_http_request_t *r,
+static ngx_int_t ngx_http_billing_token_value(ngx_http_request_t *r,
     ngx_str_t *token);
-static void ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx);
-static void ngx_http_billing_bound_client(ngx_str_t *client);
+static void ngx_http_billing_token_bound(ngx_str_t *client);
 
 
 ngx_int_t
@@ -29,7 +29,7 @@ ngx_http_billing_token_init(ngx_conf_t *cf)
 
 #if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
 
-    /* to look for it anew for each token takes longer than to hash that */
+    /* fetching it for each token would take longer than hashing the token */
 
     digest = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (digest == NULL) {
@@ -69,8 +69,8 @@ ngx_http_billing_token_free_digest(void *data)
 #endif
 
 
-void
-ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
+ngx_http_billing_action_e
+ngx_http_billing_token(ngx_http_billing_ctx_t *ctx)
 {
     u_char                         hash[NGX_HTTP_BILLING_TOKEN_HASH];
     ngx_int_t                      rc;
@@ -83,11 +83,10 @@ ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
-    rc = ngx_http_billing_token(r, &token);
+    rc = ngx_http_billing_token_value(r, &token);
 
     if (rc == NGX_DECLINED) {
-        ngx_http_billing_send_unauthorized(ctx, 0);
-        return;
+        return ngx_http_billing_send_unauthorized(ctx, 0);
     }
 
     if (rc != NGX_OK
@@ -95,28 +94,34 @@ ngx_http_billing_authenticate(ngx_http_billing_ctx_t *ctx)
                       NULL)
            != 1
         || ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
-                                       &blcf->redis_prefix, 1)
+                                       &blcf->redis_prefix, 2)
            != NGX_OK)
     {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
     ctx->token = ngx_http_billing_cache_token(&ctx->cache, hash);
 
     if (ctx->token == NULL) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return ngx_http_billing_error(ctx);
     }
 
-    ngx_http_billing_ask(ctx, ngx_http_billing_authenticated);
+    ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN_ANSWERED;
+
+    if (ctx->auth != NGX_HTTP_BILLING_AUTH_UNSURE) {
+        return NGX_HTTP_BILLING_ASK;
+    }
+
+    ctx->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+    return ctx->synced_at ? NGX_HTTP_BILLING_ASK : ngx_http_billing_error(ctx);
 }
 
 
 /* NGX_DECLINED: no token was sent */
 
 static ngx_int_t
-ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
+ngx_http_billing_token_value(ngx_http_request_t *r, ngx_str_t *token)
 {
     u_char                       *p, *last;
     ngx_table_elt_t              *authorization;
@@ -161,40 +166,94 @@ ngx_http_billing_token(ngx_http_request_t *r, ngx_str_t *token)
 }
 
 
-static void
-ngx_http_billing_authenticated(ngx_http_billing_ctx_t *ctx)
+ngx_http_billing_action_e
+ngx_http_billing_token_answered(ngx_http_billing_ctx_t *ctx)
 {
-    if (!ngx_http_billing_lookup_found(ctx->token)) {
-        ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
-                      "client sent an invalid billing token");
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
 
-        ngx_http_billing_send_unauthorized(ctx, 1);
-        return;
+    r = ctx->request;
+
+    if (ngx_http_billing_lookup_found(ctx->token)) {
+
+        ctx->auth = NGX_HTTP_BILLING_AUTH_VALID;
+        ctx->record->client = ctx->token->text;
+
+        ngx_http_billing_token_bound(&ctx->record->client);
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "billing client: \"%V\"", &ctx->record->client);
+
+        ctx->phase = NGX_HTTP_BILLING_PHASE_PARAMS;
+
+        return NGX_HTTP_BILLING_READ;
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
-                   "billing client \"%V\"", &ctx->token->text);
+    /* a server that has lost its data, or has none yet, knows no token */
 
-    ctx->record->client = ctx->token->text;
+    ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN_CHECKED;
+    ctx->connection = ctx->cache.connection;
 
-    ngx_http_billing_bound_client(&ctx->record->client);
+    if (ctx->auth == NGX_HTTP_BILLING_AUTH_UNSURE) {
+        return NGX_HTTP_BILLING_NEXT;
+    }
 
-    ngx_http_billing_read_body(ctx);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix, 1)
+        != NGX_OK)
+    {
+        return ngx_http_billing_error(ctx);
+    }
+
+    ctx->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+    return ctx->synced_at ? NGX_HTTP_BILLING_ASK : ngx_http_billing_error(ctx);
 }
 
 
-/* a name goes into each line of the access log: it is cut between characters */
+ngx_http_billing_action_e
+ngx_http_billing_token_checked(ngx_http_billing_ctx_t *ctx)
+{
+    if (!ngx_http_billing_lookup_found(ctx->synced_at)) {
+
+        if (ngx_http_billing_cache_unloaded(&ctx->cache) != NGX_OK) {
+            return ngx_http_billing_unloaded(ctx);
+        }
+
+        ctx->auth = NGX_HTTP_BILLING_AUTH_UNKNOWN;
+        ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN;
+
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    if (ctx->cache.connection != ctx->connection) {
+        ctx->auth = NGX_HTTP_BILLING_AUTH_UNSURE;
+        ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN;
+
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
+                  "client sent an invalid billing token");
+
+    return ngx_http_billing_send_unauthorized(ctx, 1);
+}
+
+
+/* the access log has the name in each line: it is cut between characters */
 
 static void
-ngx_http_billing_bound_client(ngx_str_t *client)
+ngx_http_billing_token_bound(ngx_str_t *client)
 {
-    if (client->len <= NGX_HTTP_BILLING_CLIENT_MAX) {
+    if (client->len <= NGX_HTTP_BILLING_TOKEN_CLIENT) {
         return;
     }
 
-    client->len = NGX_HTTP_BILLING_CLIENT_MAX;
+    client->len = NGX_HTTP_BILLING_TOKEN_CLIENT;
 
-    while ((client->data[client->len] & 0xc0) == 0x80) {
+    while (client->len && (client->data[client->len] & 0xc0) == 0x80) {
         client->len--;
     }
 }

@@ -1,5 +1,6 @@
 
-#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_handler.h"
+#include "ngx_http_billing_record.h"
 
 
 static ngx_int_t ngx_http_billing_variable_client(ngx_http_request_t *r,
@@ -58,7 +59,7 @@ ngx_http_billing_variable_client(ngx_http_request_t *r,
 {
     ngx_http_billing_record_t  *record;
 
-    record = ngx_http_billing_status_find(r);
+    record = ngx_http_billing_record_find(r);
 
     ngx_http_billing_variable_set(v, record ? &record->client : NULL);
 
@@ -73,9 +74,9 @@ ngx_http_billing_variable_cameras(ngx_http_request_t *r,
     ngx_str_t                   text;
     ngx_http_billing_record_t  *record;
 
-    record = ngx_http_billing_status_find(r);
+    record = ngx_http_billing_record_find(r);
 
-    if (record == NULL || !record->list || r->header_only) {
+    if (record == NULL || record->cameras == NULL || r->header_only) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -101,14 +102,14 @@ ngx_http_billing_variable_redis_time(ngx_http_request_t *r,
     ngx_msec_t                  ms;
     ngx_http_billing_record_t  *record;
 
-    record = ngx_http_billing_status_find(r);
+    record = ngx_http_billing_record_find(r);
 
     if (record == NULL || !record->redis) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    ms = ngx_http_billing_status_waited(record);
+    ms = ngx_http_billing_record_waited(record);
 
     text.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
     if (text.data == NULL) {
@@ -130,7 +131,7 @@ ngx_http_billing_variable_redis_server(ngx_http_request_t *r,
 {
     ngx_http_billing_record_t  *record;
 
-    record = ngx_http_billing_status_find(r);
+    record = ngx_http_billing_record_find(r);
 
     ngx_http_billing_variable_set(v, record ? record->server : NULL);
 

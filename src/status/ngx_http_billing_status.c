@@ -1,5 +1,5 @@
 
-#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_status.h"
 #include "ngx_http_billing_json.h"
 
 
@@ -21,13 +21,10 @@ static ngx_http_billing_slot_t *ngx_http_billing_status_slot(
     ngx_http_billing_zone_t *zone, ngx_uint_t n);
 static ngx_int_t ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
-static void ngx_http_billing_status_use(ngx_http_billing_main_conf_t *bmcf,
+static void ngx_http_billing_status_use(ngx_http_billing_status_t *status,
     ngx_uint_t n);
 static void ngx_http_billing_status_redis_duration(void *data,
     ngx_msec_t duration);
-static ngx_int_t ngx_http_billing_status_log_handler(ngx_http_request_t *r);
-static void ngx_http_billing_status_cleanup(void *data);
-static ngx_msec_t ngx_http_billing_status_now(void);
 
 
 const ngx_uint_t
@@ -215,27 +212,18 @@ ngx_http_billing_status_label(u_char *p, const char *name, ngx_str_t *value)
 
 
 ngx_int_t
-ngx_http_billing_status_init(ngx_conf_t *cf)
+ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
+    ngx_array_t *redis, void *tag)
 {
-    size_t                         size;
-    ngx_uint_t                     i;
-    ngx_shm_zone_t                *shm_zone;
-    ngx_http_handler_pt           *h;
-    ngx_http_billing_source_t     *source;
-    ngx_http_core_main_conf_t     *cmcf;
-    ngx_http_billing_main_conf_t  *bmcf;
+    size_t                      size;
+    ngx_uint_t                  i;
+    ngx_shm_zone_t             *shm_zone;
+    ngx_http_billing_source_t  *source;
 
-    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+    source = status->sources.elts;
 
-    if (bmcf->redis.nelts == 0 && !bmcf->status.enable) {
-        return NGX_OK;
-    }
-
-    source = bmcf->status.sources.elts;
-
-    for (i = 0; i < bmcf->status.sources.nelts; i++) {
-        if (ngx_http_billing_status_labels(cf, &bmcf->status.sources,
-                                           &source[i])
+    for (i = 0; i < status->sources.nelts; i++) {
+        if (ngx_http_billing_status_labels(cf, &status->sources, &source[i])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -247,22 +235,15 @@ ngx_http_billing_status_init(ngx_conf_t *cf)
            + NGX_HTTP_BILLING_STATUS_PAGES * ngx_pagesize;
 
     shm_zone = ngx_shared_memory_add(cf, &ngx_http_billing_status_zone_name,
-                                     size, &ngx_http_billing_module);
+                                     size, tag);
     if (shm_zone == NULL) {
         return NGX_ERROR;
     }
 
+    status->redis = redis;
+
     shm_zone->init = ngx_http_billing_status_init_zone;
-    shm_zone->data = bmcf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = ngx_http_billing_status_log_handler;
+    shm_zone->data = status;
 
     return NGX_OK;
 }
@@ -292,62 +273,66 @@ ngx_http_billing_status_slot(ngx_http_billing_zone_t *zone, ngx_uint_t n)
 static ngx_int_t
 ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    ngx_http_billing_main_conf_t  *old = data;
+    ngx_http_billing_status_t *old = data;
 
-    size_t                         size;
-    ngx_slab_pool_t               *shpool;
-    ngx_http_billing_main_conf_t  *bmcf;
+    size_t                      size;
+    ngx_slab_pool_t            *shpool;
+    ngx_http_billing_status_t  *status;
 
-    bmcf = shm_zone->data;
+    status = shm_zone->data;
 
     if (old) {
-        bmcf->status.zone = old->status.zone;
+        status->zone = old->zone;
 
     } else {
         shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
         size = ngx_http_billing_status_slot_size() * (1 + NGX_MAX_PROCESSES);
 
-        bmcf->status.zone = ngx_slab_calloc(shpool, size);
-        if (bmcf->status.zone == NULL) {
+        status->zone = ngx_slab_calloc(shpool, size);
+        if (status->zone == NULL) {
             return NGX_ERROR;
         }
     }
 
-    ngx_http_billing_status_use(bmcf, ngx_process_slot);
+    ngx_http_billing_status_use(status, ngx_process_slot);
 
     return NGX_OK;
 }
 
 
 void
-ngx_http_billing_status_attach(ngx_cycle_t *cycle)
+ngx_http_billing_status_attach(ngx_http_billing_status_t *status)
 {
-    ngx_http_billing_main_conf_t  *bmcf;
-
-    bmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_billing_module);
-
-    if (bmcf == NULL || bmcf->status.zone == NULL) {
+    if (status->zone == NULL) {
         return;
     }
 
-    ngx_http_billing_status_use(bmcf, ngx_process_slot);
+    ngx_http_billing_status_use(status, ngx_process_slot);
 
-    /* a process that crashed has left its share */
+    /* a process that crashed has left its requests here */
 
-    bmcf->status.slot->waiting = 0;
-    bmcf->status.slot->pid = ngx_pid;
+    status->slot->waiting = 0;
+}
+
+
+void
+ngx_http_billing_status_detach(ngx_http_billing_status_t *status)
+{
+    if (status->slot) {
+        status->slot->waiting = 0;
+    }
 }
 
 
 static void
-ngx_http_billing_status_use(ngx_http_billing_main_conf_t *bmcf, ngx_uint_t n)
+ngx_http_billing_status_use(ngx_http_billing_status_t *status, ngx_uint_t n)
 {
     ngx_uint_t                   i, nslots;
     ngx_http_billing_slot_t     *slot;
     ngx_http_billing_zone_t     *zone;
     ngx_http_billing_redis_t   **redis;
 
-    zone = bmcf->status.zone;
+    zone = status->zone;
 
     do {
         nslots = zone->nslots;
@@ -355,11 +340,11 @@ ngx_http_billing_status_use(ngx_http_billing_main_conf_t *bmcf, ngx_uint_t n)
 
     slot = ngx_http_billing_status_slot(zone, n);
 
-    bmcf->status.slot = slot;
+    status->slot = slot;
 
-    redis = bmcf->redis.elts;
+    redis = status->redis->elts;
 
-    for (i = 0; i < bmcf->redis.nelts; i++) {
+    for (i = 0; i < status->redis->nelts; i++) {
         ngx_http_billing_redis_count(redis[i], &slot->counters.redis,
                                      ngx_http_billing_status_redis_duration,
                                      &slot->counters.redis_duration);
@@ -371,6 +356,24 @@ static void
 ngx_http_billing_status_redis_duration(void *data, ngx_msec_t duration)
 {
     ngx_http_billing_histogram_add(data, duration);
+}
+
+
+void
+ngx_http_billing_status_request(ngx_http_billing_slot_t *slot,
+    ngx_uint_t status, ngx_msec_t duration)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_BILLING_STATUS_CODES - 1; i++) {
+        if (status == ngx_http_billing_status_codes[i]) {
+            break;
+        }
+    }
+
+    slot->counters.requests[i]++;
+
+    ngx_http_billing_histogram_add(&slot->counters.duration, duration);
 }
 
 
@@ -396,208 +399,8 @@ ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
             to[i] += from[i];
         }
 
-        if (slot->waiting
-            && (kill((ngx_pid_t) slot->pid, 0) == 0 || ngx_errno != NGX_ESRCH))
-        {
-            waiting += slot->waiting;
-        }
+        waiting += slot->waiting;
     }
 
     return waiting;
-}
-
-
-/*
- * The log phase sees each request once, with the status that its caller got:
- * also one that nginx has ended before it came to the handler, and one that
- * was redirected from there.  It sees subrequests where they are logged.
- */
-
-static ngx_int_t
-ngx_http_billing_status_log_handler(ngx_http_request_t *r)
-{
-    ngx_uint_t                     i, status;
-    ngx_time_t                    *tp;
-    ngx_msec_int_t                 ms;
-    ngx_http_billing_record_t     *record;
-    ngx_http_billing_counters_t   *counters;
-    ngx_http_billing_loc_conf_t   *blcf;
-    ngx_http_billing_main_conf_t  *bmcf;
-
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
-
-    if (!blcf->enable && !r->internal) {
-        return NGX_OK;
-    }
-
-    record = ngx_http_billing_status_find(r);
-
-    if (!blcf->enable && record == NULL) {
-        return NGX_OK;
-    }
-
-    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
-    counters = &bmcf->status.slot->counters;
-
-    status = r->err_status ? r->err_status : r->headers_out.status;
-
-    for (i = 0; i < NGX_HTTP_BILLING_STATUS_CODES - 1; i++) {
-        if (status == ngx_http_billing_status_codes[i]) {
-            break;
-        }
-    }
-
-    counters->requests[i]++;
-
-    tp = ngx_timeofday();
-
-    ms = (ngx_msec_int_t)
-             ((tp->sec - r->start_sec) * 1000 + (tp->msec - r->start_msec));
-
-    ngx_http_billing_histogram_add(&counters->duration, ngx_max(ms, 0));
-
-    if (record && record->list && !r->header_only) {
-        counters->cameras += *record->cameras;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_http_billing_record_t *
-ngx_http_billing_status_record(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t            *cln;
-    ngx_http_billing_record_t     *record;
-    ngx_http_billing_main_conf_t  *bmcf;
-
-    if (r->internal) {
-        record = ngx_http_billing_status_find(r);
-
-        if (record) {
-            return record;
-        }
-    }
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_billing_record_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
-
-    record = cln->data;
-
-    ngx_memzero(record, sizeof(ngx_http_billing_record_t));
-
-    record->request = r;
-    record->slot = bmcf->status.slot;
-
-    cln->handler = ngx_http_billing_status_cleanup;
-
-    return record;
-}
-
-
-ngx_http_billing_record_t *
-ngx_http_billing_status_find(ngx_http_request_t *r)
-{
-    ngx_pool_cleanup_t         *cln;
-    ngx_http_billing_record_t  *record;
-
-    /* subrequests have the pool of the main request */
-
-    for (cln = r->pool->cleanup; cln; cln = cln->next) {
-
-        if (cln->handler != ngx_http_billing_status_cleanup) {
-            continue;
-        }
-
-        record = cln->data;
-
-        if (record->request == r) {
-            return record;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* a request that ends while it waits was never told of an answer */
-
-static void
-ngx_http_billing_status_cleanup(void *data)
-{
-    ngx_http_billing_record_t *record = data;
-
-    record->slot->waiting -= record->waiting;
-}
-
-
-void
-ngx_http_billing_status_ask(ngx_http_billing_record_t *record)
-{
-    record->asked = ngx_http_billing_status_now();
-    record->redis = 1;
-    record->waiting = 1;
-    record->slot->waiting++;
-}
-
-
-void
-ngx_http_billing_status_answered(ngx_http_billing_record_t *record,
-    ngx_str_t *server)
-{
-    if (!record->waiting) {
-        return;
-    }
-
-    record->waited = ngx_http_billing_status_waited(record);
-    record->waiting = 0;
-    record->slot->waiting--;
-
-    if (server) {
-        record->server = server;
-    }
-}
-
-
-ngx_msec_t
-ngx_http_billing_status_waited(ngx_http_billing_record_t *record)
-{
-    ngx_msec_int_t  ms;
-
-    if (!record->waiting) {
-        return record->waited;
-    }
-
-    ms = (ngx_msec_int_t) (ngx_http_billing_status_now() - record->asked);
-
-    /* the clock may be set back */
-
-    return record->waited + ngx_max(ms, 0);
-}
-
-
-/*
- * ngx_current_msec is another clock, whose milliseconds begin at other times:
- * a time taken from it may be larger than $request_time.
- */
-
-static ngx_msec_t
-ngx_http_billing_status_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (ngx_msec_t) tp->sec * 1000 + tp->msec;
-}
-
-
-void
-ngx_http_billing_status_broken(ngx_http_billing_record_t *record)
-{
-    record->slot->counters.broken++;
 }

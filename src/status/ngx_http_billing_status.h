@@ -1,7 +1,6 @@
 
 /*
- * What operators see: counters in shared memory, the page that shows them,
- * and what the access log may say of a request.
+ * Counters in shared memory, which the status page shows.
  */
 
 
@@ -11,7 +10,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 #include "ngx_http_billing_histogram.h"
 #include "ngx_http_billing_cache.h"
@@ -38,15 +36,14 @@ typedef struct {
 
 
 /*
- * Of one process: as nobody else writes to it, counting takes no lock.  The
- * next process in the same slot counts on.
+ * The counters of one process, which takes no lock, as no other one writes to
+ * them.  The next process in the same slot goes on with them.
  */
 
 typedef struct {
     ngx_http_billing_counters_t     counters;
 
-    /* the process, and its requests that wait for Redis: they end with it */
-    ngx_atomic_t                    pid;
+    /* requests of the process that wait for Redis */
     ngx_atomic_t                    waiting;
 } ngx_http_billing_slot_t;
 
@@ -82,40 +79,13 @@ typedef struct {
     /* ngx_http_billing_source_t */
     ngx_array_t                     sources;
 
-    /* that of this process is set when it starts */
+    /* ngx_http_billing_redis_t *: the sets of servers */
+    ngx_array_t                    *redis;
+
+    /* the slot is that of this process, set when it starts */
     ngx_http_billing_zone_t        *zone;
     ngx_http_billing_slot_t        *slot;
 } ngx_http_billing_status_t;
-
-
-/* what is known of a request; it lives as long as the request's pool */
-
-typedef struct {
-    ngx_http_request_t             *request;
-    ngx_http_billing_slot_t        *slot;
-
-    ngx_str_t                       client;
-
-    /* the state of the handler that has the request, or had it last */
-    void                           *handler_data;
-
-    /* how many are in the answer so far, if it is a list */
-    ngx_uint_t                     *cameras;
-
-    /* the Redis server that has answered last */
-    ngx_str_t                      *server;
-
-    /*
-     * when the request began to wait for Redis, and for how long it did: by
-     * the clock that $request_time is taken from
-     */
-    ngx_msec_t                      asked;
-    ngx_msec_t                      waited;
-
-    unsigned                        waiting:1;
-    unsigned                        redis:1;
-    unsigned                        list:1;
-} ngx_http_billing_record_t;
 
 
 extern const ngx_uint_t  ngx_http_billing_status_codes[];
@@ -126,43 +96,24 @@ ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
     ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout);
 
-/* At the end of the configuration: adds the zone, if anything is counted. */
-ngx_int_t ngx_http_billing_status_init(ngx_conf_t *cf);
+/*
+ * Adds the zone, for the module with that tag.  redis is an array of pointers
+ * to the sets of servers that count in it.  At the end of the configuration.
+ */
+ngx_int_t ngx_http_billing_status_init(ngx_conf_t *cf,
+    ngx_http_billing_status_t *status, ngx_array_t *redis, void *tag);
 
-/* In a process that starts, or is the only one: it counts in its slot. */
-void ngx_http_billing_status_attach(ngx_cycle_t *cycle);
+/* Has a process count in its slot: when it starts, and when it exits. */
+void ngx_http_billing_status_attach(ngx_http_billing_status_t *status);
+void ngx_http_billing_status_detach(ngx_http_billing_status_t *status);
 
-/* The sum of what all processes have counted; returns how many wait. */
+/* Counts a request that has ended, with its status and milliseconds. */
+void ngx_http_billing_status_request(ngx_http_billing_slot_t *slot,
+    ngx_uint_t status, ngx_msec_t duration);
+
+/* Sums what all processes have counted; returns how many requests wait. */
 ngx_uint_t ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
     ngx_http_billing_counters_t *sum);
-
-
-/*
- * The record of a request, which is found after internal redirects, too:
- * these clear what a module keeps for a request.  The first makes it if
- * there is none, both return NULL without one.
- */
-ngx_http_billing_record_t *ngx_http_billing_status_record(
-    ngx_http_request_t *r);
-ngx_http_billing_record_t *ngx_http_billing_status_find(
-    ngx_http_request_t *r);
-
-/* The request begins to wait for Redis, and does so no more. */
-void ngx_http_billing_status_ask(ngx_http_billing_record_t *record);
-void ngx_http_billing_status_answered(ngx_http_billing_record_t *record,
-    ngx_str_t *server);
-
-/* How long the request has waited for Redis until now, in milliseconds. */
-ngx_msec_t ngx_http_billing_status_waited(ngx_http_billing_record_t *record);
-
-/* Its list was broken off. */
-void ngx_http_billing_status_broken(ngx_http_billing_record_t *record);
-
-
-/* The handler of the page. */
-ngx_int_t ngx_http_billing_status_handler(ngx_http_request_t *r);
-
-ngx_int_t ngx_http_billing_add_variables(ngx_conf_t *cf);
 
 
 #endif /* _NGX_HTTP_BILLING_STATUS_H_INCLUDED_ */

@@ -1,5 +1,4 @@
 
-#include "ngx_http_billing_module.h"
 #include "ngx_http_billing_status_page.h"
 #include "ngx_http_billing_json.h"
 
@@ -8,8 +7,8 @@ static void ngx_http_billing_page_json_name(ngx_http_billing_json_t *json,
     const char *name);
 static void ngx_http_billing_page_json_histogram(
     ngx_http_billing_json_t *json, ngx_http_billing_histogram_t *histogram);
-static void ngx_http_billing_page_json_probe(ngx_http_billing_json_t *json,
-    ngx_http_billing_probe_t *probe);
+static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_cache_t *cache);
 
 
 ngx_chain_t *
@@ -21,8 +20,8 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
     ngx_http_billing_json_t           json;
     const ngx_http_billing_metric_t  *metric;
 
-    ngx_http_billing_json_init(&json, page->request->pool,
-                               (ngx_buf_tag_t) &ngx_http_billing_module);
+    ngx_http_billing_json_init(&json, page->pool,
+                               (ngx_buf_tag_t) &ngx_http_billing_page_json);
 
     if (ngx_http_billing_json_start(&json) != NGX_OK) {
         return NULL;
@@ -65,8 +64,8 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
     ngx_http_billing_json_literal(&json, "caches");
     ngx_http_billing_json_array_open(&json);
 
-    for (i = 0; i < page->nprobes; i++) {
-        ngx_http_billing_page_json_probe(&json, &page->probes[i]);
+    for (i = 0; i < page->ncaches; i++) {
+        ngx_http_billing_page_json_cache(&json, &page->caches[i]);
     }
 
     ngx_http_billing_json_array_close(&json);
@@ -135,26 +134,26 @@ ngx_http_billing_page_json_histogram(ngx_http_billing_json_t *json,
 
 
 static void
-ngx_http_billing_page_json_probe(ngx_http_billing_json_t *json,
-    ngx_http_billing_probe_t *probe)
+ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_cache_t *cache)
 {
     ngx_http_billing_json_map_open(json);
 
     ngx_http_billing_json_literal(json, "prefix");
-    ngx_http_billing_json_string(json, &probe->source->prefix_label);
+    ngx_http_billing_json_string(json, &cache->source->prefix_label);
 
     ngx_http_billing_json_literal(json, "server");
-    ngx_http_billing_json_string(json, &probe->source->server_label);
+    ngx_http_billing_json_string(json, &cache->source->server_label);
 
     ngx_http_billing_json_literal(json, "up");
-    ngx_http_billing_json_bool(json, probe->up);
+    ngx_http_billing_json_bool(json, cache->up);
 
     ngx_http_billing_json_literal(json, "synced_at");
 
-    if (probe->synced) {
-        ngx_http_billing_json_integer(json, probe->synced_at);
+    if (cache->synced) {
+        ngx_http_billing_json_integer(json, cache->synced_at);
         ngx_http_billing_json_literal(json, "synced_age");
-        ngx_http_billing_json_integer(json, probe->synced_age);
+        ngx_http_billing_json_integer(json, cache->synced_age);
 
     } else {
         ngx_http_billing_json_null(json);

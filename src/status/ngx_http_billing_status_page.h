@@ -1,7 +1,6 @@
 
 /*
- * The status page, which status_page.c gathers and sends, and for which there
- * are two formats: status_text.c and status_json.c.
+ * The contents of the status page, and its two formats.
  */
 
 
@@ -11,9 +10,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_status.h"
 
 
@@ -26,37 +23,30 @@ typedef struct {
 } ngx_http_billing_metric_t;
 
 
-typedef struct ngx_http_billing_page_s  ngx_http_billing_page_t;
-
-
-/* of one cache: is it there, and when was it loaded */
+/* a cache, as its server has described it for the page */
 
 typedef struct {
-    ngx_http_billing_page_t      *page;
     ngx_http_billing_source_t    *source;
-    ngx_http_billing_cache_t      cache;
-    ngx_http_billing_lookup_t    *lookup;
 
-    unsigned                      up:1;
-    unsigned                      synced:1;
+    /* seconds since 1970, and since then */
     int64_t                       synced_at;
     int64_t                       synced_age;
-} ngx_http_billing_probe_t;
+
+    /* the server has answered, and has the time */
+    unsigned                      up:1;
+    unsigned                      synced:1;
+} ngx_http_billing_page_cache_t;
 
 
-struct ngx_http_billing_page_s {
-    ngx_http_request_t           *request;
+typedef struct {
+    ngx_pool_t                     *pool;
 
-    ngx_http_billing_counters_t   counters;
-    ngx_uint_t                    requests_waiting;
+    ngx_http_billing_counters_t     counters;
+    ngx_uint_t                      requests_waiting;
 
-    ngx_http_billing_probe_t     *probes;
-    ngx_uint_t                    nprobes;
-
-    /* probes that were not answered yet, and the end of the patience */
-    ngx_uint_t                    waiting;
-    ngx_event_t                   timer;
-};
+    ngx_http_billing_page_cache_t  *caches;
+    ngx_uint_t                      ncaches;
+} ngx_http_billing_page_t;
 
 
 /* Both end in an element without a name. */
@@ -65,8 +55,8 @@ extern const ngx_http_billing_metric_t  ngx_http_billing_page_histograms[];
 
 
 /*
- * Prometheus' text format 0.0.4 and JSON, in the request's pool.  NULL for
- * want of memory.
+ * These write the page, as Prometheus' text format 0.0.4 and as JSON, into
+ * buffers of the pool.  They return NULL if there is no memory.
  */
 ngx_chain_t *ngx_http_billing_page_text(ngx_http_billing_page_t *page,
     off_t *size);

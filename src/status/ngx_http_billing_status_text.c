@@ -12,7 +12,7 @@ static u_char *ngx_http_billing_page_text_counter(u_char *p, u_char *last,
 static u_char *ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
     const ngx_http_billing_metric_t *metric,
     ngx_http_billing_histogram_t *histogram);
-static u_char *ngx_http_billing_page_text_probes(u_char *p, u_char *last,
+static u_char *ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
 
 
@@ -39,13 +39,13 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
                * (NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 3);
     }
 
-    for (i = 0; i < page->nprobes; i++) {
+    for (i = 0; i < page->ncaches; i++) {
         len += 3 * (NGX_HTTP_BILLING_PAGE_LINES
-                    + page->probes[i].source->labels.len);
+                    + page->caches[i].source->labels.len);
     }
 
-    b = ngx_create_temp_buf(page->request->pool, len);
-    cl = ngx_alloc_chain_link(page->request->pool);
+    b = ngx_create_temp_buf(page->pool, len);
+    cl = ngx_alloc_chain_link(page->pool);
 
     if (b == NULL || cl == NULL) {
         return NULL;
@@ -86,7 +86,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
                                (counters + metric->offset));
     }
 
-    b->last = ngx_http_billing_page_text_probes(p, last, page);
+    b->last = ngx_http_billing_page_text_caches(p, last, page);
 
     cl->buf = b;
     cl->next = NULL;
@@ -148,17 +148,17 @@ ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
 
 
 static u_char *
-ngx_http_billing_page_text_probes(u_char *p, u_char *last,
+ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page)
 {
     ngx_uint_t                 i, synced;
-    ngx_http_billing_probe_t  *probe;
+    ngx_http_billing_page_cache_t  *cache;
 
-    if (page->nprobes == 0) {
+    if (page->ncaches == 0) {
         return p;
     }
 
-    probe = page->probes;
+    cache = page->caches;
     synced = 0;
 
     p = ngx_slprintf(p, last,
@@ -166,10 +166,10 @@ ngx_http_billing_page_text_probes(u_char *p, u_char *last,
                      "Whether Redis has answered for this page.\n"
                      "# TYPE nginx_billing_redis_up gauge\n");
 
-    for (i = 0; i < page->nprobes; i++) {
+    for (i = 0; i < page->ncaches; i++) {
         p = ngx_slprintf(p, last, "nginx_billing_redis_up{%V} %ui\n",
-                         &probe[i].source->labels, (ngx_uint_t) probe[i].up);
-        synced += probe[i].synced;
+                         &cache[i].source->labels, (ngx_uint_t) cache[i].up);
+        synced += cache[i].synced;
     }
 
     if (synced == 0) {
@@ -181,11 +181,11 @@ ngx_http_billing_page_text_probes(u_char *p, u_char *last,
                      "When the loader last finished, in Unix time.\n"
                      "# TYPE nginx_billing_synced_at_seconds gauge\n");
 
-    for (i = 0; i < page->nprobes; i++) {
-        if (probe[i].synced) {
+    for (i = 0; i < page->ncaches; i++) {
+        if (cache[i].synced) {
             p = ngx_slprintf(p, last,
                              "nginx_billing_synced_at_seconds{%V} %L\n",
-                             &probe[i].source->labels, probe[i].synced_at);
+                             &cache[i].source->labels, cache[i].synced_at);
         }
     }
 
@@ -194,11 +194,11 @@ ngx_http_billing_page_text_probes(u_char *p, u_char *last,
                      "How long ago that was.\n"
                      "# TYPE nginx_billing_synced_age_seconds gauge\n");
 
-    for (i = 0; i < page->nprobes; i++) {
-        if (probe[i].synced) {
+    for (i = 0; i < page->ncaches; i++) {
+        if (cache[i].synced) {
             p = ngx_slprintf(p, last,
                              "nginx_billing_synced_age_seconds{%V} %L\n",
-                             &probe[i].source->labels, probe[i].synced_age);
+                             &cache[i].source->labels, cache[i].synced_age);
         }
     }
 

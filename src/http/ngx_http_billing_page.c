@@ -1,0 +1,331 @@
+
+#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_client.h"
+#include "ngx_http_billing_handler.h"
+#include "ngx_http_billing_header.h"
+#include "ngx_http_billing_status_page.h"
+
+
+/* milliseconds in which caches are asked for their ages */
+
+#define NGX_HTTP_BILLING_PAGE_TIMEOUT  500
+
+
+typedef struct ngx_http_billing_page_ctx_s  ngx_http_billing_page_ctx_t;
+
+
+typedef struct {
+    ngx_http_billing_page_ctx_t    *ctx;
+    ngx_http_billing_page_cache_t  *result;
+    ngx_http_billing_cache_t        cache;
+    ngx_http_billing_lookup_t      *lookup;
+} ngx_http_billing_probe_t;
+
+
+struct ngx_http_billing_page_ctx_s {
+    ngx_http_request_t             *request;
+    ngx_http_billing_page_t         page;
+
+    ngx_http_billing_probe_t       *probes;
+
+    /* probes without an answer, and the end of the wait for them */
+    ngx_uint_t                      waiting;
+    ngx_event_t                     timer;
+};
+
+
+static ngx_int_t ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
+    ngx_array_t *sources);
+static void ngx_http_billing_page_probed(void *data,
+    ngx_http_billing_redis_result_e result);
+static void ngx_http_billing_page_timeout(ngx_event_t *ev);
+static void ngx_http_billing_page_client_handler(ngx_http_request_t *r);
+static void ngx_http_billing_page_finalize(ngx_http_billing_page_ctx_t *ctx);
+static void ngx_http_billing_page_cleanup(void *data);
+static ngx_int_t ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx);
+
+
+static ngx_str_t  ngx_http_billing_page_content_type =
+    ngx_string("text/plain; version=0.0.4; charset=utf-8");
+static ngx_str_t  ngx_http_billing_page_content_type_json =
+    ngx_string("application/json");
+static ngx_str_t  ngx_http_billing_page_name_allow = ngx_string("Allow");
+static ngx_str_t  ngx_http_billing_page_methods = ngx_string("GET, HEAD");
+
+
+ngx_int_t
+ngx_http_billing_page_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_billing_page_ctx_t   *ctx;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+
+        if (ngx_http_billing_add_header(r, NULL,
+                                        &ngx_http_billing_page_name_allow,
+                                        &ngx_http_billing_page_methods)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_billing_page_ctx_t));
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->request = r;
+    ctx->page.pool = r->pool;
+
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
+
+    if (bmcf->status.sources.nelts == 0) {
+        return ngx_http_billing_page_send(ctx);
+    }
+
+    return ngx_http_billing_page_probe(ctx, &bmcf->status.sources);
+}
+
+
+static ngx_int_t
+ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
+    ngx_array_t *sources)
+{
+    ngx_uint_t                      i;
+    ngx_http_cleanup_t             *cln;
+    ngx_http_request_t             *r;
+    ngx_http_billing_probe_t       *probe;
+    ngx_http_billing_source_t      *source;
+    ngx_http_billing_page_cache_t  *cache;
+
+    r = ctx->request;
+    source = sources->elts;
+
+    probe = ngx_pcalloc(r->pool,
+                        sources->nelts * sizeof(ngx_http_billing_probe_t));
+    cache = ngx_pcalloc(r->pool, sources->nelts
+                                 * sizeof(ngx_http_billing_page_cache_t));
+
+    if (probe == NULL || cache == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->probes = probe;
+    ctx->page.caches = cache;
+    ctx->page.ncaches = sources->nelts;
+
+    for (i = 0; i < ctx->page.ncaches; i++) {
+        cache[i].source = &source[i];
+
+        probe[i].ctx = ctx;
+        probe[i].result = &cache[i];
+        probe[i].cache.done = ngx_http_billing_page_probed;
+        probe[i].cache.data = &probe[i];
+
+        if (ngx_http_billing_cache_init(&probe[i].cache, source[i].cache_set,
+                                        r->pool, &source[i].prefix, 1)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        probe[i].lookup = ngx_http_billing_cache_synced_at(&probe[i].cache);
+
+        if (probe[i].lookup == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_billing_page_cleanup;
+    cln->data = ctx;
+
+    if (ngx_http_billing_client_watch(r, ngx_http_billing_page_client_handler)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_set_ctx(r, ctx, ngx_http_billing_module);
+
+    r->main->count++;
+
+    ctx->timer.handler = ngx_http_billing_page_timeout;
+    ctx->timer.data = ctx;
+    ctx->timer.log = r->connection->log;
+
+    ngx_add_timer(&ctx->timer, NGX_HTTP_BILLING_PAGE_TIMEOUT);
+
+    ctx->waiting = ctx->page.ncaches;
+
+    for (i = 0; i < ctx->page.ncaches; i++) {
+        ngx_http_billing_cache_ask(&probe[i].cache, source[i].timeout,
+                                   ngx_current_msec + source[i].timeout,
+                                   r->connection->log);
+    }
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_billing_page_probed(void *data,
+    ngx_http_billing_redis_result_e result)
+{
+    ngx_http_billing_probe_t *probe = data;
+
+    ngx_http_billing_page_cache_t  *cache;
+
+    cache = probe->result;
+
+    cache->up = (result == NGX_HTTP_BILLING_REDIS_OK);
+    cache->synced = (cache->up && ngx_http_billing_lookup_found(probe->lookup));
+    cache->synced_at = probe->lookup->synced_at;
+
+    /* the loader's clock may be ahead, and this one may be set back */
+
+    cache->synced_age = ngx_max((int64_t) ngx_time() - cache->synced_at, 0);
+
+    if (--probe->ctx->waiting == 0) {
+        ngx_http_billing_page_finalize(probe->ctx);
+    }
+}
+
+
+/* Redis may have more time, but the reader of the page does not wait so long */
+
+static void
+ngx_http_billing_page_timeout(ngx_event_t *ev)
+{
+    ngx_http_billing_page_finalize(ev->data);
+}
+
+
+static void
+ngx_http_billing_page_client_handler(ngx_http_request_t *r)
+{
+    ngx_http_billing_page_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_billing_module);
+
+    if (ctx == NULL || !ngx_http_billing_client_gone(r)) {
+        ngx_http_test_reading(r);
+        return;
+    }
+
+    ngx_http_billing_page_cleanup(ctx);
+
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
+static void
+ngx_http_billing_page_finalize(ngx_http_billing_page_ctx_t *ctx)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_billing_page_cleanup(ctx);
+
+    /* nginx may have given the request to another handler meanwhile */
+
+    if (ngx_http_get_module_ctx(r, ngx_http_billing_module) != ctx) {
+        return;
+    }
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, ngx_http_billing_page_send(ctx));
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_billing_page_cleanup(void *data)
+{
+    ngx_http_billing_page_ctx_t *ctx = data;
+
+    ngx_uint_t  i;
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    for (i = 0; i < ctx->page.ncaches; i++) {
+        ngx_http_billing_cache_cancel(&ctx->probes[i].cache);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx)
+{
+    off_t                          size;
+    ngx_int_t                      rc;
+    ngx_str_t                      format;
+    ngx_uint_t                     json;
+    ngx_chain_t                   *out, *cl;
+    ngx_http_request_t            *r;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    r = ctx->request;
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
+
+    ctx->page.requests_waiting =
+             ngx_http_billing_status_sum(&bmcf->status, &ctx->page.counters);
+
+    json = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
+           && format.len == 4
+           && ngx_strncmp(format.data, "json", 4) == 0;
+
+    out = json ? ngx_http_billing_page_json(&ctx->page, &size)
+               : ngx_http_billing_page_text(&ctx->page, &size);
+
+    if (out == NULL || ngx_http_billing_no_store(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = size;
+    r->headers_out.content_type_lowcase = NULL;
+
+    if (json) {
+        r->headers_out.content_type = ngx_http_billing_page_content_type_json;
+        r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+    } else {
+        r->headers_out.content_type = ngx_http_billing_page_content_type;
+        r->headers_out.content_type_len = sizeof("text/plain") - 1;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    for (cl = out; cl->next; cl = cl->next) { /* void */ }
+
+    cl->buf->last_buf = (r == r->main);
+    cl->buf->last_in_chain = 1;
+
+    return ngx_http_output_filter(r, out);
+}

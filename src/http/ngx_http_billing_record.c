@@ -1,0 +1,203 @@
+
+#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_handler.h"
+#include "ngx_http_billing_record.h"
+
+
+static ngx_int_t ngx_http_billing_record_log_handler(ngx_http_request_t *r);
+static void ngx_http_billing_record_cleanup(void *data);
+static ngx_msec_t ngx_http_billing_record_now(void);
+
+
+ngx_int_t
+ngx_http_billing_record_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_billing_record_log_handler;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The log phase sees each request once, with the status that its client got:
+ * also a request that nginx ended before the handler had it, and one that was
+ * redirected from there.  It sees subrequests where these are logged.
+ */
+
+static ngx_int_t
+ngx_http_billing_record_log_handler(ngx_http_request_t *r)
+{
+    ngx_time_t                    *tp;
+    ngx_msec_int_t                 ms;
+    ngx_http_billing_record_t     *record;
+    ngx_http_billing_loc_conf_t   *blcf;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (!blcf->enable && !r->internal) {
+        return NGX_OK;
+    }
+
+    record = ngx_http_billing_record_find(r);
+
+    if (!blcf->enable && record == NULL) {
+        return NGX_OK;
+    }
+
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
+
+    tp = ngx_timeofday();
+
+    ms = (ngx_msec_int_t)
+             ((tp->sec - r->start_sec) * 1000 + (tp->msec - r->start_msec));
+
+    ngx_http_billing_status_request(bmcf->status.slot,
+                                    r->err_status ? r->err_status
+                                                  : r->headers_out.status,
+                                    ngx_max(ms, 0));
+
+    if (record && record->cameras && !r->header_only) {
+        bmcf->status.slot->counters.cameras += *record->cameras;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_http_billing_record_t *
+ngx_http_billing_record_get(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t            *cln;
+    ngx_http_billing_record_t     *record;
+    ngx_http_billing_main_conf_t  *bmcf;
+
+    if (r->internal) {
+        record = ngx_http_billing_record_find(r);
+
+        if (record) {
+            return record;
+        }
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_billing_record_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
+
+    record = cln->data;
+
+    ngx_memzero(record, sizeof(ngx_http_billing_record_t));
+
+    record->request = r;
+    record->slot = bmcf->status.slot;
+
+    cln->handler = ngx_http_billing_record_cleanup;
+
+    return record;
+}
+
+
+ngx_http_billing_record_t *
+ngx_http_billing_record_find(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_billing_record_t  *record;
+
+    /* subrequests have the pool of the main request */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ngx_http_billing_record_cleanup) {
+            continue;
+        }
+
+        record = cln->data;
+
+        if (record->request == r) {
+            return record;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_billing_record_cleanup(void *data)
+{
+    ngx_http_billing_record_answered(data, NULL);
+}
+
+
+void
+ngx_http_billing_record_ask(ngx_http_billing_record_t *record)
+{
+    record->asked = ngx_http_billing_record_now();
+    record->redis = 1;
+    record->waiting = 1;
+    record->slot->waiting++;
+}
+
+
+void
+ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
+    ngx_str_t *server)
+{
+    if (!record->waiting) {
+        return;
+    }
+
+    record->waited = ngx_http_billing_record_waited(record);
+    record->waiting = 0;
+    record->slot->waiting--;
+
+    if (server) {
+        record->server = server;
+    }
+}
+
+
+ngx_msec_t
+ngx_http_billing_record_waited(ngx_http_billing_record_t *record)
+{
+    ngx_msec_int_t  ms;
+
+    if (!record->waiting) {
+        return record->waited;
+    }
+
+    ms = (ngx_msec_int_t) (ngx_http_billing_record_now() - record->asked);
+
+    /* the clock may be set back */
+
+    return record->waited + ngx_max(ms, 0);
+}
+
+
+/*
+ * The milliseconds of ngx_current_msec begin at other times: a wait measured by
+ * it could be longer than $request_time.
+ */
+
+static ngx_msec_t
+ngx_http_billing_record_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (ngx_msec_t) tp->sec * 1000 + tp->msec;
+}

@@ -1,0 +1,251 @@
+
+/*
+ * A request of the route on its way from token to answer.  A stage does one
+ * step of the way and returns what is to happen next; the driver, in
+ * ngx_http_billing_handler.c, makes it happen.  No stage calls another one.
+ *
+ * Private to the files of src/http.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REQUEST_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REQUEST_H_INCLUDED_
+
+
+#include "ngx_http_billing_module.h"
+#include "ngx_http_billing_client.h"
+#include "ngx_http_billing_header.h"
+#include "ngx_http_billing_record.h"
+#include "ngx_http_billing_params.h"
+
+
+/* the stage that is to be run next */
+
+typedef enum {
+    NGX_HTTP_BILLING_PHASE_METHOD = 0,
+
+    /* the caller's token is asked for, and the server without it checked */
+    NGX_HTTP_BILLING_PHASE_TOKEN,
+    NGX_HTTP_BILLING_PHASE_TOKEN_ANSWERED,
+    NGX_HTTP_BILLING_PHASE_TOKEN_CHECKED,
+
+    NGX_HTTP_BILLING_PHASE_PARAMS,
+
+    /* from selectors to the ids of cameras that may be in the answer */
+    NGX_HTTP_BILLING_PHASE_RESOLVE,
+    NGX_HTTP_BILLING_PHASE_RESOLVED,
+
+    /* the cameras, batch by batch */
+    NGX_HTTP_BILLING_PHASE_LIST,
+    NGX_HTTP_BILLING_PHASE_BATCH,
+    NGX_HTTP_BILLING_PHASE_BATCH_ANSWERED,
+
+    /* no camera was found: has the server its data? */
+    NGX_HTTP_BILLING_PHASE_NOTHING,
+    NGX_HTTP_BILLING_PHASE_NOTHING_ANSWERED,
+
+    NGX_HTTP_BILLING_PHASES
+} ngx_http_billing_phase_e;
+
+
+/* what is to happen before the stage of the phase is run */
+
+typedef enum {
+    /* nothing */
+    NGX_HTTP_BILLING_NEXT = 0,
+
+    /* the lookups gathered in ctx->cache are asked for and answered */
+    NGX_HTTP_BILLING_ASK,
+
+    /* the request's body is read */
+    NGX_HTTP_BILLING_READ,
+
+    /* the client takes what was sent */
+    NGX_HTTP_BILLING_WRITE,
+
+    /* no stage is run: the request is finalized with ctx->rc */
+    NGX_HTTP_BILLING_DONE
+} ngx_http_billing_action_e;
+
+
+typedef enum {
+    NGX_HTTP_BILLING_AUTH_UNKNOWN = 0,
+
+    /*
+     * the token was not found, and another connection said that data is
+     * loaded: both are asked for again, together
+     */
+    NGX_HTTP_BILLING_AUTH_UNSURE,
+
+    NGX_HTTP_BILLING_AUTH_VALID
+} ngx_http_billing_auth_e;
+
+
+/* cameras on their way to the client; see ngx_http_billing_list.c */
+
+typedef struct {
+    /* int64_t: the ids of this page, and the first that is not sent yet */
+    ngx_array_t                        ids;
+    ngx_uint_t                         next;
+
+    /* int64_t: the page of a login's ids that follows, if it was asked for */
+    ngx_array_t                        following;
+
+    /* how many cameras a batch may have now */
+    ngx_uint_t                         size;
+
+    /* of the batch that is asked for: camera and, or NULL, member lookups */
+    ngx_http_billing_lookup_t        **cameras;
+    ngx_http_billing_lookup_t        **members;
+    ngx_http_billing_lookup_t         *synced_at;
+    ngx_uint_t                         n;
+
+    /* the memory of that batch; NULL while the client is waited for */
+    ngx_pool_t                        *pool;
+
+    /* buffers that the client has not taken yet */
+    ngx_chain_t                       *busy;
+
+    /* the ids are those of a login, page by page */
+    unsigned                           login:1;
+
+    /* the page that follows is asked for together with the batch */
+    unsigned                           paged:1;
+
+    /* a batch is in the answer and goes to the client with the next one */
+    unsigned                           held:1;
+
+    /* data was loaded when the list went on */
+    unsigned                           synced:1;
+} ngx_http_billing_list_t;
+
+
+typedef struct {
+    ngx_http_request_t                *request;
+    ngx_http_billing_record_t         *record;
+
+    ngx_http_billing_phase_e           phase;
+    ngx_http_billing_auth_e            auth;
+
+    /* with NGX_HTTP_BILLING_DONE: for ngx_http_finalize_request() */
+    ngx_int_t                          rc;
+
+    /*
+     * Redis is waited for until then, a value of ngx_current_msec; a body is
+     * not read on its time
+     */
+    ngx_msec_t                         deadline;
+    ngx_msec_t                         reading;
+
+    ngx_http_billing_params_t          params;
+
+    /* the lookups under way: NULL or empty where they are not asked for */
+    ngx_http_billing_cache_t           cache;
+    ngx_http_billing_lookup_t         *token;
+    ngx_http_billing_lookup_t         *synced_at;
+    ngx_array_t                        externals;
+
+    /* the connection on which a token was not found */
+    ngx_uint_t                         connection;
+
+    /* the connection on which data was loaded when nothing was found */
+    ngx_uint_t                         loaded;
+
+    /* int64_t: the cameras that may be in the answer */
+    ngx_array_t                        ids;
+
+    ngx_http_billing_list_t            list;
+
+    /* the answer, and how many cameras are in it so far */
+    ngx_http_billing_json_t            json;
+    ngx_uint_t                         cameras;
+
+    unsigned                           header_sent:1;
+
+    /* nothing was found with data loaded: what is found now counts */
+    unsigned                           again:1;
+
+    /* and not all of it was answered on the connection "loaded" */
+    unsigned                           mixed:1;
+} ngx_http_billing_ctx_t;
+
+
+/* Stages; they set ctx->phase to the one that follows. */
+
+ngx_http_billing_action_e ngx_http_billing_token(ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_token_answered(
+    ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_token_checked(
+    ngx_http_billing_ctx_t *ctx);
+
+ngx_http_billing_action_e ngx_http_billing_resolve(
+    ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_resolved(
+    ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_nothing(
+    ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_nothing_answered(
+    ngx_http_billing_ctx_t *ctx);
+
+ngx_http_billing_action_e ngx_http_billing_list(ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx);
+ngx_http_billing_action_e ngx_http_billing_batch_answered(
+    ngx_http_billing_ctx_t *ctx);
+
+
+/*
+ * Ends of the way: these return NGX_HTTP_BILLING_DONE, for a stage to return.
+ * They send a whole answer, unless they say otherwise.
+ */
+
+/* The request is finalized with rc. */
+ngx_http_billing_action_e ngx_http_billing_done(ngx_http_billing_ctx_t *ctx,
+    ngx_int_t rc);
+
+/* There is no memory, or nginx has failed: 500, or the answer breaks off. */
+ngx_http_billing_action_e ngx_http_billing_error(ngx_http_billing_ctx_t *ctx);
+
+/* The round of lookups has failed: 502 to 504, or the answer breaks off. */
+ngx_http_billing_action_e ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_redis_result_e result);
+
+/* No server has its data loaded: 503. */
+ngx_http_billing_action_e ngx_http_billing_unloaded(
+    ngx_http_billing_ctx_t *ctx);
+
+/* The JSON in ctx->json is the answer. */
+ngx_http_billing_action_e ngx_http_billing_send_json(
+    ngx_http_billing_ctx_t *ctx, ngx_uint_t status);
+
+/* 401; sent: a token was sent. */
+ngx_http_billing_action_e ngx_http_billing_send_unauthorized(
+    ngx_http_billing_ctx_t *ctx, ngx_uint_t sent);
+
+/* 405; allowed: these methods. */
+ngx_http_billing_action_e ngx_http_billing_send_not_allowed(
+    ngx_http_billing_ctx_t *ctx, ngx_str_t *allowed);
+
+/* 422, with the errors of ctx->params. */
+ngx_http_billing_action_e ngx_http_billing_send_unprocessable(
+    ngx_http_billing_ctx_t *ctx);
+
+
+/*
+ * Sends the header of an answer; a length of -1 is unknown.  Returns as
+ * ngx_http_send_header() does.
+ */
+ngx_int_t ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx,
+    ngx_uint_t status, off_t length);
+
+/*
+ * Sends more of what the client has not taken yet.  Returns NGX_OK when all of
+ * it is sent, NGX_AGAIN, or NGX_ERROR.
+ */
+ngx_int_t ngx_http_billing_list_flush(ngx_http_billing_ctx_t *ctx);
+
+/* Writes the next camera of the answer's array, which the caller closes. */
+ngx_int_t ngx_http_billing_add_camera(ngx_http_billing_ctx_t *ctx,
+    ngx_str_t *camera);
+
+
+#endif /* _NGX_HTTP_BILLING_REQUEST_H_INCLUDED_ */

@@ -1,0 +1,241 @@
+
+#include "ngx_http_billing_request.h"
+
+
+static void ngx_http_billing_sort_ids(ngx_array_t *ids);
+static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
+    const void *two);
+static ngx_uint_t ngx_http_billing_has_id(ngx_array_t *ids, int64_t id);
+
+
+/* a login alone is resolved page by page: see ngx_http_billing_list.c */
+
+ngx_http_billing_action_e
+ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_str_t                     *uuid;
+    ngx_uint_t                     i;
+    ngx_http_request_t            *r;
+    ngx_http_billing_lookup_t    **lookup;
+    ngx_http_billing_params_t     *params;
+    ngx_http_billing_loc_conf_t   *blcf;
+
+    params = &ctx->params;
+
+    if (!params->has_uuids) {
+
+        if (params->has_ids) {
+            ctx->ids = params->ids;
+
+            ngx_http_billing_sort_ids(&ctx->ids);
+        }
+
+        ctx->phase = NGX_HTTP_BILLING_PHASE_LIST;
+
+        return NGX_HTTP_BILLING_NEXT;
+    }
+
+    r = ctx->request;
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix, params->uuids.nelts)
+        != NGX_OK
+        || ngx_array_init(&ctx->externals, r->pool, params->uuids.nelts,
+                          sizeof(ngx_http_billing_lookup_t *))
+           != NGX_OK)
+    {
+        return ngx_http_billing_error(ctx);
+    }
+
+    uuid = params->uuids.elts;
+
+    for (i = 0; i < params->uuids.nelts; i++) {
+
+        lookup = ngx_array_push(&ctx->externals);
+
+        /* there is room for all of them */
+
+        *lookup = ngx_http_billing_cache_external(&ctx->cache, &uuid[i]);
+
+        if (*lookup == NULL) {
+            return ngx_http_billing_error(ctx);
+        }
+    }
+
+    ctx->phase = NGX_HTTP_BILLING_PHASE_RESOLVED;
+
+    return NGX_HTTP_BILLING_ASK;
+}
+
+
+ngx_http_billing_action_e
+ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
+{
+    int64_t                     *id;
+    ngx_uint_t                   i;
+    ngx_http_request_t          *r;
+    ngx_http_billing_lookup_t  **lookup;
+    ngx_http_billing_params_t   *params;
+
+    r = ctx->request;
+    params = &ctx->params;
+
+    if (ngx_array_init(&ctx->ids, r->pool, ctx->externals.nelts,
+                       sizeof(int64_t))
+        != NGX_OK)
+    {
+        return ngx_http_billing_error(ctx);
+    }
+
+    lookup = ctx->externals.elts;
+
+    for (i = 0; i < ctx->externals.nelts; i++) {
+
+        if (!ngx_http_billing_lookup_found(lookup[i])
+            || (params->has_ids
+                && !ngx_http_billing_has_id(&params->ids, lookup[i]->id)))
+        {
+            continue;
+        }
+
+        /* there is room for all of them */
+
+        id = ngx_array_push(&ctx->ids);
+        *id = lookup[i]->id;
+    }
+
+    ngx_http_billing_sort_ids(&ctx->ids);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "billing resolved: %ui of %ui uuids", ctx->ids.nelts,
+                   ctx->externals.nelts);
+
+    ctx->phase = NGX_HTTP_BILLING_PHASE_LIST;
+
+    return NGX_HTTP_BILLING_NEXT;
+}
+
+
+/*
+ * A server may hold nothing because its data is not loaded.  If it is loaded,
+ * that may have happened after the first look: one more look follows, on the
+ * connection that has said so.
+ */
+
+ngx_http_billing_action_e
+ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
+{
+    ngx_http_request_t           *r;
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    r = ctx->request;
+
+    if (ctx->again && !ctx->mixed) {
+
+        if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
+            return ngx_http_billing_error(ctx);
+        }
+
+        ngx_http_billing_json_null(&ctx->json);
+
+        return ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
+    }
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
+                                    &blcf->redis_prefix, 1)
+        != NGX_OK)
+    {
+        return ngx_http_billing_error(ctx);
+    }
+
+    ctx->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+    if (ctx->synced_at == NULL) {
+        return ngx_http_billing_error(ctx);
+    }
+
+    ctx->phase = NGX_HTTP_BILLING_PHASE_NOTHING_ANSWERED;
+
+    return NGX_HTTP_BILLING_ASK;
+}
+
+
+ngx_http_billing_action_e
+ngx_http_billing_nothing_answered(ngx_http_billing_ctx_t *ctx)
+{
+    if (ngx_http_billing_lookup_found(ctx->synced_at)) {
+        ctx->again = 1;
+        ctx->loaded = ctx->cache.connection;
+        ctx->mixed = 0;
+
+    } else if (ngx_http_billing_cache_unloaded(&ctx->cache) == NGX_OK) {
+        ctx->again = 0;
+
+    } else {
+        return ngx_http_billing_unloaded(ctx);
+    }
+
+    ctx->phase = NGX_HTTP_BILLING_PHASE_RESOLVE;
+
+    return NGX_HTTP_BILLING_NEXT;
+}
+
+
+/* ascending, each id once */
+
+static void
+ngx_http_billing_sort_ids(ngx_array_t *ids)
+{
+    int64_t     *id;
+    ngx_uint_t   i, n;
+
+    if (ids->nelts == 0) {
+        return;
+    }
+
+    id = ids->elts;
+
+    ngx_qsort(id, (size_t) ids->nelts, sizeof(int64_t),
+              ngx_http_billing_cmp_ids);
+
+    for (i = 1, n = 1; i < ids->nelts; i++) {
+        if (id[i] != id[n - 1]) {
+            id[n++] = id[i];
+        }
+    }
+
+    ids->nelts = n;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_billing_cmp_ids(const void *one, const void *two)
+{
+    const int64_t  *first, *second;
+
+    first = one;
+    second = two;
+
+    return (*first > *second) - (*first < *second);
+}
+
+
+static ngx_uint_t
+ngx_http_billing_has_id(ngx_array_t *ids, int64_t id)
+{
+    int64_t     *elts;
+    ngx_uint_t   i;
+
+    elts = ids->elts;
+
+    for (i = 0; i < ids->nelts; i++) {
+        if (elts[i] == id) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
