@@ -30,4 +30,19 @@ lint:
 clean:
 	rm -rf build
 
-.PHONY: all build test coverage demo deb bench bench-scale matrix lint clean
+help:
+	@echo 'make              builds build/ngx_http_billing_module.so'
+	@echo 'make test         runs the test suites'
+	@echo 'make lint         runs compilers, analyzers and shellcheck over the sources'
+	@echo 'make coverage     runs the suites and lists the lines that none of them runs'
+	@echo 'make demo         runs nginx with sample cameras on port 8080'
+	@echo 'make deb          builds the Debian package'
+	@echo 'make bench        compares the cost of an answer with other programs'
+	@echo 'make bench-scale  measures long lists and large caches'
+	@echo 'make matrix       runs the suites in a root of each Debian release (as root)'
+	@echo 'make clean        removes build/'
+	@echo
+	@echo 'Each target runs a script, which prints its options with --help.'
+	@echo 'CONTRIBUTING.md tells where to begin.'
+
+.PHONY: help all build test coverage demo deb bench bench-scale matrix lint clean

@@ -4,8 +4,13 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=$root/build
+module=ngx_http_billing_module.so
+build=$root/build/module
 nginx=/usr/share/nginx/src
 
 if [ ! -x $nginx/configure ]; then
@@ -14,6 +19,11 @@ if [ ! -x $nginx/configure ]; then
 fi
 
 mkdir -p "$build"
+
+# One build at a time: the next one waits.
+
+exec 9>"$build/lock"
+flock 9
 
 # configure again when anything that it looks at has changed
 
@@ -44,3 +54,11 @@ if [ "$inputs" != "$(cat "$build/configured" 2>/dev/null)" ]; then
 fi
 
 make -s -j"$(nproc)" -f "$build/Makefile" modules
+
+# Tests load the module while it is built again for lint: they get the old file
+# or the new one, and never a part.
+
+if ! cmp -s "$build/$module" "$root/build/$module"; then
+    cp "$build/$module" "$root/build/$module.new"
+    mv "$root/build/$module.new" "$root/build/$module"
+fi

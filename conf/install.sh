@@ -5,6 +5,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 missing=
 
 for package in nginx nginx-dev redis-server curl gcc libc6-dev make \

@@ -10,6 +10,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 if [ $# -eq 0 ]; then
     echo "usage: sh $0 -s /path/to/redis.sock (or other redis-cli options)" >&2
     exit 2

@@ -11,12 +11,16 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 kind=$1
 build=$root/build/$kind
 source=$root/build/nginx-source
 
-# nginx copies no bytes from NULL, and reads words at any address
+# nginx passes NULL with a length of 0, and reads words at any address
 
 case $kind in
     asan)
@@ -41,6 +45,12 @@ case $kind in
 esac
 
 sh "$root/conf/install.sh" libpcre2-dev zlib1g-dev
+
+# one build at a time: the next one waits
+
+mkdir -p "$root/build"
+exec 9>"$root/build/lock"
+flock 9
 
 sh "$root/t/get-nginx-source.sh"
 

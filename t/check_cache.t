@@ -1,23 +1,20 @@
-# conf/check-cache.sh: that it names every fault of a cache, takes a clean one
-# for clean, and never asks Redis for much at once.
+# conf/check-cache names every fault of a cache, finds none in a clean one, and
+# never asks Redis for much at once.
 
 use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
-use File::Temp ();
 use FindBin;
+use POSIX ();
 use lib "$FindBin::Bin/lib";
 use Test::More;
 
-use Billing::Fixtures;
+use Billing::FakeRedis;
 use Billing::Redis;
 use Billing::Server;
 
-# t/ is a directory of links
-
-my $CONF = -e "$FindBin::RealBin/../conf" ? "$FindBin::RealBin/../conf"
-                                          : die "no conf/ beside t/\n";
+my $PROGRAM = "$FindBin::RealBin/../conf/check-cache";
 
 my $server = Billing::Server->new;
 $server->start;
@@ -32,7 +29,7 @@ sub check {
 
     if ($pid == 0) {
         open STDERR, '>&', \*STDOUT;
-        exec 'sh', "$CONF/check-cache.sh", @args;
+        exec $PROGRAM, @args or POSIX::_exit(99);
     }
 
     my $text = do { local $/; <$out> } // '';
@@ -81,13 +78,13 @@ my @FAULTS = (
     [ [ [ 'DEL', 'billing:synced_at' ], [ 'LPUSH', 'billing:synced_at', 3 ] ],
       'error: "billing:synced_at" is of the type list, not string' ],
     [ [ [ 'DEL', 'billing:synced_at' ] ],
-      'error: "billing:synced_at" does not exist: where nothing is found, the answer is 503' ],
+      'error: "billing:synced_at" does not exist: the module takes this Redis for one that has not been loaded (503)' ],
     [ [ [ 'SET', 'billing:synced_at', 'now' ] ],
       'error: "billing:synced_at" holds no Unix time in seconds: "now"' ],
     [ [ [ 'SET', 'billing:synced_at', '' ] ],
       'error: "billing:synced_at" holds no Unix time in seconds: ""' ],
     [ [ [ 'SET', 'billing:synced_at', '1795413600000' ] ],
-      'warning: "billing:synced_at" is in the future: 1795413600000; it has to be in seconds' ],
+      'warning: "billing:synced_at" is in the future: 1795413600000; the unit is seconds' ],
 
     (map { [ [ [ 'HSET', "billing:camera:$_", 'name', 'x' ] ],
              "error: \"billing:camera:$_\" the id is no integer from 1" ] }
@@ -119,7 +116,10 @@ my @FAULTS = (
       'warning: "billing:camera:4" is not found by its external_id, "e-3", which leads to camera 3' ],
     [ [ [ 'SET', 'billing:external:e-3', '03' ] ],
       'error: "billing:external:e-3" holds no integer from 1: "03"' ],
-    [ [ [ 'HSET', 'billing:camera:4', 'external_id', '' ] ], undef ],
+    (map { [ [ [ 'HSET', 'billing:camera:4', $_, '' ] ],
+             "note: \"billing:camera:4\" $_ is empty and not null" ] }
+        qw(external_id start_at status name group_type preview)),
+    [ [ [ 'HSET', 'billing:camera:4', 'streams', '' ] ], undef ],
 
     (map { [ [ [ 'HSET', 'billing:camera:3', 'streams', $_ ] ],
              'error: "billing:camera:3" streams are not "type=status,...": "' . "$_\"" ] }
@@ -159,6 +159,11 @@ my @FAULTS = (
       "error: \"billing:token:$hex\" the client is not UTF-8" ],
     [ [ [ 'SET', "billing:token:$hex", 'x' x 1048577 ] ],
       "error: \"billing:token:$hex\" has more than 1048576 bytes" ],
+    [ [ [ 'SET', "billing:token:$hex", 'x' x 256 ] ],
+      "warning: \"billing:token:$hex\" the client has 256 bytes, of which the log has 255" ],
+    [ [ [ 'SET', "billing:token:$hex", 'x' x 255 ] ], undef ],
+    [ [ [ 'SET', "billing:token:$hex", '' ] ], undef ],
+    [ [ [ 'SET', 'billing:epoch', 1 ] ], undef ],
     [ [ [ 'SET', "billing:token:\U$hex", 'x' ] ],
       "error: \"billing:token:\U$hex\E\" is no SHA-256 in lower-case hexadecimal" ],
     [ [ [ 'SET', 'billing:token:secret-word', 'x' ] ],
@@ -193,12 +198,13 @@ for my $fault (@FAULTS) {
     is($status, ($line // 'note') =~ /\Anote/ ? 0 : 1, "status: $name");
 }
 
-# many faults at once, in a cache larger than a batch
+# many faults at once, in a cache larger than a page of SCAN
 
 clean();
 $redis->pipeline(map { ([ 'HSET', "billing:camera:$_", 'name', "x\n$_" ],
                         [ 'ZADD', 'billing:login:many', $_, $_ ]) } 5 .. 6000);
 $redis->pipeline(map { [ 'SET', "billing:external:gone-$_", 10_000 + $_ ] } 1 .. 500);
+$redis->command('HDEL', 'billing:camera:7', 'name');
 $redis->command('HSET', 'billing:camera:7', map { ("f$_", 1) } 1 .. 2000);
 $redis->command('HSET', 'billing:camera:5000', 'streams', 'x');
 
@@ -214,17 +220,17 @@ $asked{ uc $_->[3][0] }++ for @log;
 delete @asked{qw(SLOWLOG COMMAND)};
 
 is(() = $text =~ /^warning: "billing:external:gone-\d+" leads to/mg, 500,
-   'each of 500 that dangle');
-like($text, qr/^error: "billing:camera:5000" streams/m, 'one of 6000');
-like($text, qr/^5998 cameras, 501 external ids, 2 logins, 1 tokens/m, 'all are counted');
-is(join(' ', sort keys %asked), 'ECHO EXISTS GETRANGE HSCAN INFO PING SCAN TTL ZSCAN',
-   'what Redis was asked');
+   'each of 500 entries without a camera is named');
+like($text, qr/^error: "billing:camera:5000" streams/m, 'one bad camera among 6000 is named');
+like($text, qr/^5998 cameras, 501 external ids, 2 logins, 1 tokens/m, 'all keys are counted');
+is(join(' ', sort keys %asked), 'EXISTS GETRANGE HLEN HMGET HSCAN INFO PING SCAN TTL ZSCAN',
+   'the commands that Redis was sent');
 cmp_ok((grep { $_->[3][0] eq 'HSCAN' && $_->[3][1] eq 'billing:camera:7' } @log),
        '>', 5, 'a large hash is read in pieces');
 cmp_ok((grep { $_->[3][0] eq 'ZSCAN' && $_->[3][1] eq 'billing:login:many' } @log),
-       '>', 3, 'and a large list');
+       '>', 3, 'a long list is read in pieces');
 
-# the prefix, of which nothing is a pattern
+# the prefix is no pattern, whatever its characters
 
 clean();
 $redis->pipeline([ 'SET', 'x[a]*:synced_at', time ], [ 'SET', 'xa:nothing', 1 ],
@@ -233,21 +239,27 @@ $redis->pipeline([ 'SET', 'x[a]*:synced_at', time ], [ 'SET', 'xa:nothing', 1 ],
 is($status, 0, 'a prefix: status');
 like($text, qr/\A0 cameras, [^\n]*\n\z/, 'a prefix: output');
 
-# what is no cache
+# caches that cannot be read
 
 my @args;
 
 is((check('-s', '/nonexistent.sock'))[0], 2, 'no Redis');
-is((check('--prefix'))[0], 2, 'no value');
-is((check('-s', $server->{socket}, '--json'))[0], 2, 'another format');
+is((check('--prefix'))[0], 2, 'an option without its value');
+is((check('-s', $server->{socket}, '--json'))[0], 2, 'an unknown option');
+is((check('-u', 'http://127.0.0.1/'))[0], 2, 'a URL of another kind');
 is((check('-s', $server->{socket}, '-n', 99))[0], 2, 'no such database');
 $redis->command('CONFIG', 'SET', 'requirepass', 'x');
-is((check('-s', $server->{socket}))[0], 2, 'no password');
-is((check('-s', $server->{socket}, '-a', 'x'))[0], 0, 'a password');
+is((check('-s', $server->{socket}))[0], 2, 'a password that is missing');
+is((check('-s', $server->{socket}, '-a', 'x'))[0], 0, 'the right password');
+is((check('-u', "redis://:x\@127.0.0.1:$server->{port}/0"))[0], 0, 'the right password, in a URL');
+{
+    local $ENV{REDISCLI_AUTH} = 'x';
+    is((check('-p', $server->{port}))[0], 0, 'the right password, in the environment');
+}
 
-# what the user of an ACL needs
+# the rights that the program asks for suffice
 
-my ($commands) = do { local $/; open my $in, '<', "$CONF/check-cache.sh" or die; <$in> }
+my ($commands) = do { local $/; open my $in, '<', $PROGRAM or die; <$in> }
     =~ /ACL needs (.*) for it\./s;
 $commands =~ s/[\s#]+/ /g;
 $redis->command('ACL', 'SETUSER', 'checker', 'on', '>y', '~billing:*', split ' ', $commands);
@@ -255,32 +267,24 @@ $redis->command('SET', 'billing:camera:5', 'x');
 $redis->command('SET', 'billing:external:y', 3, 'EX', 100);
 $redis->command('SET', 'billing:external:z', 77);
 @args = ('-s', $server->{socket}, '--user', 'checker', '--pass', 'y');
-is((check(@args))[0], 1, 'a user');
+is((check(@args))[0], 1, 'a user with the rights named');
 $redis->command('ACL', 'SETUSER', 'checker', '-zscan');
-is((check(@args))[0], 2, 'a user who may not');
+is((check(@args))[0], 2, 'a user without one of them');
 
-# a redis-cli that loses its connection says so, and goes on
+# a connection that breaks
 
-my $dir = File::Temp->newdir('billing-check-XXXXXX', TMPDIR => 1);
-my ($cli) = grep { -x } map { "$_/redis-cli" } split /:/, $ENV{PATH};
-open my $lost, '>', "$dir/redis-cli" or die "$dir/redis-cli: $!\n";
-print $lost <<"END";
-#!/bin/sh
-case "\$*" in *PING) exec $cli "\$@" ;; esac
-echo "Error: Server closed the connection" >&2
-cat >/dev/null
-END
-close $lost;
-chmod 0755, "$dir/redis-cli";
+my $fake = Billing::FakeRedis->start("SCAN => close\n");
+($status, $text) = check('-p', $fake->{port});
+is($status, 2, 'a connection that is lost: status');
+is($text, "check-cache: the connection to Redis is lost\n",
+   'a connection that is lost: output');
 
-{
-    local $ENV{PATH} = "$dir:$ENV{PATH}";
-    ($status, $text) = check('-s', $server->{socket}, '-a', 'x');
-    is($status, 2, 'a connection that is lost: status');
-    is($text, "check-cache: redis-cli says: Error: Server closed the connection\n",
-       'a connection that is lost: output');
-}
+# help
 
-is(system("sh $CONF/check-cache.sh 2>/dev/null") >> 8, 2, 'no arguments');
+($status, $text) = check('--help');
+is($status, 0, '--help: status');
+like($text, qr/\AChecks what a loader has written/, '--help: output');
+
+is(system("$PROGRAM >/dev/null 2>&1") >> 8, 2, 'no arguments');
 
 done_testing();

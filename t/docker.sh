@@ -9,6 +9,10 @@
 set -eu
 umask 022
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 url='http://127.0.0.1:8080/api/v1/billing/cameras/list?login=string'
 

@@ -5,6 +5,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 sh "$root/t/get-package.sh" libtest-nginx-perl test-nginx.new forky sid

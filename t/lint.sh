@@ -6,6 +6,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 sh "$root/conf/install.sh" clang clang-tidy clang-tools cppcheck shellcheck
@@ -20,7 +24,7 @@ nginx=/usr/share/nginx/src/src
 folders=$(find src -type d | sed 's/^/-I /')
 headers="$folders -isystem $nginx/core -isystem $nginx/event -isystem $nginx/os/unix
     -isystem $nginx/event/modules -isystem $nginx/http
-    -isystem $nginx/http/modules -isystem $nginx/http/v2 -isystem build"
+    -isystem $nginx/http/modules -isystem $nginx/http/v2 -isystem build/module"
 
 # nginx' type of a handler has arguments that not all need. A length is the
 # difference of two pointers all over nginx, hence no -Wsign-conversion; and

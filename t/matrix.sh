@@ -11,6 +11,10 @@
 set -eu
 umask 022
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 # shellcheck source=t/lib/debian-root.sh

@@ -23,8 +23,8 @@
 set -eu
 umask 022
 
-case ${1:-} in
-    -h | --help) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
 esac
 
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -14,6 +14,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/../.." && pwd)
 counts=$root/t/bench/instructions.txt
 room=5

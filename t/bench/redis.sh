@@ -11,6 +11,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/../.." && pwd)
 rounds=${ROUNDS:-3}
 cameras=${CAMERAS:-100000}

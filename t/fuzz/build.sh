@@ -6,6 +6,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/../.." && pwd)
 fuzz=$root/build/fuzz
 source=$root/build/nginx-source

@@ -10,6 +10,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 export PATH="$PATH:/usr/sbin" LC_ALL=C.UTF-8
