@@ -18,6 +18,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 dir=$(mktemp -d /tmp/finding.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
