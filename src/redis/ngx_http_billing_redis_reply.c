@@ -129,6 +129,13 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
 
         p = reader->pos + reader->done;
 
+        if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP
+            && reader->depth == 1)
+        {
+            p = ngx_http_billing_redis_token_strings(reader, p);
+            reader->done = p - reader->pos;
+        }
+
         next = reader->skipping
                ? ngx_http_billing_redis_reader_skip(reader, &token)
                : ngx_http_billing_redis_token(reader, p, &token);

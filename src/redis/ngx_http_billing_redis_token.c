@@ -110,6 +110,68 @@ ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
 }
 
 
+/*
+ * A camera, a list of ids: most of what Redis sends are strings in an array.
+ * All but the last one are read here, as long as nothing is special about
+ * them.
+ */
+
+u_char *
+ngx_http_billing_redis_token_strings(ngx_http_billing_redis_reader_t *reader,
+    u_char *p)
+{
+    size_t       len;
+    u_char      *start;
+    ngx_str_t   *elt;
+    ngx_uint_t   n;
+
+    n = reader->left[1];
+    elt = &reader->elts[reader->reply.nelts];
+
+    for ( /* void */ ; n > 1 && *p == '$'; n--, elt++) {
+
+        start = p + 1;
+
+        if (*start == '-') {
+
+            if (reader->last - p < 5 || ngx_strncmp(p, "$-1\r\n", 5) != 0) {
+                break;
+            }
+
+            ngx_str_null(elt);
+            p += 5;
+            continue;
+        }
+
+        for (len = 0, p = start; *p >= '0' && *p <= '9'; p++) {
+            len = len * 10 + (*p - '0');
+        }
+
+        if (p == start || p - start > NGX_HTTP_BILLING_REDIS_MAX_DIGITS
+            || (*start == '0' && p - start > 1)
+            || p[0] != CR || p[1] != LF
+            || len > NGX_HTTP_BILLING_REDIS_MAX_REPLY - reader->size
+            || (size_t) (reader->last - p) < len + 4
+            || p[len + 2] != CR || p[len + 3] != LF)
+        {
+            p = start - 1;
+            break;
+        }
+
+        elt->data = p + 2;
+        elt->len = len;
+
+        reader->size += len;
+        p += len + 4;
+    }
+
+    reader->reply.nelts += reader->left[1] - n;
+    reader->left[1] = n;
+
+    return p;
+}
+
+
 /* what RESP3 has and RESP2 has not */
 
 static u_char *

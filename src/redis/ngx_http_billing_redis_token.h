@@ -33,5 +33,12 @@ typedef struct {
 u_char *ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
     u_char *p, ngx_http_billing_redis_token_t *token);
 
+/*
+ * Reads strings at p into reader->elts, which are some of the elements of the
+ * array that is kept.  Returns where they end, which may be p.
+ */
+u_char *ngx_http_billing_redis_token_strings(
+    ngx_http_billing_redis_reader_t *reader, u_char *p);
+
 
 #endif /* _NGX_HTTP_BILLING_REDIS_TOKEN_H_INCLUDED_ */
