@@ -65,6 +65,8 @@ check cppcheck --quiet --enable=warning,performance,portability \
 find . -path ./build -prune -o -name '*.sh' -print >build/scripts
 check xargs shellcheck -S warning .ci/run <build/scripts
 
+check perl t/includes.pl build/module/addon/*/*.o
+
 # the tests that t/CHECKLIST.md names
 
 sed -n 's/^  - `\(.*\.t\)`: \(.*\)/\1 \2/p' t/CHECKLIST.md |
