@@ -1,13 +1,13 @@
 <?php
 
 /*
- * What Laravel's own validator says: run by laravel.pl, which says what this
- * is for.
+ * What Laravel's own validator says: run by laravel.pl.
  *
- * Each line of the standard input is a request, as JSON: { query, body }, both
- * in base64, null where it is not sent.  Each line of the output is a verdict:
- * { message, errors } for a 422, or { ids, uuids, login }, in base64 but for
- * the ids.
+ * Each line of the standard input is a request, as JSON: { query, body }, in
+ * base64, null if it is not sent.  Each line of the output is a verdict, with
+ * texts in base64: { message, errors } for a 422, errors being a list of keys,
+ * each with its messages; or { cameras_ids, cameras_uuid, login }; or { none },
+ * why Laravel is not to be compared.
  */
 
 require 'Illuminate/Validation/autoload.php';
@@ -60,31 +60,42 @@ function body($text)
 
     $data = (array) json_decode($text, true);
 
-    /* decided otherwise: a JSON integer is a member of cameras_uuid */
-
-    $texts = (array) json_decode($text, true, 512, JSON_BIGINT_AS_STRING);
-
-    if (isset($data['cameras_uuid']) && is_array($data['cameras_uuid'])) {
-        foreach ($texts['cameras_uuid'] as $key => $value) {
-            if (is_int($value)) {
-                $value = (string) $value;
-            }
-
-            $data['cameras_uuid'][$key] = $value;
-        }
+    if (is_array($data['cameras_ids'] ?? null)) {
+        $data['cameras_ids'] = array_map('id', $data['cameras_ids']);
     }
 
-    /* decided otherwise: true is no integer */
+    /* decided otherwise: a JSON integer is a member of cameras_uuid */
 
-    if (isset($data['cameras_ids']) && is_array($data['cameras_ids'])) {
-        foreach ($data['cameras_ids'] as $key => $value) {
-            if ($value === true) {
-                $data['cameras_ids'][$key] = 'true';
-            }
+    if (is_array($data['cameras_uuid'] ?? null)) {
+        $texts = json_decode($text, true, 512, JSON_BIGINT_AS_STRING);
+
+        foreach ($texts['cameras_uuid'] as $key => $value) {
+            $data['cameras_uuid'][$key] = is_int($value) ? (string) $value
+                                                         : $value;
         }
     }
 
     return $data;
+}
+
+function id($value)
+{
+    /* decided otherwise: true is no integer */
+
+    if ($value === true) {
+        return 'true';
+    }
+
+    /*
+     * Decided otherwise: a whole number is an integer up to 2^53.  PHP writes
+     * floats with 14 digits, so the validator ends at 10^14, and rounds.
+     */
+
+    if (is_float($value) && abs($value) <= 2 ** 53) {
+        return $value == floor($value) ? (int) $value : 'fraction';
+    }
+
+    return $value;
 }
 
 /*
@@ -122,35 +133,71 @@ function within(array $errors, array $data)
     return $errors;
 }
 
+/* why a request is not compared: Laravel cannot answer it, or has no limit */
+
+function none(array $data)
+{
+    foreach ($data as $value) {
+        foreach (array_keys(is_array($value) ? $value : []) as $key) {
+            if (!mb_check_encoding((string) $key, 'UTF-8')) {
+                return 'a key that is not UTF-8';
+            }
+
+            if (mb_strlen((string) $key) > 255) {
+                return 'a key that is too long';
+            }
+        }
+    }
+
+    return null;
+}
+
 function verdict(Factory $factory, $request)
 {
     parse_str(base64_decode($request['query'] ?? ''), $query);
 
     $body = $request['body'] === null ? null : base64_decode($request['body']);
     $data = input(clean(body($body)), clean($query));
+    $data = array_intersect_key($data, array_flip(NAMES));
+
+    if (($why = none($data)) !== null) {
+        return ['none' => $why];
+    }
 
     $validator = $factory->make($data, RULES);
 
-    if ($validator->fails()) {
-        $errors = within($validator->errors()->messages(), $data);
-        $messages = array_merge(...array_values($errors));
-        $message = array_shift($messages);
-
-        if ($count = count($messages)) {
-            $message .= " (and $count more error" . ($count == 1 ? ')' : 's)');
-        }
-
-        return ['message' => $message, 'errors' => $errors];
+    if ($validator->passes()) {
+        return ['cameras_ids' => texts($data['cameras_ids'] ?? null),
+                'cameras_uuid' => texts($data['cameras_uuid'] ?? null),
+                'login' => isset($data['login'])
+                           ? base64_encode($data['login']) : null];
     }
 
-    return ['ids' => isset($data['cameras_ids'])
-                     ? array_map(fn ($id) => (string) (int) $id,
-                                 array_values($data['cameras_ids'])) : null,
-            'uuids' => isset($data['cameras_uuid'])
-                       ? array_map('base64_encode',
-                                   array_values($data['cameras_uuid'])) : null,
-            'login' => isset($data['login'])
-                       ? base64_encode($data['login']) : null];
+    $errors = within($validator->errors()->messages(), $data);
+    $messages = array_merge(...array_values($errors));
+    $message = array_shift($messages);
+
+    if ($count = count($messages)) {
+        $message .= " (and $count more error" . ($count == 1 ? ')' : 's)');
+    }
+
+    $list = [];
+
+    foreach ($errors as $key => $messages) {
+        $list[] = array_map('base64_encode', [$key, ...$messages]);
+    }
+
+    return ['message' => base64_encode($message), 'errors' => $list];
+}
+
+function texts($values)
+{
+    if ($values === null) {
+        return null;
+    }
+
+    return array_map(fn ($value) => base64_encode((string) $value),
+                     array_values($values));
 }
 
 $lang = (new ReflectionClass(Translator::class))->getFileName();
@@ -158,7 +205,5 @@ $loader = new FileLoader(new Filesystem, dirname($lang) . '/lang');
 $factory = new Factory(new Translator($loader, 'en'));
 
 while (($line = fgets(STDIN)) !== false) {
-    echo json_encode(verdict($factory, json_decode($line, true)),
-                     JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
-                     | JSON_INVALID_UTF8_SUBSTITUTE), "\n";
+    echo json_encode(verdict($factory, json_decode($line, true))), "\n";
 }

@@ -273,7 +273,7 @@ x                                                       -> body
 
 
 
-=== TEST 14: nesting up to 512
+=== TEST 14: nesting up to 511, which is what PHP's json_decode() takes
 --- cases eval
 my $case = sub {
     my ($depth, $open, $close, $expected) = @_;
@@ -282,8 +282,8 @@ my $case = sub {
     return '{"login":"admin","x":' . $open x $n . '1' . $close x $n
            . "} -> $expected\n";
 };
-$case->(512, '[', ']', '3 4') . $case->(513, '[', ']', 'body')
-    . $case->(512, '{"a":', '}', '3 4') . $case->(513, '{"a":', '}', 'body')
+$case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
+    . $case->(511, '{"a":', '}', '3 4') . $case->(512, '{"a":', '}', 'body')
     . '{"x":' . '[' x 5000 . " -> body\n"
 
 
@@ -424,4 +424,79 @@ for my $case ([ '{"login":"admin"} x', 18 ], [ '{"cameras_ids":[3,]}', 18 ],
 
     ok(defined $byte && $byte >= $offset && $byte <= $offset + 8,
        "$text: byte $offset, and it says " . ($byte // 'nothing'));
+}
+
+
+
+=== TEST 28: time is linear in the body, whatever it is cut into
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+}
+location = /file {
+    billing_cameras_list;
+    client_max_body_size 10m;
+    error_log logs/error.log error;
+}
+location = /memory {
+    billing_cameras_list;
+    client_max_body_size 10m;
+    client_body_buffer_size 9m;
+    error_log logs/error.log error;
+}
+END
+--- run
+# The CPU time of nginx, in ticks: it does not depend on what else runs here.
+
+my $pid = do {
+    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/nginx.pid" or die "nginx.pid: $!\n";
+    0 + <$in>;
+};
+
+my $ticks = sub {
+    my $sum = 0;
+
+    for my $process ($pid, grep { /\d/ } split /\s+/, `ps -o pid= --ppid $pid`) {
+        open my $in, '<', "/proc/$process/stat" or next;
+        my @fields = split ' ', <$in> =~ s/\A.*\) //sr;
+        $sum += $fields[11] + $fields[12];
+    }
+
+    return $sum;
+};
+
+my $cost = sub {
+    my ($uri, $body, $size) = @_;
+
+    my $text = text($size ? undef : $body, uri => $uri,
+                    $size ? (chunks => [ $body =~ /(.{1,$size})/gs ]) : ());
+    my $before = $ticks->();
+
+    for (1 .. 4) {
+        my $client = client();
+        $client->send($text);
+        answers($client->response, 'required', "$uri, chunks of " . ($size // 'any size'));
+    }
+
+    return $ticks->() - $before;
+};
+
+# one string of escapes, and the same bytes in many strings
+
+my $escapes = sub {
+    my ($size, $n) = @_;
+    return '{"x":["' . join('","', ('\u0041' x ($size / 6 / $n)) x $n) . '"]}';
+};
+
+for my $case ([ '/file', 4_000_000 ], [ '/memory', 4_000_000 ],
+              [ '/file', 1_000_000, 1000 ], [ '/memory', 1_000_000, 100 ],
+              [ '/memory', 60_000, 1 ])
+{
+    my ($uri, $size, $chunk) = @$case;
+    my $many = $cost->($uri, $escapes->($size, 2000), $chunk);
+    my $one = $cost->($uri, $escapes->($size, 1), $chunk);
+
+    cmp_ok($one, '<=', 3 * $many + 5, "$uri, $size bytes, chunks of " . ($chunk // 'any size')
+           . ": $one ticks for one string, $many for many");
 }

@@ -190,10 +190,18 @@ __DATA__
 === TEST 6: a nested value is one member, whatever is in it
 --- cases
 {"cameras_ids":[[1,2,3],4]}                             -> cameras_ids.0: integer
-{"cameras_ids":[3,[1,[2,{"a":[3]}]],4,"x"]}             -> cameras_ids.1: integer, cameras_ids.3: integer
+{"cameras_ids":[3,[1,[2,{"a":[3]}]],4,"x"]}             -> cameras_ids.3: integer, cameras_ids.1: integer
 {"cameras_ids":[{"cameras_ids":[3],"login":"admin"},3]} -> cameras_ids.0: integer
-{"cameras_uuid":["3",{"a":["x",["y"]]},[],"4"]}         -> cameras_uuid.1: string, cameras_uuid.2: string
+{"cameras_uuid":["3",{"a":["x",["y"]]},[],"4"]}         -> cameras_uuid.2: string, cameras_uuid.1: string
 {"login":["a",["b"]],"cameras_ids":[3]}                 -> login: string
+
+
+
+=== TEST 26: errors of members that are arrays come behind those of the others
+--- cases
+{"cameras_ids":[{"a":1},"x",[],"y",[[]],{}]}            -> cameras_ids.1: integer, cameras_ids.2: integer, cameras_ids.3: integer, cameras_ids.5: integer, cameras_ids.0: integer, cameras_ids.4: integer
+{"cameras_uuid":[["3"],null,{"b":"c"},1.5]}             -> cameras_uuid.1: string, cameras_uuid.3: string, cameras_uuid.0: string, cameras_uuid.2: string
+?cameras_ids[a][b]=3&cameras_ids[]=x                    -> cameras_ids.0: integer, cameras_ids.a: integer
 
 
 
@@ -487,7 +495,7 @@ $case->('{"cameras_ids":"' . 'x' x 30 . '"}', 'cameras_ids: array')
 . $case->('{"login":' . $list->(256) . '}', 'login: string, login: long')
 . $case->('{"login":' . '1' x 300 . '}', 'login: string')
 . $case->('{"cameras_uuid":[' . $list->(255) . ',{}]}',
-          'cameras_uuid.0: string, cameras_uuid.1: string')
+          'cameras_uuid.1: string, cameras_uuid.0: string')
 . $case->('{"cameras_uuid":["3",' . $list->(256) . ']}',
           'cameras_uuid.1: string, cameras_uuid.1: long')
 

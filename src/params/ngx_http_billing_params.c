@@ -117,11 +117,11 @@ ngx_http_billing_params(ngx_http_request_t *r,
     value = body.param;
 
     params->has_ids
-        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_IDS]);
+        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_IDS]);
     params->has_uuids
-        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_UUIDS]);
+        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_UUIDS]);
     params->has_login
-        = ngx_http_billing_value_sent(&value[NGX_HTTP_BILLING_PARAM_LOGIN]);
+        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_LOGIN]);
 
     if (params->has_ids || params->has_uuids || params->has_login) {
         rc = ngx_http_billing_params_check(&ctx);
@@ -153,8 +153,8 @@ ngx_http_billing_params_merge(ngx_http_billing_values_t *body,
     ngx_uint_t  i;
 
     for (i = 0; i < NGX_HTTP_BILLING_PARAMS; i++) {
-        if (!ngx_http_billing_value_sent(&body->param[i])
-            && ngx_http_billing_value_sent(&query->param[i]))
+        if (!ngx_http_billing_value_is_sent(&body->param[i])
+            && ngx_http_billing_value_is_sent(&query->param[i]))
         {
             body->param[i] = query->param[i];
         }
@@ -297,7 +297,7 @@ ngx_http_billing_params_check_members(ngx_http_billing_params_ctx_t *ctx,
     ngx_uint_t param)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, nested;
     ngx_http_billing_value_t  *value, *member;
 
     value = &ctx->values[param];
@@ -308,18 +308,25 @@ ngx_http_billing_params_check_members(ngx_http_billing_params_ctx_t *ctx,
 
     member = value->array->members.elts;
 
-    for (i = 0; i < value->array->members.nelts; i++) {
+    /* Laravel finds members that are arrays, and not empty, behind the others */
 
-        if (member[i].key_too_long) {
-            continue;
-        }
+    for (nested = 0; nested < 2; nested++) {
 
-        rc = (param == NGX_HTTP_BILLING_PARAM_IDS)
-             ? ngx_http_billing_params_check_id(ctx, &member[i], i)
-             : ngx_http_billing_params_check_uuid(ctx, &member[i], i);
+        for (i = 0; i < value->array->members.nelts; i++) {
 
-        if (rc != NGX_OK) {
-            return NGX_ERROR;
+            if (member[i].key_too_long
+                || ngx_http_billing_value_is_nested(&member[i]) != nested)
+            {
+                continue;
+            }
+
+            rc = (param == NGX_HTTP_BILLING_PARAM_IDS)
+                 ? ngx_http_billing_params_check_id(ctx, &member[i], i)
+                 : ngx_http_billing_params_check_uuid(ctx, &member[i], i);
+
+            if (rc != NGX_OK) {
+                return NGX_ERROR;
+            }
         }
     }
 

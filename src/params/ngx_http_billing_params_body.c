@@ -4,9 +4,9 @@
 #include "ngx_http_billing_json_parse.h"
 
 
-/* as deep as PHP's json_decode() goes */
+/* PHP's json_decode() counts the innermost value as its level 512 */
 
-#define NGX_HTTP_BILLING_BODY_DEPTH  512
+#define NGX_HTTP_BILLING_BODY_DEPTH  511
 
 
 typedef struct {

@@ -132,11 +132,17 @@ ngx_int_t ngx_http_billing_value_decimal(const u_char *text, size_t len,
 
 
 static ngx_inline ngx_uint_t
-ngx_http_billing_value_sent(ngx_http_billing_value_t *value)
+ngx_http_billing_value_is_sent(ngx_http_billing_value_t *value)
 {
     return value->type != NGX_HTTP_BILLING_VALUE_NULL
-           && !(value->type == NGX_HTTP_BILLING_VALUE_ARRAY
-                && value->size == 0);
+           && (value->type != NGX_HTTP_BILLING_VALUE_ARRAY || value->size);
+}
+
+
+static ngx_inline ngx_uint_t
+ngx_http_billing_value_is_nested(ngx_http_billing_value_t *value)
+{
+    return value->type == NGX_HTTP_BILLING_VALUE_ARRAY && value->size;
 }
 
 

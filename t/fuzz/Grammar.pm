@@ -23,6 +23,18 @@ my @NUMBERS = qw(0 -0 -1 -3 00 03 -03 +3 3.0 3.5 3e0 1e1 1E+2 1e-1 1e999 0x3 3. 
 
 my @NAMES = qw(cameras_ids cameras_uuid login);
 
+# characters that Laravel trims, and neighbours of theirs that it does not
+
+my @BLANKS = map { encode(chr) }
+    0, 0x9 .. 0xd, 0x20, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x1680, 0x17b4,
+    0x17b5, 0x180e, 0x2000 .. 0x200f, 0x2028, 0x2029, 0x202f, 0x205f .. 0x2065,
+    0x206a .. 0x206f, 0x2800, 0x3000, 0x3164, 0xfeff, 0xffa0, 0x1d159, 0x1d173 .. 0x1d17a,
+    0xe0020;
+
+my @NO_BLANKS = map { encode(chr) }
+    1, 8, 0xe, 0x1f, 0x7f, 0x84, 0x86, 0xae, 0x115e, 0x180f, 0x2010, 0x202a, 0x2066,
+    0x2069, 0x2801, 0x3001, 0xfffd, 0x1d172, 0xe0021;
+
 sub one { return $_[ rand @_ ] }
 
 sub chance { return rand() < $_[0] }
@@ -67,8 +79,25 @@ sub characters {
     } 1 .. $n);
 }
 
+# Blanks before and behind a text, or between two halves of it.
+
+sub blanks { return join '', map { one(@BLANKS) } 1 .. one(1, 1, 2, 5) }
+
+sub padded {
+    my ($text) = @_;
+
+    $text = blanks() . $text if chance(0.5);
+    $text .= blanks() if chance(0.6);
+    $text = one(one(@NO_BLANKS) . $text, $text . one(@NO_BLANKS), $text . blanks() . $text)
+        if chance(0.15);
+
+    return $text;
+}
+
 sub text {
     my $kind = rand;
+
+    return padded(chance(0.2) ? '' : text()) if chance(0.12);
 
     return one(@LOGINS) if $kind < 0.4;
     return one(@UUIDS) if $kind < 0.7;
@@ -82,8 +111,41 @@ sub text {
 }
 
 sub number {
+    return spelled(one(@IDS)) if chance(0.2);
     return chance(0.75) ? one(@IDS) : chance(0.8) ? one(@NUMBERS)
            : join '', map { int rand 10 } 0 .. rand 24;
+}
+
+# A number in another spelling, which may be another number.
+
+sub spelled {
+    my ($number) = @_;
+
+    my $kind = rand;
+
+    return one('+', '-', '--', '+-', '0', '- ', '+0') . $number if $kind < 0.3;
+    return padded($number) if $kind < 0.5;
+
+    # not so long that a double rounds it
+
+    $number = one(3, 4, 10, 120, 1001) if length $number > 10;
+
+    return $number . one('.0', '.00', '.5', '.', '.0e0', '.50e1', '.e1', '.05e+2') if $kind < 0.75;
+    return $number . one('e0', 'E0', 'e1', 'e+2', 'e-1', 'e3', 'E', 'e', 'e11', 'e99', 'e-0',
+                         '000e-3', '0e-2');
+}
+
+# A key of an object's or array's member.
+
+sub member_key {
+    my $kind = rand;
+
+    return int rand 5 if $kind < 0.5;
+    return one(qw(k1 a b -1 -0 01 1.5 9223372036854775807 9223372036854775808 29 100), '', ' ',
+               'cameras_ids', 'login', 'a.b', '.', '*', 'a*b', 'a.b c', 'Foo.Bar', 'A', 'a_b.c',
+               "\xd0\xb8", "\0", '"', '\\', 'x y', "a.\xd0\xb8") if $kind < 0.95;
+    return characters(one(254, 255, 256, 3)) if $kind < 0.98;
+    return text();
 }
 
 # JSON ----------------------------------------------------------------------
@@ -173,7 +235,26 @@ sub json_list {
 
     my @members = map { space() . json_member($name) . space() } 1 .. count();
 
+    return json_object(@members) if chance(0.25);
+
     return '[' . (@members ? join(',', @members) : space()) . ']';
+}
+
+# An array with a gap, as PHP's json_encode() writes it, or any other object.
+
+sub json_object {
+    my @members = @_;
+
+    my $place = chance(0.3) ? 1 : 0;
+    my $random = chance(0.4);
+
+    for (@members) {
+        my $key = $random ? json_string(member_key()) : "\"$place\"";
+        $place += one(1, 1, 1, 2, 5);
+        $_ = space() . $key . space() . ":$_";
+    }
+
+    return '{' . (@members ? join(',', @members) : space()) . '}';
 }
 
 sub json_key {
@@ -199,7 +280,7 @@ sub json {
             $value = json_member($name);
 
         } elsif (chance(0.02)) {
-            $value = '{' . json_string(text()) . ':' . json_member($name) . '}';
+            $value = $name eq 'login' ? json_list($name) : json_string(text());
 
         } else {
             $value = $name eq 'login' ? json_string(text()) : json_list($name);
@@ -266,6 +347,7 @@ sub key {
 
     return '[]' if $kind < 0.6;
     return '[' . int(rand 4) . ']' if $kind < 0.8;
+    return '[' . member_key() . ']' if $kind < 0.84;
     return '[' . one('a', '01', '-1', '-0', '0', '1', '29', '30', '1000', '', ' ', ' 0', '0 ',
                      'a b', 'a.b', '[', 'a[', '"', '\\', "\0", "\xff", '*', '.', "\x{e4}",
                      '9223372036854775806', '9223372036854775807', '9223372036854775808')
@@ -302,6 +384,7 @@ sub query {
         my $pair = one(@pairs);
         $pair->[0] = one(" $pair->[0]", "$pair->[0]\0x", "\0$pair->[0]",
                          $pair->[0] =~ s/_/one(' ', '.', '[')/er, uc $pair->[0],
+                         $pair->[0] =~ s/_/one(' ', '.', '[')/er,
                          "$pair->[0] ", "  $pair->[0]");
     }
 

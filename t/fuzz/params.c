@@ -29,6 +29,11 @@
 
 #define MAX_SPLITS  4096
 
+/* a key of 255 characters, and a message with its name in a longer spelling */
+
+#define MAX_KEY      (sizeof("cameras_uuid.") + 255 * 4)
+#define MAX_MESSAGE  (2 * MAX_KEY + 256)
+
 
 typedef struct {
     ngx_str_t    query;
@@ -62,6 +67,7 @@ static ngx_log_t   log_off;
 static ngx_fd_t    fd = -1;
 
 
+static void alert(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -73,10 +79,23 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
     ngx_cacheline_size = NGX_CPU_CACHE_LINE;
     ngx_time_init();
 
+    log_off.log_level = NGX_LOG_ALERT;
+    log_off.writer = alert;
+
     fd = memfd_create("body", 0);
     check(fd != -1);
 
     return 0;
+}
+
+
+/* as when yajl takes more memory than was reserved */
+
+static void
+alert(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
+{
+    fprintf(stderr, "%.*s", (int) len, buf);
+    check(!"an alert");
 }
 
 
@@ -179,31 +198,10 @@ json_ok(u_char *p, size_t len)
 }
 
 
-/*
- * yajl counts back to where the wrong token begins, but not beyond the piece
- * that it was given: the byte in the message depends on how the body came.
- */
-
-static void
-without_byte(ngx_str_t *message, size_t len)
-{
-    u_char  *p;
-
-    p = ngx_strlcasestrn(message->data, message->data + message->len,
-                         (u_char *) ", at byte ", sizeof(", at byte ") - 2);
-
-    if (p) {
-        message->len = p - message->data;
-        p += sizeof(", at byte ") - 1;
-        check(ngx_atoi(p, ngx_strlchr(p, p + 20, '.') - p) <= (ngx_int_t) len);
-    }
-}
-
-
-/* what came out, as JSON by the module's own writer */
+/* the errors, as JSON by the module's own writer, and the parameters behind */
 
 static ngx_str_t
-written(ngx_pool_t *pool, ngx_http_billing_params_t *params, size_t len)
+written(ngx_pool_t *pool, ngx_http_billing_params_t *params)
 {
     off_t                      size;
     u_char                    *p;
@@ -214,34 +212,31 @@ written(ngx_pool_t *pool, ngx_http_billing_params_t *params, size_t len)
     ngx_http_billing_error_t  *error;
 
     ngx_http_billing_json_init(&json, pool, NULL);
-    check(ngx_http_billing_json_gen(&json) != NULL);
+    check(ngx_http_billing_json_start(&json) == NGX_OK);
 
-    yajl_gen_map_open(json.gen);
+    ngx_http_billing_json_map_open(&json);
 
     error = params->errors.elts;
 
     for (i = 0; i < params->errors.nelts; i++) {
-        check(error[i].key.len && error[i].message.len);
-        without_byte(&error[i].message, len);
+        check(error[i].key.len && error[i].key.len <= MAX_KEY);
+        check(error[i].message.len && error[i].message.len <= MAX_MESSAGE);
         ngx_http_billing_json_string(&json, &error[i].key);
         ngx_http_billing_json_string(&json, &error[i].message);
     }
 
+    ngx_http_billing_json_map_close(&json);
+
+    check(ngx_http_billing_json_take(&json, &cl, &size) != NULL);
+
     uuid = params->uuids.elts;
+    out.len = size + params->ids.nelts * sizeof(int64_t) + params->login.len;
 
     for (i = 0; i < params->uuids.nelts; i++) {
-        ngx_http_billing_json_name(&json, "uuid");
-        ngx_http_billing_json_string(&json, &uuid[i]);
+        out.len += sizeof(size_t) + uuid[i].len;
     }
 
-    ngx_http_billing_json_name(&json, "login");
-    ngx_http_billing_json_string(&json, &params->login);
-
-    yajl_gen_map_close(json.gen);
-
-    check(ngx_http_billing_json_take(&json, &cl, &size) == NGX_OK);
-
-    out.data = ngx_pnalloc(pool, size + params->ids.nelts * sizeof(int64_t));
+    out.data = ngx_pnalloc(pool, out.len);
     check(out.data);
 
     for (p = out.data; cl; cl = cl->next) {
@@ -252,8 +247,15 @@ written(ngx_pool_t *pool, ngx_http_billing_params_t *params, size_t len)
 
     json_ok(out.data, size);
 
+    for (i = 0; i < params->uuids.nelts; i++) {
+        p = ngx_cpymem(p, &uuid[i].len, sizeof(size_t));
+        p = ngx_cpymem(p, uuid[i].data, uuid[i].len);
+    }
+
+    p = ngx_cpymem(p, params->login.data, params->login.len);
     p = ngx_cpymem(p, params->ids.elts, params->ids.nelts * sizeof(int64_t));
-    out.len = p - out.data;
+
+    check(p == out.data + out.len);
 
     return out;
 }
@@ -278,6 +280,7 @@ sensible(ngx_int_t rc, ngx_http_billing_params_t *params, ngx_uint_t max)
     check(params->has_ids || params->ids.nelts == 0);
     check(params->has_uuids == (params->uuids.nelts != 0));
     check(params->has_login == (params->login.len != 0));
+    check(params->login.len == 0 || params->login.data);
     check(characters(&params->login) <= 255);
 
     id = params->ids.elts;
@@ -331,7 +334,7 @@ run(input_t *in, split_t *split)
 
     sensible(rc, &params, in->max);
 
-    out = written(pool, &params, in->body.len);
+    out = written(pool, &params);
 
     copy.len = out.len;
     copy.data = malloc(out.len);

@@ -1,6 +1,7 @@
 # What the route has to answer: its rules a second time, in the plainest Perl,
 # from README.md and from how PHP and Laravel work, and not from the module's
-# source. The fuzzer t/fuzz/http.pl compares the two.
+# source. The fuzzer t/fuzz/http.pl compares the two, t/laravel.pl compares the
+# same rules with Laravel.
 #
 #     my $answer = Billing::Oracle::answer(\%world, \%request);
 #
@@ -15,10 +16,19 @@ use strict;
 use warnings;
 no warnings 'recursion';
 
+use Math::BigInt ();
+
 use Billing::Fixtures;
 
 my $BLANK = qr/\A[ \t\n\r\x0b\x0c]*\z/;
-my $INTEGER = qr/\A-?(?:0|[1-9][0-9]*)\z/;
+
+# Str::trim() of Laravel 13: Perl has the white space, but for U+180E
+
+my $TRIMMED = qr/[\s\0\x{ad}\x{34f}\x{61c}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180e}
+                  \x{200b}-\x{200f}\x{2060}-\x{2065}\x{206a}-\x{206f}\x{2800}\x{3164}
+                  \x{feff}\x{ffa0}\x{1d159}\x{1d173}-\x{1d17a}\x{e0020}]/xx;
+
+my $CHARS = 255;
 
 my $BODY = qr/\A\{"message":"([^"]+)","errors":\{"body":\["\1"\]\}\}\z/;
 my $BODY_AT = qr/\A\{"message":"([^"]+ at byte (\d+)[^"]*)","errors":\{"body":\["\1"\]\}\}\z/;
@@ -32,6 +42,12 @@ my $UTF8 = qr/(?:[\x00-\x7f] | [\xc2-\xdf] [\x80-\xbf]
                | \xf0 [\x90-\xbf] [\x80-\xbf]{2}
                | [\xf1-\xf3] [\x80-\xbf]{3}
                | \xf4 [\x80-\x8f] [\x80-\xbf]{2})/x;
+
+# the beginning of a character, for which the rest is missing
+
+my $PART = qr/(?:\xe0 [\xa0-\xbf] | [\xe1-\xec\xee\xef] [\x80-\xbf] | \xed [\x80-\x9f]
+               | \xf0 [\x90-\xbf] [\x80-\xbf]? | [\xf1-\xf3] [\x80-\xbf]{1,2}
+               | \xf4 [\x80-\x8f] [\x80-\xbf]?)/x;
 
 my @NAMES = qw(cameras_ids cameras_uuid login);
 
@@ -54,17 +70,21 @@ sub answer {
         };
     }
 
-    my ($sent, $fault) = body($request);
+    my ($body, $fault) = body($request);
 
     return $fault if $fault;
 
     my $query = query($request->{query} // '');
+    my %sent;
 
     # what the body does not send is taken from the query string
 
-    my %sent = map { $_ => present($sent->{$_}) // present($query->{$_}) } @NAMES;
+    for my $name (@NAMES) {
+        my ($first, $second) = map { clean($_->{$name}) } $body, $query;
+        $sent{$name} = !is_sent($first) && is_sent($second) ? $second : $first;
+    }
 
-    if (!grep { defined } values %sent) {
+    if (!grep { is_sent($_) } values %sent) {
 
         if ($request->{ignored}) {
             return { status => 422, like => $BODY };
@@ -73,8 +93,11 @@ sub answer {
         return { status => 422, body => Billing::Fixtures::required() };
     }
 
-    my @errors = (ids($world, $sent{cameras_ids}), uuids($world, $sent{cameras_uuid}),
-                  login($sent{login}));
+    my @errors = (array($world, 'cameras_ids', $sent{cameras_ids}),
+                  array($world, 'cameras_uuid', $sent{cameras_uuid}),
+                  login($sent{login}),
+                  members($world, 'cameras_ids', $sent{cameras_ids}),
+                  members($world, 'cameras_uuid', $sent{cameras_uuid}));
 
     if (@errors) {
         return { status => 422, body => Billing::Fixtures::errors(@errors) };
@@ -112,95 +135,196 @@ sub body {
     return { map { @$_ } @{ $value->[1] } };
 }
 
-sub present {
+# TrimStrings and ConvertEmptyStringsToNull, for a value and what is in it. An
+# object is an array from here on, and what was not sent is null.
+
+sub clean {
     my ($value) = @_;
 
-    return undef if !defined $value || $value->[0] eq 'null';
-    return undef if $value->[0] eq 'string' && $value->[1] =~ $BLANK;
-    return undef if $value->[0] eq 'array' && !@{ $value->[1] };
+    return [ 'null' ] if !defined $value;
+
+    my ($type, $content) = @$value;
+
+    if ($type eq 'string') {
+        my $text = trim($content);
+        return length $text ? [ 'string', $text ] : [ 'null' ];
+    }
+
+    if ($type eq 'array' || $type eq 'object') {
+        return [ 'array', [ map { [ $_->[0], clean($_->[1]) ] } @$content ] ];
+    }
 
     return $value;
 }
 
-sub members {
-    my ($world, $name, $value, $check) = @_;
+sub trim {
+    my ($text) = @_;
 
-    return () if !$value;
-    return [ $name, 'array' ] if $value->[0] ne 'array';
+    if (utf8::decode(my $chars = $text)) {
+        if ($text =~ /\A$UTF8*+\z/) {
+            $chars =~ s/\A$TRIMMED+//;
+            $chars =~ s/$TRIMMED+\z//;
+            utf8::encode($chars);
+            return $chars;
+        }
+    }
+
+    # trim() of PHP
+
+    $text =~ s/\A[ \n\r\t\x0b\0]+//;
+    $text =~ s/[ \n\r\t\x0b\0]+\z//;
+    return $text;
+}
+
+sub is_sent {
+    my ($value) = @_;
+
+    return !($value->[0] eq 'null' || ($value->[0] eq 'array' && !@{ $value->[1] }));
+}
+
+# Laravel's size of a value: "max" compares it whatever the type is.
+
+sub size {
+    my ($value) = @_;
+
+    my ($type, $content) = @$value;
+
+    return scalar @$content if $type eq 'array';
+    return characters($content) if $type eq 'string';
+    return 0;
+}
+
+# As mb_strlen() counts them.
+
+sub characters {
+    my ($text) = @_;
+
+    my $n = 0;
+    $n++ while $text =~ /$UTF8|$PART|./gs;
+    return $n;
+}
+
+sub limit {
+    my ($world) = @_;
+
+    return $world->{max} // 30;
+}
+
+# The errors of cameras_ids or cameras_uuid itself.
+
+sub array {
+    my ($world, $name, $value) = @_;
+
+    my $max = limit($world);
+    my @words;
+
+    return () if $value->[0] eq 'null';
+
+    push @words, 'array' if $value->[0] ne 'array';
+    push @words, $max == 30 ? 'many' : "many $max" if size($value) > $max;
+    push @words, 'keys' if grep { characters($_->[0]) > $CHARS } first($world, $value);
+
+    return map { [ $name, $_ ] } @words;
+}
+
+# The members of an array that are looked at.
+
+sub first {
+    my ($world, $value) = @_;
+
+    return () if $value->[0] ne 'array';
 
     my @members = @{ $value->[1] };
-    my $max = $world->{max} // 30;
-    my @errors;
+    my $max = limit($world);
 
-    if (@members > $max) {
-        push @errors, [ $name, $max == 30 ? 'many' : "many $max" ];
-        splice @members, $max;
-    }
-
-    for my $member (@members) {
-        my $word = $check->($member->[1]);
-        push @errors, [ "$name.$member->[0]", $word ] if $word;
-    }
-
-    return @errors;
-}
-
-sub ids {
-    my ($world, $value) = @_;
-
-    return members($world, 'cameras_ids', $value, sub {
-        my ($type, $text) = @{ $_[0] };
-
-        return $type =~ /\A(?:string|integer)\z/ && int64($text) ? '' : 'integer';
-    });
-}
-
-sub uuids {
-    my ($world, $value) = @_;
-
-    return members($world, 'cameras_uuid', $value, sub {
-        my ($type, $text) = @{ $_[0] };
-
-        return '' if $type eq 'integer';
-        return $type eq 'string' ? text($text) : 'string';
-    });
+    return @members > $max ? @members[ 0 .. $max - 1 ] : @members;
 }
 
 sub login {
     my ($value) = @_;
 
-    return () if !$value;
+    my @words;
 
-    my $word = $value->[0] eq 'string' ? text($value->[1]) : 'string';
+    return () if $value->[0] eq 'null';
 
-    return $word ? [ 'login', $word ] : ();
+    push @words, 'string' if $value->[0] ne 'string';
+    push @words, 'long' if size($value) > $CHARS;
+
+    return map { [ 'login', $_ ] } @words;
 }
 
-# What is wrong with a text, if anything is.
+sub members {
+    my ($world, $name, $value) = @_;
 
-sub text {
-    my ($text) = @_;
+    my @errors;
+    my @members = first($world, $value);
 
-    my $length = characters($text);
+    # Laravel's Arr::dot() has an array's members, and not the array
 
-    return !defined $length ? 'string' : $length > 255 ? 'long' : '';
+    my $is_nested = sub { $_[0][1][0] eq 'array' && @{ $_[0][1][1] } };
+
+    for my $member ((grep { !$is_nested->($_) } @members), grep { $is_nested->($_) } @members) {
+        my ($key, $content) = @$member;
+
+        next if characters($key) > $CHARS;
+
+        # JSON cannot name it otherwise
+
+        $key =~ tr/\x80-\xff/?/ if $key !~ /\A$UTF8*+\z/;
+
+        push @errors, map { [ "$name.$key", $_ ] }
+                      $name eq 'cameras_ids' ? id($content) : uuid($content);
+    }
+
+    return @errors;
 }
 
-sub characters {
-    my ($text) = @_;
+sub id {
+    my ($value) = @_;
 
-    return $text =~ /\A$UTF8*+\z/ ? ($text =~ tr/\x80-\xbf//c) : undef;
+    return defined integer($value) ? () : 'integer';
 }
 
-sub int64 {
-    my ($text) = @_;
+sub uuid {
+    my ($value) = @_;
 
-    return 0 if $text !~ $INTEGER;
+    my ($type, $content) = @$value;
 
-    my $max = $text =~ s/\A-// ? '9223372036854775808' : '9223372036854775807';
+    return characters($content) > $CHARS ? 'long' : () if $type eq 'integer';
+    return (($type ne 'string' ? 'string' : ()), (size($value) > $CHARS ? 'long' : ()));
+}
 
-    return length $text < length $max
-           || (length $text == length $max && $text le $max);
+# The integer that a value stands for, in one spelling, or undef.
+
+sub integer {
+    my ($value) = @_;
+
+    my ($type, $text) = @$value;
+
+    if ($type eq 'float') {
+        my ($sign, $whole, $part, $exponent)
+            = $text =~ /\A(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]+))?\z/;
+
+        my $digits = $whole . ($part // '');
+        return 0 if $digits =~ /\A0*\z/;
+
+        $exponent = Math::BigInt->new($exponent // 0) - length($part // '');
+        $digits =~ s/\A0+//;
+        $exponent += length $1 if $digits =~ s/(0+)\z//;
+
+        return undef if $exponent < 0 || $exponent > 20;
+
+        my $n = Math::BigInt->new($digits . '0' x $exponent);
+        return $n > Math::BigInt->new(2) ** 53 ? undef : $sign . $n;
+    }
+
+    return undef if $type ne 'string' && $type ne 'integer';
+    return undef if $text !~ /\A[-+]?(?:0|[1-9][0-9]*)\z/ || length $text > 20;
+
+    my $n = Math::BigInt->new($text);
+    my $end = Math::BigInt->new(2) ** 63;
+
+    return $n >= $end || $n < -$end ? undef : "$n";
 }
 
 # The cameras that all of the selectors lead to, in the order of their ids.
@@ -210,16 +334,16 @@ sub cameras {
 
     my @sets;
 
-    if (my $ids = $sent->{cameras_ids}) {
-        push @sets, { map { $_->[1][1] => 1 } @{ $ids->[1] } };
+    if (is_sent(my $ids = $sent->{cameras_ids})) {
+        push @sets, { map { integer($_->[1]) => 1 } @{ $ids->[1] } };
     }
 
-    if (my $uuids = $sent->{cameras_uuid}) {
+    if (is_sent(my $uuids = $sent->{cameras_uuid})) {
         push @sets, { map { $_ => 1 } grep { defined }
                       map { $world->{external}{ $_->[1][1] } } @{ $uuids->[1] } };
     }
 
-    if (my $login = $sent->{login}) {
+    if (is_sent(my $login = $sent->{login})) {
         push @sets, { map { $_ => 1 } @{ $world->{login}{ $login->[1] } // [] } };
     }
 
@@ -253,27 +377,31 @@ sub query {
 
         next if !defined $name;
 
+        # PHP's names are strings of C, and no bracket stands alone in them
+
+        $name =~ s/\0.*//s;
+        $name =~ s/\A +//;
+
         my ($var, $rest) = $name =~ /\A([^\[]*)(.*)\z/s;
 
-        # a bracket that is not closed is part of another name
+        $var =~ tr/ ./__/;
 
-        next if $rest =~ /\A\[[^\]]*\z/;
+        if (length $rest && $rest !~ /\A\[[^\]]*\]/) {
+            $rest =~ s/\A\[/_/;
+            $var .= $rest;
+            $rest = '';
+        }
 
-        my ($key, $inner) = $rest =~ /\A\[([^\]]*)\](\[?)/;
+        my ($key, $inner) = $rest =~ /\A\[([^\]]*)\](\[[^\]]*\])?/;
 
-        next if defined $key && !defined characters($key);
-
-        put(\%vars, $var, $key, [ $inner ? 'array' : 'string', $value // '' ]);
+        put(\%vars, $var, $key, $inner, [ 'string', $value // '' ]);
     }
 
     return \%vars;
 }
 
-# PHP renames what no client sends ("cameras.ids"), and takes numbers of more
-# than nine digits for numbers in a key, too: these are left out.
-
 sub put {
-    my ($vars, $name, $key, $value) = @_;
+    my ($vars, $name, $key, $inner, $value) = @_;
 
     if (!defined $key) {
         $vars->{$name} = $value;
@@ -288,22 +416,37 @@ sub put {
 
     my $list = $array->[1];
 
-    if (!length $key) {
-        $key = 0;
-
-        for (map { $_->[0] } @$list) {
-            $key = $_ + 1 if /\A(?:0|[1-9][0-9]{0,8})\z/ && $_ >= $key;
-        }
+    if ($key =~ /\A[ \t\n\r\f\x0b]?\z/) {
+        $key = after(map { $_->[0] } @$list);
+        return if !defined $key;
     }
 
-    for my $member (@$list) {
-        if ($member->[0] eq $key) {
-            $member->[1] = $value;
-            return;
-        }
-    }
+    my ($member) = grep { $_->[0] eq $key } @$list;
 
-    push @$list, [ $key, $value ];
+    push @$list, $member = [ $key ] if !$member;
+
+    if (!$inner) {
+        $member->[1] = $value;
+
+    } elsif (($member->[1][0] // '') eq 'array') {
+        push @{ $member->[1][1] }, [ scalar @{ $member->[1][1] }, $value ];
+
+    } else {
+        $member->[1] = [ 'array', [ [ 0, $value ] ] ];
+    }
+}
+
+# The key after the greatest integer of some keys.
+
+sub after {
+    my @keys = map { Math::BigInt->new($_) }
+               grep { /\A(?:0|-?[1-9][0-9]{0,18})\z/ } @_;
+
+    my $end = Math::BigInt->new(2) ** 63;
+    @keys = sort { $a <=> $b } grep { $_ < $end && $_ >= -$end } @keys;
+
+    return 0 if !@keys;
+    return $keys[-1] + 1 == $end ? undef : ($keys[-1] + 1)->bstr;
 }
 
 sub unescape {
@@ -315,7 +458,7 @@ sub unescape {
     return $text;
 }
 
-# JSON of RFC 8259, in UTF-8, nested 512 levels deep. What is wrong is thrown
+# JSON of RFC 8259, in UTF-8, nested 511 levels deep. What is wrong is thrown
 # with the offset of the byte that it is seen at.
 
 sub fault {
@@ -343,14 +486,14 @@ sub value {
     return [ 'bool' ] if /\G(?:true|false)/gc;
 
     if (/\G(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?/gc) {
-        return [ defined $2 || defined $3 ? 'float' : 'integer', $1 ];
+        return defined $2 || defined $3 ? [ 'float', $& ] : [ 'integer', $1 ];
     }
 
     my $array = /\G\[/gc ? 1 : /\G\{/gc ? 0 : fault(pos() // 0, 'value');
     my @members;
     my %at;
 
-    fault(pos, 'depth') if $depth == 512;
+    fault(pos, 'depth') if $depth == 511;
 
     for ( ;; ) {
         /\G[ \t\n\r]*/gc;
@@ -417,7 +560,7 @@ sub string {
         }
     }
 
-    fault($start, 'utf8') if !defined characters($out);
+    fault($start, 'utf8') if $out !~ /\A$UTF8*+\z/;
 
     return $out;
 }
