@@ -89,6 +89,8 @@ static case_t  cases[] = {
     { "2$536870913\r\n", "error: a length in the reply is wrong\n" },
     { "2*536870913\r\n", "error: a length in the reply is wrong\n" },
     { "2$101\r\n" X100 "xyz", "error: a string in the reply has no end\n" },
+    { "2*2\r\n$3\r\nabcXY$1\r\nx\r\n",
+      "error: a string in the reply has no end\n" },
     { "2*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n*1\r\n*1\r\n*1\r\n"
       "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
       "other [nil]\nerror: reply is nested too deep\n" },
