@@ -1,0 +1,64 @@
+# The error log of a block: what it must have, and what it must not have.
+
+package Billing::Log;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use Test::More ();
+use Test::Nginx::Util ();
+
+our @EXPORT = qw(prepare_logs check_log error_log);
+
+# Lists what Test::Nginx must not find in the log.
+
+sub prepare_logs {
+    my ($block) = @_;
+
+    if (defined $block->must_die) {
+        $block->set_value(suppress_stderr => 1);
+        return;
+    }
+
+    my @never = ('[alert]', '[crit]', '[emerg]');
+    @never = grep { $_ ne '[crit]' } @never if defined $block->crit_allowed;
+    my @unwanted = @never;
+    push @unwanted, '[error]' if ($block->logged // '') !~ /\[error/
+                                 && !defined $block->errors_allowed;
+
+    my $more = $block->no_error_log;
+    push @unwanted, ref $more eq 'ARRAY' ? @$more
+                    : ref $more ? $more : split /\n/, $more // '';
+
+    $block->set_value(no_error_log => \@unwanted);
+    $block->set_value(no_shutdown_error_log => [ @never, 'open socket' ]);
+}
+
+# Tests the log against the block's "logged" and "logged_times".
+
+sub check_log {
+    my ($block) = @_;
+
+    my $name = $block->name;
+    my $lines = error_log();
+
+    for my $pattern (grep { /\S/ } split /\n/, $block->logged // '') {
+        Test::More::like($lines, qr/$pattern/m, "$name - logged: $pattern");
+    }
+
+    for my $line (grep { /\S/ } split /\n/, $block->logged_times // '') {
+        my ($times, $pattern) = split / /, $line, 2;
+        my $found = () = $lines =~ /$pattern/mg;
+        Test::More::is($found, $times, "$name - so often logged: $pattern");
+    }
+}
+
+sub error_log {
+    open my $in, '<', $Test::Nginx::Util::ErrLogFile
+        or die "cannot open the error log: $!\n";
+    local $/;
+    return scalar <$in>;
+}
+
+1;
