@@ -116,13 +116,19 @@ sub ask {
                   map { [ split /:\s*/, $_, 2 ] }
                   grep { /:/ } split /\r\n/, $res->{headers};
 
+    my %sent = defined $opt{body} && !$opt{type} && $opt{body} =~ /\A\{.*\}\z/s
+               ? (request => $opt{body}) : ();
+
     push @answers, { name => $name, method => $method, status => 0 + $res->{status},
-                     headers => \%headers, body => $res->{body} };
+                     headers => \%headers, body => $res->{body}, %sent };
 }
 
 ask(200, 'cameras', "$URI?login=admin");
 ask(200, 'all kinds of cameras', "$URI?login=mixed");
 ask(200, 'a body', $URI, body => '{"cameras_ids":["3",4],"login":"admin"}');
+ask(200, 'an array with a gap', $URI, body => '{"cameras_ids":{"0":3,"2":"4"}}');
+ask(200, 'objects', $URI, body => '{"cameras_ids":{},"cameras_uuid":{"a":"3","b":4}}');
+ask(200, 'integers', $URI, body => '{"cameras_ids":[3.0,1e1,"+3"," 4\n","-0"]}');
 ask(200, 'null', "$URI?login=nobody");
 ask(200, 'HEAD', "$URI?login=admin", method => 'HEAD');
 ask(200, 'POST', '/post', method => 'POST', body => '{"cameras_uuid":[3]}');
@@ -138,6 +144,15 @@ ask(422, 'too many', "$URI?" . join('&', ('cameras_ids[]=3') x 31));
 ask(422, 'no string', $URI, body => '{"login":5}');
 ask(422, 'too long', "$URI?login=" . 'x' x 256);
 ask(422, 'keys of the query', "$URI?cameras_ids[a]=x");
+ask(422, 'an empty key', "$URI", body => '{"cameras_ids":{"":"x"}}');
+ask(422, 'a key with dots', "$URI", body => '{"cameras_uuid":{"a.b\n":1.5}}');
+ask(422, 'a long key', "$URI", body => '{"cameras_ids":{"' . 'k' x 256 . '":3}}');
+ask(422, 'two messages', $URI, body => '{"cameras_ids":"' . 'x' x 31 . '"}');
+ask(422, 'too many in an object', $URI,
+    body => '{"cameras_ids":{' . join(',', map { "\"$_\":$_" } 1 .. 31) . '}}');
+ask(422, 'a fraction', $URI, body => '{"cameras_ids":[3.5]}');
+ask(422, 'a zero in front', $URI, body => '{"cameras_ids":["03"]}');
+ask(422, 'a blank identifier', $URI, body => '{"cameras_uuid":[" "]}');
 ask(422, 'no JSON', $URI, body => '{"login":');
 ask(422, 'no JSON by its type', $URI, body => '{"login":"admin"}', type => 'text/plain');
 ask(200, 'below the limit', '/limited?login=admin');
@@ -158,6 +173,7 @@ my %BROKEN = (
     'a header less'      => sub { delete $_[0]{headers}{'cache-control'} },
     'another status'     => sub { $_[0]{status} = 418 },
     'another type'       => sub { $_[0]{headers}{'content-type'} = 'text/html' },
+    'a wrong request'    => sub { $_[0]{request} = '{"login":5}' },
 );
 
 for my $name (sort keys %BROKEN) {

@@ -1,7 +1,8 @@
 # Checks conf/openapi.yaml by the schema of OpenAPI 3.1, and then answers by
 # conf/openapi.yaml: a JSON array of objects with method, status, headers (by
-# lower-case names) and body, from the standard input. Says "ok" or "not ok"
-# of each, with the reason.
+# lower-case names), body and perhaps the body of the request, which has to be
+# right for a 200 and wrong for a 422, from the standard input. Says "ok" or "not
+# ok" of each, with the reason.
 #
 #     python3 openapi.py conf/openapi.yaml path/to/schemas/v3.1/schema.json
 
@@ -93,6 +94,13 @@ def check(doc, answer):
         error = wrong(doc, header["schema"], answer["headers"][name.lower()])
         if error:
             return f"header {name}: {error}"
+
+    if "request" in answer and answer["status"] in (200, 422):
+        schema = resolve(doc, operation["requestBody"]["content"]
+                         ["application/json"]["schema"])
+        error = wrong(doc, schema, json.loads(answer["request"]))
+        if bool(error) != (answer["status"] == 422):
+            return f"the request: {error or 'nothing is wrong'}"
 
     kind = answer["headers"].get("content-type", "").split(";")[0]
     if kind not in response["content"]:
