@@ -86,6 +86,13 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       offsetof(ngx_http_billing_loc_conf_t, redis_conf.queue),
       &ngx_http_billing_max_queue },
 
+    { ngx_string("billing_redis_socket_keepalive"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, redis_conf.socket_keepalive),
+      NULL },
+
     { ngx_string("billing_redis_password_file"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_billing_redis_password_file,
@@ -286,6 +293,7 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
     conf->redis_conf.connect_timeout = NGX_CONF_UNSET_MSEC;
     conf->redis_conf.connections = NGX_CONF_UNSET_UINT;
     conf->redis_conf.queue = NGX_CONF_UNSET_UINT;
+    conf->redis_conf.socket_keepalive = NGX_CONF_UNSET;
     conf->redis_conf.ssl.verify = NGX_CONF_UNSET;
     conf->token_required = NGX_CONF_UNSET;
     conf->max_ids = NGX_CONF_UNSET_UINT;
@@ -313,6 +321,8 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_BILLING_CONNECTIONS);
     ngx_conf_merge_uint_value(conf->redis_conf.queue, prev->redis_conf.queue,
                               NGX_HTTP_BILLING_QUEUE);
+    ngx_conf_merge_value(conf->redis_conf.socket_keepalive,
+                         prev->redis_conf.socket_keepalive, 1);
     ngx_conf_merge_str_value(conf->redis_prefix, prev->redis_prefix,
                              "billing:");
     ngx_conf_merge_uint_value(conf->max_ids, prev->max_ids,

@@ -296,7 +296,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
-"ECHO => extra $::FORGED"
+"ECHO *.1 => delay 0\nECHO => extra $::FORGED"
 --- run
 ::mix();
 
@@ -350,13 +350,13 @@ answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
 
 === TEST 18: an ECHO forged with a small number
 --- fake
-conn 1 ECHO => raw $1\r\n1\r\n
-conn 2 ECHO => raw :1\r\n
-conn 3 ECHO => raw $10\r\n00000000.1\r\n
-conn 4 ECHO => raw +00000000.1\r\n
-conn 5 ECHO => raw $0\r\n\r\n
-conn 6 ECHO => raw $-1\r\n
-conn 7 ECHO => raw *0\r\n
+conn 1 ECHO *.2 => raw $1\r\n1\r\n
+conn 2 ECHO *.2 => raw :1\r\n
+conn 3 ECHO *.2 => raw $10\r\n00000000.1\r\n
+conn 4 ECHO *.2 => raw +00000000.1\r\n
+conn 5 ECHO *.2 => raw $0\r\n\r\n
+conn 6 ECHO *.2 => raw $-1\r\n
+conn 7 ECHO *.2 => raw *0\r\n
 --- http_config
 billing_redis_timeout 5s;
 --- run
@@ -371,10 +371,10 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 === TEST 19: an ECHO with the number of its neighbour
 --- fake
-conn 1 ECHO => fence -1
-conn 2 ECHO => fence 1
-conn 3 ECHO => fence 1000
-conn 4 ECHO => fence 4294967296
+conn 1 ECHO *.2 => fence -1
+conn 2 ECHO *.2 => fence 1
+conn 3 ECHO *.2 => fence 1000
+conn 4 ECHO *.2 => fence 4294967296
 --- http_config
 billing_redis_timeout 5s;
 --- run
@@ -392,7 +392,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 HMGET *:camera:4 => raw \{-ERR flood\r\n*20000}
 HMGET *:camera:5 => extra \{-ERR flood\r\n*20000}
 GET *:external:3 => before \{-ERR flood\r\n*20000}
-2 times ECHO => extra \{-ERR flood\r\n*20000}
+2 times ECHO *.2 => extra \{-ERR flood\r\n*20000}
 --- run
 for (1 .. 3) {
     my $res = ask('{"cameras_ids":[3]}');
@@ -418,13 +418,16 @@ conn 3 PING => extra +PONG\r\n
 conn 4 PING => raw $4\r\nPONG\r\n
 conn 5 PING => raw -\r\n
 conn 6 PING => raw +PONG\n
+conn 7 ECHO => raw $10\r\n00000000.1\r\n
+conn 8 ECHO => fence 1
+conn 9 ECHO => extra +PONG\r\n
 --- http_config
 billing_redis_timeout 10s;
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
 --- fake_log
-^7 HMGET
+^10 HMGET
 --- errors_allowed
 
 
@@ -539,9 +542,9 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 === TEST 29: a reply to nothing, whole or its beginning, on an idle connection
 --- fake
-ECHO *.2 => later $200\r\n
-ECHO *.4 => later *
-ECHO *.6 => later :1\r\n
+conn 1 ECHO *.3 => later $200\r\n
+conn 2 ECHO *.3 => later *
+conn 3 ECHO *.3 => later :1\r\n
 --- run
 for my $conn (1 .. 3) {
     answers(ask('{"cameras_ids":[3]}'), '3', "connection $conn");

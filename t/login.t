@@ -564,8 +564,8 @@ is($last->response->{status}, 200, 'but on the next connection');
 billing_token off;
 billing_batch 2;
 --- fake
-conn 1 ECHO *.1 => close
-conn 2 ECHO *.3 => close
+conn 1 ECHO *.2 => close
+conn 2 ECHO *.4 => close
 --- run
 for my $turn (1, 2) {
     is(ask(undef, query => '?login=many')->{body}, ::cameras('Camera', 101 .. 105),
@@ -942,6 +942,8 @@ billing_batch 2;
 --- fake
 --- run
 my $two = '*2\r\n$3\r\n101\r\n$3\r\n102\r\n';
+
+is(ask(undef, query => '?cameras_ids[]=3')->{status}, 200, 'there is a connection');
 
 for my $case ([ '*1\r\n$3\r\n103\r\n', [ 103 ] ], [ '*2\r\n$3\r\n103\r\n$3\r\n104\r\n', [ 103, 104 ] ]) {
     my ($then, $ids) = @$case;

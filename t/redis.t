@@ -479,7 +479,7 @@ conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\
 
 === TEST 36: nor one that comes while nothing is asked
 --- fake
-conn 1 ECHO => extra $6\r\nforged\r\n
+conn 1 ECHO *.3 => extra $6\r\nforged\r\n
 --- run
 for my $id (3, 4, 5, 7) {
     answers(ask("{\"cameras_ids\":[$id]}"), $id, "camera $id");
@@ -491,7 +491,7 @@ for my $id (3, 4, 5, 7) {
 
 === TEST 37: an ECHO with another number
 --- fake
-conn 1 ECHO => raw $3\r\n999\r\n
+conn 1 ECHO *.2 => raw $3\r\n999\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
@@ -503,7 +503,7 @@ conn 1 ECHO => raw $3\r\n999\r\n
 
 === TEST 38: an ECHO with another number, always
 --- fake
-ECHO => raw $3\r\n999\r\n
+ECHO *.2 => raw $3\r\n999\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 502
 --- logged
@@ -889,7 +889,7 @@ open socket
 --- route
 billing_token off;
 --- fake
-once ECHO => tear 100000
+once ECHO *.2 => tear 100000
 --- run
 answers(ask('{"cameras_ids":[5]}'), '5', 'before');
 select undef, undef, undef, 1;
@@ -906,7 +906,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 billing_token off;
 --- fake
 conn 1 HMGET *:camera:4 => error WRONGTYPE
-conn 1 ECHO *.1 => close
+conn 1 ECHO *.2 => close
 conn 2 HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
 conn 2 HGETALL *:camera:3 => raw *0\r\n
 --- cases

@@ -132,7 +132,7 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 === TEST 3: a reload with a Redis that breaks off in the middle
 --- fake
 conn 1 HMGET => pause 2
-conn 1 ECHO => close
+conn 1 ECHO *.2 => close
 --- run
 my $nginx = ::nginx($::FAKE, 'billing_redis_timeout 15s; billing_token off;');
 my @old = $nginx->workers;

@@ -292,6 +292,7 @@ ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
     cache->pipeline.done = ngx_http_billing_cache_done;
     cache->pipeline.data = cache;
     cache->pipeline.bulk = bulk;
+    cache->pipeline.optional = cache->optional;
 
     ngx_http_billing_redis_send(cache->set->redis, &cache->pipeline,
                                 cache->timeout, cache->deadline);

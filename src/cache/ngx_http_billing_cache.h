@@ -117,6 +117,9 @@ typedef struct {
     ngx_http_billing_redis_done_pt      done;
     void                               *data;
 
+    /* the caller's to set: it fails at once rather than keep others waiting */
+    ngx_uint_t                          optional;
+
     /* when done: which server has answered, on which connection; or NULL, 0 */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;

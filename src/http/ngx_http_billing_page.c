@@ -131,6 +131,7 @@ ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
         probe[i].result = &cache[i];
         probe[i].cache.done = ngx_http_billing_page_probed;
         probe[i].cache.data = &probe[i];
+        probe[i].cache.optional = 1;
 
         if (ngx_http_billing_cache_init(&probe[i].cache, source[i].cache_set,
                                         r->pool, &source[i].prefix, 1)

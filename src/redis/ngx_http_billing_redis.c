@@ -1,14 +1,36 @@
 
-#include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_redis_pool.h"
 
 
-/* bulk pipelines in flight: what is sent after them has to wait for them */
+/* bulk pipelines in flight: all that is sent after them waits for them */
 
-#define NGX_HTTP_BILLING_REDIS_BULK    2
+#define NGX_HTTP_BILLING_REDIS_BULK      2
+
+/* optional pipelines that may wait for a connection */
+
+#define NGX_HTTP_BILLING_REDIS_OPTIONAL  32
 
 /* bytes of a command, for most of them */
 
-#define NGX_HTTP_BILLING_REDIS_COMMAND  160
+#define NGX_HTTP_BILLING_REDIS_COMMAND   160
+
+
+struct ngx_http_billing_redis_s {
+    ngx_http_billing_redis_pool_t    pool;
+    ngx_log_t                       *log;
+
+    /* pipelines that wait for a connection; those that are not optional */
+    ngx_queue_t                      waiting;
+    ngx_uint_t                       nwaiting;
+    ngx_uint_t                       noptional;
+
+    /* bulk pipelines that wait for their turn */
+    ngx_queue_t                      bulk;
+
+    /* pipelines that failed, whose callers are told when no other code runs */
+    ngx_queue_t                      failed;
+    ngx_event_t                      posted;
+};
 
 
 static ngx_uint_t ngx_http_billing_redis_same(
@@ -16,11 +38,19 @@ static ngx_uint_t ngx_http_billing_redis_same(
 static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
-    ngx_http_billing_redis_t *redis);
+    ngx_http_billing_redis_t *redis, ngx_http_billing_redis_conf_t *conf);
 static ngx_int_t ngx_http_billing_redis_grow(
     ngx_http_billing_redis_pipeline_t *pl, size_t len);
-static void ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t first);
+static void ngx_http_billing_redis_start(ngx_http_billing_redis_pipeline_t *pl);
+static void ngx_http_billing_redis_queue(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_http_billing_redis_pipeline_state_e state, ngx_uint_t first);
+static void ngx_http_billing_redis_dequeue(
+    ngx_http_billing_redis_pipeline_t *pl);
+static void ngx_http_billing_redis_flush(void *data);
+static void ngx_http_billing_redis_returned(void *data,
+    ngx_http_billing_redis_pipeline_t *pl, ngx_int_t rc);
+static void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_redis_timeout(ngx_event_t *ev);
 static void ngx_http_billing_redis_posted_handler(ngx_event_t *ev);
 
@@ -35,7 +65,7 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
     set = sets->elts;
 
     for (i = 0; i < sets->nelts; i++) {
-        if (ngx_http_billing_redis_same(&set[i]->conf, conf)) {
+        if (ngx_http_billing_redis_same(&set[i]->pool.shared.conf, conf)) {
             return set[i];
         }
     }
@@ -50,9 +80,7 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
         return NULL;
     }
 
-    redis->conf = *conf;
-
-    if (ngx_http_billing_redis_init(cf, redis) != NGX_OK) {
+    if (ngx_http_billing_redis_init(cf, redis, conf) != NGX_OK) {
         return NULL;
     }
 
@@ -73,6 +101,7 @@ ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
         || one->connect_timeout != two->connect_timeout
         || one->connections != two->connections
         || one->queue != two->queue
+        || one->socket_keepalive != two->socket_keepalive
         || !ngx_http_billing_redis_same_str(&one->password, &two->password)
         || one->ssl.verify != two->ssl.verify
         || !ngx_http_billing_redis_same_str(&one->ssl.trusted_certificate,
@@ -116,72 +145,38 @@ ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
 
 
 static ngx_int_t
-ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_conf_t *conf)
 {
-    ngx_uint_t                        i;
-    ngx_http_billing_redis_peer_t    *peer;
-    ngx_http_billing_redis_server_t  *server;
+    ngx_http_billing_redis_shared_t  *shared;
 
-    if (ngx_array_init(&redis->required, cf->pool, 1, sizeof(ngx_str_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    redis->nservers = redis->conf.peers->nelts;
-    redis->servers = ngx_pcalloc(cf->pool, redis->nservers
-                                     * sizeof(ngx_http_billing_redis_server_t));
-
-    /* those in use, as many that drain, and one that probes */
-
-    redis->nconns = 2 * redis->conf.connections + 1;
-    redis->conns = ngx_pcalloc(cf->pool, redis->nconns
-                                       * sizeof(ngx_http_billing_redis_conn_t));
-
-    if (redis->servers == NULL || redis->conns == NULL) {
-        return NGX_ERROR;
-    }
-
-    peer = redis->conf.peers->elts;
-
-    for (i = 0; i < redis->nservers; i++) {
-        server = &redis->servers[i];
-
-        server->peer = &peer[i];
-        server->password = peer[i].password.len ? peer[i].password
-                                                : redis->conf.password;
-
-#if (NGX_HTTP_BILLING_REDIS_SSL)
-
-        if (peer[i].ssl_name.len && redis->ssl == NULL
-            && ngx_http_billing_redis_ssl_init(cf, redis) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-#endif
-
-        if (peer[i].user.len && server->password.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "no password for the user of redis server "
-                               "\"%V\" in \"billing_redis\" directive",
-                               &peer[i].name);
-            return NGX_ERROR;
-        }
-    }
-
-    for (i = 0; i < redis->nconns; i++) {
-        redis->conns[i].redis = redis;
-        ngx_queue_init(&redis->conns[i].inflight);
-    }
-
-    redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
+    redis->log = &cf->cycle->new_log;
 
     ngx_queue_init(&redis->waiting);
     ngx_queue_init(&redis->bulk);
     ngx_queue_init(&redis->failed);
 
-    return NGX_OK;
+    redis->posted.handler = ngx_http_billing_redis_posted_handler;
+    redis->posted.data = redis;
+    redis->posted.log = redis->log;
+
+    redis->pool.flush = ngx_http_billing_redis_flush;
+    redis->pool.data = redis;
+
+    shared = &redis->pool.shared;
+
+    shared->conf = *conf;
+    shared->log = redis->log;
+    shared->returned = ngx_http_billing_redis_returned;
+    shared->returned_data = redis;
+
+    if (ngx_array_init(&shared->required, cf->pool, 1, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_redis_pool_init(cf, &redis->pool);
 }
 
 
@@ -190,9 +185,13 @@ ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_stat_t *stat,
     ngx_http_billing_redis_duration_pt duration, void *data)
 {
-    redis->stat = stat;
-    redis->duration = duration;
-    redis->duration_data = data;
+    ngx_http_billing_redis_shared_t  *shared;
+
+    shared = &redis->pool.shared;
+
+    shared->stat = stat;
+    shared->duration = duration;
+    shared->duration_data = data;
 }
 
 
@@ -200,23 +199,25 @@ ngx_int_t
 ngx_http_billing_redis_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
     ngx_str_t *key)
 {
-    ngx_str_t   *required;
-    ngx_uint_t   i;
+    ngx_str_t    *elt;
+    ngx_uint_t    i;
+    ngx_array_t  *required;
 
-    required = redis->required.elts;
+    required = &redis->pool.shared.required;
+    elt = required->elts;
 
-    for (i = 0; i < redis->required.nelts; i++) {
-        if (ngx_http_billing_redis_same_str(&required[i], key)) {
+    for (i = 0; i < required->nelts; i++) {
+        if (ngx_http_billing_redis_same_str(&elt[i], key)) {
             return NGX_OK;
         }
     }
 
-    required = ngx_array_push(&redis->required);
-    if (required == NULL) {
+    elt = ngx_array_push(required);
+    if (elt == NULL) {
         return NGX_ERROR;
     }
 
-    *required = *key;
+    *elt = *key;
 
     return NGX_OK;
 }
@@ -225,7 +226,7 @@ ngx_http_billing_redis_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
 ngx_http_billing_redis_peer_t *
 ngx_http_billing_redis_first_peer(ngx_http_billing_redis_t *redis)
 {
-    return redis->conf.peers->elts;
+    return redis->pool.shared.conf.peers->elts;
 }
 
 
@@ -295,14 +296,7 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
     ngx_msec_t deadline)
 {
-    ngx_msec_int_t                  left;
-    ngx_http_billing_redis_conn_t  *conn;
-
-    ngx_http_billing_redis_pool_init(redis);
-
-    redis->posted.handler = ngx_http_billing_redis_posted_handler;
-    redis->posted.data = redis;
-    redis->posted.log = ngx_cycle->log;
+    ngx_msec_int_t  left;
 
     pl->redis = redis;
     pl->timeout = timeout;
@@ -311,227 +305,280 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     pl->connection = 0;
     pl->tries = 0;
     pl->resend = 0;
-    pl->waiting = 0;
-    pl->active = 1;
 
     ngx_memzero(&pl->timer, sizeof(ngx_event_t));
 
     pl->timer.handler = ngx_http_billing_redis_timeout;
     pl->timer.data = pl;
-    pl->timer.log = ngx_cycle->log;
+    pl->timer.log = redis->log;
 
-    conn = ngx_http_billing_redis_pool_get(redis);
+    left = (ngx_msec_int_t) (deadline - ngx_current_msec);
 
-    if (conn == NULL && redis->nwaiting >= redis->conf.queue) {
+    ngx_http_billing_redis_add_timer(&pl->timer, &pl->due,
+                                     (ngx_msec_t) ngx_max(left, 1));
+
+    ngx_http_billing_redis_start(pl);
+
+    ngx_http_billing_redis_pool_connect(&redis->pool);
+}
+
+
+static void
+ngx_http_billing_redis_start(ngx_http_billing_redis_pipeline_t *pl)
+{
+    ngx_http_billing_redis_t       *redis;
+    ngx_http_billing_redis_conn_t  *conn;
+
+    redis = pl->redis;
+
+    conn = ngx_http_billing_redis_pool_get(&redis->pool,
+                                           NGX_HTTP_BILLING_REDIS_INFLIGHT);
+
+    if (pl->optional) {
+
+        if (conn ? conn->ninflight >= NGX_HTTP_BILLING_REDIS_INFLIGHT / 2
+                 : redis->noptional >= NGX_HTTP_BILLING_REDIS_OPTIONAL)
+        {
+            ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
+            return;
+        }
+
+    } else if (conn == NULL
+               && redis->nwaiting >= redis->pool.shared.conf.queue)
+    {
         ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
         return;
     }
 
-    left = (ngx_msec_int_t) (deadline - ngx_current_msec);
-
-    ngx_add_timer(&pl->timer, (ngx_msec_t) ngx_max(left, 1));
-
     if (pl->bulk
-        && (redis->nbulk >= NGX_HTTP_BILLING_REDIS_BULK
+        && (redis->pool.shared.nbulk >= NGX_HTTP_BILLING_REDIS_BULK
             || !ngx_queue_empty(&redis->bulk)))
     {
-        ngx_queue_insert_tail(&redis->bulk, &pl->queue);
-
-    } else if (conn) {
-        ngx_http_billing_redis_conn_send(conn, pl);
-
-    } else {
-        ngx_http_billing_redis_wait(pl, 0);
+        ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_BULK,
+                                     0);
+        return;
     }
 
-    ngx_http_billing_redis_pool_connect(redis);
+    if (conn) {
+        ngx_http_billing_redis_conn_send(conn, pl);
+        return;
+    }
+
+    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
+                                 0);
+}
+
+
+static void
+ngx_http_billing_redis_queue(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_http_billing_redis_pipeline_state_e state, ngx_uint_t first)
+{
+    ngx_queue_t               *queue;
+    ngx_http_billing_redis_t  *redis;
+
+    redis = pl->redis;
+
+    switch (state) {
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_BULK:
+        queue = &redis->bulk;
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED:
+        queue = &redis->failed;
+        break;
+
+    default: /* NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING */
+        queue = &redis->waiting;
+
+        if (pl->optional) {
+            state = NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL;
+            redis->noptional++;
+
+        } else {
+            redis->nwaiting++;
+        }
+
+        break;
+    }
+
+    if (state != NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED) {
+        redis->pool.nwaiting++;
+    }
+
+    pl->state = state;
+
+    if (first) {
+        ngx_queue_insert_head(queue, &pl->queue);
+
+    } else {
+        ngx_queue_insert_tail(queue, &pl->queue);
+    }
+}
+
+
+static void
+ngx_http_billing_redis_dequeue(ngx_http_billing_redis_pipeline_t *pl)
+{
+    ngx_http_billing_redis_t  *redis;
+
+    redis = pl->redis;
+
+    ngx_queue_remove(&pl->queue);
+
+    switch (pl->state) {
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING:
+        redis->nwaiting--;
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL:
+        redis->noptional--;
+        break;
+
+    default:
+        break;
+    }
+
+    if (pl->state != NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED) {
+        redis->pool.nwaiting--;
+    }
+
+    pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
 }
 
 
 void
 ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
 {
-    if (!pl->active) {
+    switch (pl->state) {
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE:
         return;
+
+    case NGX_HTTP_BILLING_REDIS_PIPELINE_SENT:
+        pl->slot->pipeline = NULL;
+        pl->slot = NULL;
+        pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
+        break;
+
+    default:
+        ngx_http_billing_redis_dequeue(pl);
+        break;
     }
 
     if (pl->timer.timer_set) {
         ngx_del_timer(&pl->timer);
     }
-
-    if (pl->slot) {
-        pl->slot->pipeline = NULL;
-        pl->slot = NULL;
-
-    } else {
-        ngx_queue_remove(&pl->queue);
-        pl->redis->nwaiting -= pl->waiting;
-    }
-
-    pl->active = 0;
 }
 
 
 void
 ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl)
 {
-    pl->redis->stat->errors++;
+    pl->redis->pool.shared.stat->errors++;
 }
 
 
 ngx_int_t
 ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
 {
-    return NGX_DECLINED;
+    ngx_array_t  *required;
+
+    required = &pl->redis->pool.shared.required;
+
+    return ngx_http_billing_redis_pool_unloaded(&pl->redis->pool, pl->server,
+                                                required->nelts == 1
+                                                ? required->elts : NULL);
 }
 
 
 void
 ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis)
 {
-    ngx_uint_t  i;
-
-    for (i = 0; i < redis->nconns; i++) {
-        ngx_http_billing_redis_conn_close(&redis->conns[i],
-                                          "worker is exiting",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_CONN);
-    }
-}
-
-
-void
-ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis)
-{
-    ngx_queue_t                        *q;
-    ngx_http_billing_redis_conn_t      *conn;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    while (!ngx_queue_empty(&redis->waiting)) {
-
-        conn = ngx_http_billing_redis_pool_get(redis);
-
-        if (conn == NULL) {
-            return;
-        }
-
-        q = ngx_queue_head(&redis->waiting);
-        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
-
-        ngx_queue_remove(q);
-        pl->waiting = 0;
-        redis->nwaiting--;
-
-        ngx_http_billing_redis_conn_send(conn, pl);
-    }
-
-    while (redis->nbulk < NGX_HTTP_BILLING_REDIS_BULK
-           && !ngx_queue_empty(&redis->bulk))
-    {
-        conn = ngx_http_billing_redis_pool_get(redis);
-
-        if (conn == NULL) {
-            return;
-        }
-
-        q = ngx_queue_head(&redis->bulk);
-        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
-
-        ngx_queue_remove(q);
-
-        ngx_http_billing_redis_conn_send(conn, pl);
-    }
+    ngx_http_billing_redis_pool_close(&redis->pool);
 }
 
 
 static void
-ngx_http_billing_redis_wait(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_uint_t first)
+ngx_http_billing_redis_flush(void *data)
 {
-    ngx_http_billing_redis_t  *redis;
+    ngx_http_billing_redis_t *redis = data;
 
-    redis = pl->redis;
+    ngx_queue_t                        *q;
+    ngx_http_billing_redis_conn_t      *conn;
+    ngx_http_billing_redis_pipeline_t  *pl;
 
-    if (first) {
-        ngx_queue_insert_head(&redis->waiting, &pl->queue);
+    for ( ;; ) {
 
-    } else {
-        ngx_queue_insert_tail(&redis->waiting, &pl->queue);
+        if (!ngx_queue_empty(&redis->waiting)) {
+            q = ngx_queue_head(&redis->waiting);
+
+        } else if (!ngx_queue_empty(&redis->bulk)
+                   && redis->pool.shared.nbulk < NGX_HTTP_BILLING_REDIS_BULK)
+        {
+            q = ngx_queue_head(&redis->bulk);
+
+        } else {
+            return;
+        }
+
+        conn = ngx_http_billing_redis_pool_get(&redis->pool,
+                                               NGX_HTTP_BILLING_REDIS_INFLIGHT);
+        if (conn == NULL) {
+            return;
+        }
+
+        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
+
+        ngx_http_billing_redis_dequeue(pl);
+        ngx_http_billing_redis_conn_send(conn, pl);
     }
-
-    pl->waiting = 1;
-    redis->nwaiting++;
 }
 
 
-/* what was in flight goes back, in its order, before those who wait */
+/*
+ * A connection is lost: others may be as well, which the events of this round
+ * will tell, before anything is sent again.
+ */
 
-void
-ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn)
+static void
+ngx_http_billing_redis_returned(void *data,
+    ngx_http_billing_redis_pipeline_t *pl, ngx_int_t rc)
 {
-    ngx_uint_t                          first;
-    ngx_queue_t                        *q;
-    ngx_http_billing_redis_slot_t      *slot;
-    ngx_http_billing_redis_pipeline_t  *pl;
+    ngx_http_billing_redis_t *redis = data;
 
-    conn->ninflight = 0;
-
-    while (!ngx_queue_empty(&conn->inflight)) {
-
-        q = ngx_queue_last(&conn->inflight);
-        ngx_queue_remove(q);
-
-        slot = ngx_queue_data(q, ngx_http_billing_redis_slot_t, queue);
-        first = ngx_queue_empty(&conn->inflight);
-        pl = slot->pipeline;
-
-        conn->redis->nbulk -= slot->bulk;
-
-        ngx_free(slot);
-
-        if (pl == NULL) {
-            continue;
-        }
-
-        pl->slot = NULL;
-
-        if (!first || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE) {
-            pl->tries--;
-
-        } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_FIRST
-                   || pl->tries > conn->redis->conf.connections)
-        {
-            /* what broke this connection may have broken all, once each */
-
-            ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
-            continue;
-        }
-
-        pl->resend = 1;
-
-        ngx_http_billing_redis_wait(pl, 1);
+    if (rc != NGX_OK) {
+        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
+        return;
     }
+
+    pl->resend = 1;
+
+    /* those sent first were returned last, and go before those that wait */
+
+    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
+                                 1);
+
+    ngx_post_event(&redis->posted, &ngx_posted_events);
 }
 
 
 /* the pipeline is in no queue and in no slot */
 
-void
+static void
 ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
     ngx_http_billing_redis_result_e result)
 {
-    ngx_http_billing_redis_t  *redis;
-
-    redis = pl->redis;
-
     pl->result = result;
 
     if (pl->timer.timer_set) {
         ngx_del_timer(&pl->timer);
     }
 
-    ngx_queue_insert_tail(&redis->failed, &pl->queue);
+    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED, 0);
 
-    ngx_post_event(&redis->posted, &ngx_posted_events);
+    ngx_post_event(&pl->redis->posted, &ngx_posted_events);
 }
 
 
@@ -539,29 +586,38 @@ static void
 ngx_http_billing_redis_timeout(ngx_event_t *ev)
 {
     ngx_http_billing_redis_t           *redis;
+    ngx_http_billing_redis_conn_t      *conn;
     ngx_http_billing_redis_result_e     result;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     pl = ev->data;
     redis = pl->redis;
 
-    result = pl->slot ? NGX_HTTP_BILLING_REDIS_TIMEOUT : redis->result;
-
-    if (result == NGX_HTTP_BILLING_REDIS_TIMEOUT) {
-        redis->late++;
-        redis->stat->timeouts++;
+    if (ngx_http_billing_redis_stalled(ev, &pl->due)) {
+        return;
     }
 
-    if (pl->slot && !redis->logged) {
-        redis->logged = 1;
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "redis server \"%V\" did not answer in time",
-                      &pl->slot->conn->server->peer->name);
+    conn = NULL;
+    result = redis->pool.result;
+
+    if (pl->state == NGX_HTTP_BILLING_REDIS_PIPELINE_SENT) {
+        conn = pl->slot->conn;
+        result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
+        ngx_http_billing_redis_server_late(conn->server);
+    }
+
+    if (result == NGX_HTTP_BILLING_REDIS_TIMEOUT) {
+        redis->pool.shared.stat->timeouts++;
     }
 
     ngx_http_billing_redis_cancel(pl);
 
-    ngx_http_billing_redis_pool_check(redis, pl->timeout / 2);
+    if (conn) {
+
+        /* others have to be given a chance elsewhere before their deadline */
+
+        ngx_http_billing_redis_conn_check(conn, pl->timeout / 2);
+    }
 
     pl->done(pl->data, result);
 }
@@ -581,11 +637,11 @@ ngx_http_billing_redis_posted_handler(ngx_event_t *ev)
         q = ngx_queue_head(&redis->failed);
         pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
 
-        ngx_http_billing_redis_cancel(pl);
+        ngx_http_billing_redis_dequeue(pl);
 
         pl->done(pl->data, pl->result);
     }
 
     ngx_http_billing_redis_flush(redis);
-    ngx_http_billing_redis_pool_connect(redis);
+    ngx_http_billing_redis_pool_connect(&redis->pool);
 }

@@ -1,7 +1,8 @@
 
 /*
- * Commands to Redis and their replies: a worker's connection to a set of
- * servers, shared by all requests; deadlines, reconnecting, resending.
+ * Commands to Redis and their replies.  A worker has a few connections to each
+ * set of servers, which all requests share.  Commands have a deadline; until
+ * then lost connections are made anew, and what was in flight is sent again.
  */
 
 
@@ -66,6 +67,8 @@ typedef struct {
     /* pipelines that may wait for a connection */
     ngx_uint_t                         queue;
 
+    ngx_flag_t                         socket_keepalive;
+
     ngx_http_billing_redis_ssl_conf_t  ssl;
 } ngx_http_billing_redis_conf_t;
 
@@ -128,6 +131,23 @@ typedef void (*ngx_http_billing_redis_done_pt)(void *data,
     ngx_http_billing_redis_result_e result);
 
 
+typedef enum {
+    NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE = 0,
+
+    /* it waits for a connection */
+    NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
+    NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL,
+
+    /* it waits for its turn among bulk pipelines */
+    NGX_HTTP_BILLING_REDIS_PIPELINE_BULK,
+
+    NGX_HTTP_BILLING_REDIS_PIPELINE_SENT,
+
+    /* it has failed, which its caller is to be told */
+    NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED
+} ngx_http_billing_redis_pipeline_state_e;
+
+
 typedef struct {
     ngx_http_billing_redis_reply_pt    reply;
     ngx_http_billing_redis_done_pt     done;
@@ -140,13 +160,14 @@ typedef struct {
     ngx_uint_t                         ncommands;
     ngx_pool_t                        *pool;
 
+    /* where it is: in a queue of redis, or in a slot of a connection */
+    ngx_http_billing_redis_pipeline_state_e  state;
     ngx_http_billing_redis_t          *redis;
-
-    /* in flight: the slot; else, while active, in a queue of redis */
     ngx_http_billing_redis_slot_t     *slot;
     ngx_queue_t                        queue;
 
     ngx_event_t                        timer;
+    ngx_msec_t                         due;
     ngx_msec_t                         timeout;
     ngx_http_billing_redis_result_e    result;
 
@@ -160,13 +181,17 @@ typedef struct {
     ngx_str_t                         *server;
     ngx_uint_t                         connection;
 
-    /* the caller's: large, and not to keep others waiting */
-    unsigned                           bulk:1;
+    /* how often it was sent, but for failures that were no fault of its own */
+    ngx_uint_t                         tries;
+    ngx_uint_t                         resend;
 
-    unsigned                           tries:8;
-    unsigned                           resend:1;
-    unsigned                           waiting:1;
-    unsigned                           active:1;
+    /*
+     * The caller's.  A bulk pipeline is large, and waits for its turn, so that
+     * it keeps no other one waiting.  An optional one takes no place among
+     * those that wait: it fails at once if many wait, or are in flight.
+     */
+    unsigned                           bulk:1;
+    unsigned                           optional:1;
 } ngx_http_billing_redis_pipeline_t;
 
 

@@ -2,65 +2,95 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
-/* milliseconds for which a server that is back has to stay so */
+/* milliseconds without a reply after which a connection is tried first */
 
-#define NGX_HTTP_BILLING_REDIS_PROBATION  2000
+#define NGX_HTTP_BILLING_REDIS_IDLE            1000
 
-/* bytes of the command that asks for an echo */
+/* milliseconds, at most, that such a trial takes */
 
-#define NGX_HTTP_BILLING_REDIS_ECHO       80
+#define NGX_HTTP_BILLING_REDIS_TRIAL           200
+
+/* milliseconds for which the last replies on a connection are awaited */
+
+#define NGX_HTTP_BILLING_REDIS_DRAIN           10000
+
+
+#define ngx_http_billing_redis_conn_slot(conn, n)                             \
+    (&(conn)->slots[((conn)->first + (n))                                     \
+                    & (NGX_HTTP_BILLING_REDIS_INFLIGHT - 1)])
 
 
 static void ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac,
     int status);
-static void ngx_http_billing_redis_conn_greet(
-    ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_conn_greeting(
-    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
-static void ngx_http_billing_redis_conn_greeted(
-    ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_conn_redact(ngx_str_t *text);
+static void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
+static void ngx_http_billing_redis_conn_watch(ngx_event_t *ev);
 static void ngx_http_billing_redis_conn_reply(
     ngx_http_billing_redis_event_t *event);
-static ngx_uint_t ngx_http_billing_redis_conn_unready(
-    ngx_http_billing_redis_reply_t *reply);
-static void ngx_http_billing_redis_conn_fence(
-    ngx_http_billing_redis_conn_t *conn, ngx_http_billing_redis_slot_t *slot);
+static void ngx_http_billing_redis_conn_fenced(
+    ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_conn_closed(
     ngx_http_billing_redis_event_t *event);
+static void ngx_http_billing_redis_conn_return(
+    ngx_http_billing_redis_conn_t *conn);
 
 
-static ngx_str_t  ngx_http_billing_redis_echo =
-    ngx_string("*2\r\n$4\r\nECHO\r\n");
+void
+ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_shared_t *shared)
+{
+    conn->shared = shared;
+
+    conn->event.reply = ngx_http_billing_redis_conn_reply;
+    conn->event.closed = ngx_http_billing_redis_conn_closed;
+    conn->event.data = conn;
+
+    conn->timer.handler = ngx_http_billing_redis_conn_timeout;
+    conn->timer.data = conn;
+    conn->timer.log = shared->log;
+    conn->timer.cancelable = 1;
+
+    conn->watch.handler = ngx_http_billing_redis_conn_watch;
+    conn->watch.data = conn;
+    conn->watch.log = shared->log;
+    conn->watch.cancelable = 1;
+}
 
 
 const char *
 ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 {
-#if (NGX_HTTP_BILLING_REDIS_SSL)
-    const char                     *reason;
-#endif
-    redisAsyncContext              *ac;
-    ngx_http_billing_redis_peer_t  *peer;
+    const char                       *reason;
+    redisAsyncContext                *ac;
+    ngx_http_billing_redis_peer_t    *peer;
+    ngx_http_billing_redis_shared_t  *shared;
 
     peer = conn->server->peer;
+    shared = conn->shared;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, shared->log, 0,
                    "billing redis connect to \"%V\"", &peer->name);
+
+    conn->slots = ngx_alloc(NGX_HTTP_BILLING_REDIS_INFLIGHT
+                            * sizeof(ngx_http_billing_redis_slot_t),
+                            shared->log);
+    if (conn->slots == NULL) {
+        return "no memory";
+    }
 
     ac = peer->port
          ? redisAsyncConnect((const char *) peer->host.data, peer->port)
          : redisAsyncConnectUnix((const char *) peer->host.data);
 
     if (ac == NULL) {
-        return "no memory";
+        reason = "no memory";
+        goto failed;
     }
 
     if (ac->err) {
         ngx_cpystrn((u_char *) conn->reason, (u_char *) ac->errstr,
                     sizeof(conn->reason));
-        redisAsyncFree(ac);
-        return conn->reason;
+        reason = conn->reason;
+        goto failed;
     }
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
@@ -71,39 +101,61 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
         reason = ngx_http_billing_redis_ssl_open(conn, ac);
 
         if (reason) {
-            redisAsyncFree(ac);
-            return reason;
+            goto failed;
         }
     }
 
 #endif
 
-    conn->event.reply = ngx_http_billing_redis_conn_reply;
-    conn->event.closed = ngx_http_billing_redis_conn_closed;
-    conn->event.data = conn;
+    if (peer->port && shared->conf.socket_keepalive
+        && redisEnableKeepAlive(&ac->c) != REDIS_OK)
+    {
+        reason = "SO_KEEPALIVE cannot be set";
+        goto failed;
+    }
 
-    if (ngx_http_billing_redis_event_attach(&conn->event, ac, ngx_cycle->log)
+    if (ngx_http_billing_redis_event_attach(&conn->event, ac, shared->log)
         != NGX_OK)
     {
-        redisAsyncFree(ac);
-        return "no connections left in the worker";
+        reason = "no connections left in the worker";
+        goto failed;
     }
 
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
     conn->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
-    conn->number = ++conn->redis->number;
+    conn->number = ++shared->number;
     conn->salt = (uint32_t) ngx_random();
-    conn->ngreetings = 0;
+    conn->fence_sent = 0;
+    conn->fence_due = 1;
+    conn->first = 0;
+    conn->ninflight = 0;
+    conn->nreplies = 0;
+    conn->nstatuses = 0;
+    conn->nkeys = 0;
+    conn->nfences = 0;
+    conn->missing = NULL;
+    conn->auth = 0;
     conn->served = 0;
-    conn->answered = 0;
 
     (void) redisAsyncSetConnectCallback(ac,
                                         ngx_http_billing_redis_conn_connected);
 
-    ngx_add_timer(&conn->timer, conn->redis->conf.connect_timeout);
+    ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
+                                     shared->conf.connect_timeout);
 
     return NULL;
+
+failed:
+
+    if (ac) {
+        redisAsyncFree(ac);
+    }
+
+    ngx_free(conn->slots);
+    conn->slots = NULL;
+
+    return reason;
 }
 
 
@@ -122,252 +174,203 @@ ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac, int status)
 }
 
 
-/* only a server that answers a PING serves: others say -LOADING, -NOAUTH */
-
-static void
-ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
-{
-    ngx_str_t                       argv[3], *password;
-    ngx_uint_t                      n;
-    ngx_http_billing_redis_peer_t  *peer;
-
-    peer = conn->server->peer;
-    password = &conn->server->password;
-
-    if (password->len) {
-        n = 1;
-
-        ngx_str_set(&argv[0], "AUTH");
-
-        if (peer->user.len) {
-            argv[n++] = peer->user;
-        }
-
-        argv[n++] = *password;
-
-        ngx_http_billing_redis_conn_greeting(conn, n, argv);
-    }
-
-    conn->auth = (password->len != 0);
-
-    if (peer->db.len) {
-        ngx_str_set(&argv[0], "SELECT");
-        argv[1] = peer->db;
-
-        ngx_http_billing_redis_conn_greeting(conn, 2, argv);
-    }
-
-    ngx_str_set(&argv[0], "PING");
-
-    ngx_http_billing_redis_conn_greeting(conn, 1, argv);
-}
-
-
-/* where there is no memory for one of these, the timer closes the connection */
-
-static void
-ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn,
-    ngx_uint_t argc, ngx_str_t *argv)
-{
-    size_t       len[3];
-    ngx_uint_t   i;
-    const char  *arg[3];
-
-    for (i = 0; i < argc; i++) {
-        arg[i] = (const char *) argv[i].data;
-        len[i] = argv[i].len;
-    }
-
-    conn->ngreetings++;
-
-    (void) ngx_http_billing_redis_event_command(&conn->event, argc, arg,
-                                                len);
-}
-
-
-static void
-ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
-{
-    ngx_uint_t                        auth;
-    const char                       *reason;
-    ngx_http_billing_redis_reader_t  *reader;
-    ngx_http_billing_redis_reply_t   *reply;
-
-    reader = &conn->event.reader;
-    reply = &reader->reply;
-
-    auth = conn->auth;
-
-    conn->auth = 0;
-    conn->ngreetings--;
-
-    if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS
-        || (conn->ngreetings == 0
-            && ngx_http_billing_redis_reader_left(reader)))
-    {
-        conn->redis->stat->errors++;
-
-        if (!ngx_http_billing_redis_conn_unready(reply)) {
-            conn->result = NGX_HTTP_BILLING_REDIS_BROKEN;
-        }
-
-        reason = "unexpected reply";
-
-        if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
-
-            if (auth) {
-                ngx_http_billing_redis_conn_redact(&reply->text);
-            }
-
-            reason = (const char *) reply->text.data;
-        }
-
-        ngx_http_billing_redis_conn_close(conn, reason,
-                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-        return;
-    }
-
-    if (conn->ngreetings) {
-        return;
-    }
-
-    conn->event.connection->idle = 1;
-
-    if (conn->probe && !conn->answered) {
-        conn->answered = 1;
-        ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_PROBATION);
-        return;
-    }
-
-    ngx_del_timer(&conn->timer);
-
-    conn->state = NGX_HTTP_BILLING_REDIS_READY;
-
-    ngx_http_billing_redis_conn_ready(conn);
-}
-
-
-/*
- * Of the error that answers AUTH: Redis' own have no credentials in them, but
- * for that of an unknown command, and who knows what a proxy says.
- */
-
-static void
-ngx_http_billing_redis_conn_redact(ngx_str_t *text)
-{
-    u_char  *p;
-
-    if (ngx_strncmp(text->data, "WRONGPASS ", 10) == 0) {
-        return;
-    }
-
-    p = ngx_strlchr(text->data, text->data + text->len, ' ');
-
-    if (p) {
-        *p = '\0';
-    }
-}
-
-
 void
+ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
+    ngx_msec_t timer)
+{
+    *due = ngx_current_msec + timer;
+
+    ngx_add_timer(ev, timer);
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due)
+{
+    ngx_msec_int_t  late;
+
+    late = (ngx_msec_int_t) (ngx_current_msec - *due);
+
+    if (late < NGX_HTTP_BILLING_REDIS_STALL) {
+        return 0;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
+                   "billing redis timer is %M ms late", (ngx_msec_t) late);
+
+    ngx_http_billing_redis_add_timer(ev, due, NGX_HTTP_BILLING_REDIS_GRACE);
+
+    return 1;
+}
+
+
+static void
 ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 {
-    ngx_str_t                       ping;
     ngx_http_billing_redis_conn_t  *conn;
 
     conn = ev->data;
 
-    if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING) {
+    switch (conn->state) {
+
+    case NGX_HTTP_BILLING_REDIS_PROBATION:
+
+        /* the server has to answer once more, and is used */
+
+        ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
+                                         conn->shared->conf.connect_timeout);
+        ngx_http_billing_redis_conn_ping(conn);
+        return;
+
+    case NGX_HTTP_BILLING_REDIS_DRAINING:
         ngx_http_billing_redis_conn_close(conn, "not needed any more",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
+
+    default:
+        break;
     }
 
-    if (conn->answered && conn->ngreetings == 0) {
-
-        /* the end of the probation: once more, and it is taken */
-
-        ngx_add_timer(&conn->timer, conn->redis->conf.connect_timeout);
-
-        ngx_str_set(&ping, "PING");
-
-        conn->event.connection->idle = 0;
-
-        ngx_http_billing_redis_conn_greeting(conn, 1, &ping);
+    if (ngx_http_billing_redis_stalled(ev, &conn->timer_due)) {
         return;
     }
 
-    if (conn->event.context->c.flags & REDIS_CONNECTED) {
+    switch (conn->state) {
+
+    case NGX_HTTP_BILLING_REDIS_READY:
+        conn->state = NGX_HTTP_BILLING_REDIS_SUSPECT;
+        conn->shared->suspect(conn);
+        return;
+
+    case NGX_HTTP_BILLING_REDIS_CONNECTING:
+        ngx_http_billing_redis_conn_close(conn, "connection timed out",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
+        return;
+
+    default: /* NGX_HTTP_BILLING_REDIS_GREETING */
         conn->result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
         ngx_http_billing_redis_conn_close(conn, "server does not answer",
-                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
         return;
     }
-
-    ngx_http_billing_redis_conn_close(conn, "connection timed out",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_NONE);
 }
 
 
-/*
- * Each pipeline ends with an ECHO of what no other one has, nor any data: its
- * replies count only if the echo comes where it has to.  So a reply too many,
- * or too few, can never give a request the data of another.
- */
+/* the timer is not set anew for each reply, but for the rest of the time */
+
+static void
+ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
+{
+    ngx_msec_int_t                  left;
+    ngx_http_billing_redis_conn_t  *conn;
+    ngx_http_billing_redis_slot_t  *slot;
+
+    conn = ev->data;
+
+    if (conn->ninflight == 0) {
+        return;
+    }
+
+    slot = ngx_http_billing_redis_conn_slot(conn, 0);
+
+    left = (ngx_msec_int_t) (conn->replied + slot->timeout - ngx_current_msec);
+
+    if (left > 0) {
+        ngx_http_billing_redis_add_timer(ev, &conn->watch_due,
+                                         (ngx_msec_t) left);
+        return;
+    }
+
+    if (ngx_http_billing_redis_stalled(ev, &conn->watch_due)) {
+        return;
+    }
+
+    if (slot->pipeline == NULL) {
+
+        /* its caller, who would have counted it, has left */
+
+        conn->shared->stat->timeouts++;
+    }
+
+    ngx_http_billing_redis_conn_check(conn, slot->timeout);
+}
+
+
+void
+ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
+    ngx_msec_t silence)
+{
+    if (conn->ninflight == 0 || ngx_current_msec - conn->replied < silence) {
+        return;
+    }
+
+    conn->result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
+
+    ngx_http_billing_redis_conn_close(conn, "server does not answer",
+                                      NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
+}
+
 
 void
 ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl)
 {
-    u_char                          echo[NGX_HTTP_BILLING_REDIS_ECHO], *p;
-    ngx_http_billing_redis_slot_t  *slot;
+    ngx_msec_t                        idle;
+    ngx_http_billing_redis_slot_t    *slot;
+    ngx_http_billing_redis_shared_t  *shared;
 
-    slot = ngx_alloc(sizeof(ngx_http_billing_redis_slot_t), ngx_cycle->log);
-    if (slot == NULL) {
-        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
-        return;
+    shared = conn->shared;
+
+    if (conn->ninflight == 0) {
+        idle = ngx_current_msec - conn->replied;
+        conn->replied = ngx_current_msec;
+
+        /* a firewall between may have forgotten the connection in silence */
+
+        if (idle >= NGX_HTTP_BILLING_REDIS_IDLE) {
+            ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
+                                          ngx_min(NGX_HTTP_BILLING_REDIS_TRIAL,
+                                                  pl->timeout / 4));
+        }
     }
+
+    slot = ngx_http_billing_redis_conn_slot(conn, conn->ninflight);
 
     slot->conn = conn;
     slot->pipeline = pl;
-    slot->bulk = pl->bulk;
+    slot->timeout = pl->timeout;
     slot->ncommands = pl->ncommands;
-    slot->nreplies = 0;
+    slot->bulk = pl->bulk;
 
-    p = ngx_hex_dump(slot->fence, (u_char *) &conn->salt, sizeof(uint32_t));
-    *p++ = '.';
-    p = ngx_http_billing_decimal(p, ++conn->fence);
-
-    slot->fence_len = p - slot->fence;
-
-    if (conn->ninflight == 0) {
-        conn->replied = ngx_current_msec;
-    }
-
-    ngx_queue_insert_tail(&conn->inflight, &slot->queue);
     conn->ninflight++;
-    conn->redis->nbulk += slot->bulk;
+    shared->nbulk += slot->bulk;
 
     conn->event.connection->idle = 0;
 
+    if (!conn->watch.timer_set) {
+        ngx_http_billing_redis_add_timer(&conn->watch, &conn->watch_due,
+                                         pl->timeout);
+    }
+
+    pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_SENT;
     pl->slot = slot;
     pl->sent = ngx_current_msec;
     pl->tries++;
 
-    conn->redis->stat->commands += slot->ncommands;
-    conn->redis->stat->retries += pl->resend;
+    shared->stat->commands += slot->ncommands;
+    shared->stat->retries += pl->resend;
 
     pl->resend = 0;
 
-    p = ngx_cpymem(echo, ngx_http_billing_redis_echo.data,
-                   ngx_http_billing_redis_echo.len);
-    p = ngx_http_billing_redis_argument(p, slot->fence, slot->fence_len);
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, shared->log, 0,
+                   "billing redis send %ui commands on connection %ui to "
+                   "\"%V\"", slot->ncommands, conn->number,
+                   &conn->server->peer->name);
 
     if (ngx_http_billing_redis_event_send(&conn->event, pl->start,
                                           pl->last - pl->start)
         != NGX_OK
-        || ngx_http_billing_redis_event_send(&conn->event, echo, p - echo)
-           != NGX_OK)
+        || ngx_http_billing_redis_conn_send_fence(conn) != NGX_OK)
     {
         ngx_http_billing_redis_conn_close(conn, "no memory for a command",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
@@ -375,10 +378,23 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 }
 
 
+void
+ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn)
+{
+    if (conn->ninflight) {
+        conn->state = NGX_HTTP_BILLING_REDIS_DRAINING;
+        ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_DRAIN);
+        return;
+    }
+
+    ngx_http_billing_redis_conn_close(conn, "not needed any more",
+                                      NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+}
+
+
 static void
 ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 {
-    ngx_queue_t                        *q;
     ngx_http_billing_redis_conn_t      *conn;
     ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_reply_t     *reply;
@@ -387,12 +403,12 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
     conn = event->data;
     reply = &event->reader.reply;
 
-    if (conn->ngreetings) {
-        ngx_http_billing_redis_conn_greeted(conn);
+    if (conn->state == NGX_HTTP_BILLING_REDIS_GREETING) {
+        ngx_http_billing_redis_conn_greeting(conn);
         return;
     }
 
-    if (ngx_queue_empty(&conn->inflight)) {
+    if (conn->ninflight == 0) {
         ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
@@ -400,109 +416,99 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     conn->replied = ngx_current_msec;
 
+    if (conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT) {
+        conn->state = NGX_HTTP_BILLING_REDIS_READY;
+
+    } else if (conn->state == NGX_HTTP_BILLING_REDIS_READY
+               && conn->timer.timer_set)
+    {
+        ngx_del_timer(&conn->timer);
+    }
+
     if (ngx_http_billing_redis_conn_unready(reply)) {
-        conn->redis->stat->errors++;
+        conn->shared->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, (char *) reply->text.data,
-                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
         return;
     }
 
-    q = ngx_queue_head(&conn->inflight);
-    slot = ngx_queue_data(q, ngx_http_billing_redis_slot_t, queue);
+    slot = ngx_http_billing_redis_conn_slot(conn, 0);
 
-    if (slot->nreplies == slot->ncommands) {
-        ngx_http_billing_redis_conn_fence(conn, slot);
+    if (conn->nreplies == slot->ncommands) {
+        ngx_http_billing_redis_conn_fenced(conn);
         return;
     }
 
     pl = slot->pipeline;
 
     if (pl) {
-        pl->reply(pl->data, slot->nreplies, reply);
+        pl->reply(pl->data, conn->nreplies, reply);
     }
 
-    slot->nreplies++;
-}
-
-
-/* an answer that says that the server serves no data yet */
-
-static ngx_uint_t
-ngx_http_billing_redis_conn_unready(ngx_http_billing_redis_reply_t *reply)
-{
-    u_char  *text;
-
-    text = reply->text.data;
-
-    return reply->type == NGX_HTTP_BILLING_REDIS_ERROR
-           && (ngx_strncmp(text, "LOADING", 7) == 0
-               || ngx_strncmp(text, "MASTERDOWN", 10) == 0
-               || ngx_strncmp(text, "BUSY ", 5) == 0);
+    conn->nreplies++;
 }
 
 
 static void
-ngx_http_billing_redis_conn_fence(ngx_http_billing_redis_conn_t *conn,
-    ngx_http_billing_redis_slot_t *slot)
+ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_http_billing_redis_reader_t    *reader;
+    ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_reply_t     *reply;
+    ngx_http_billing_redis_shared_t    *shared;
     ngx_http_billing_redis_pipeline_t  *pl;
 
-    reader = &conn->event.reader;
-    reply = &reader->reply;
+    shared = conn->shared;
+    reply = &conn->event.reader.reply;
 
-    if (conn->ninflight == 1 && ngx_http_billing_redis_reader_left(reader)) {
+    if (conn->ninflight == 1
+        && ngx_http_billing_redis_reader_left(&conn->event.reader))
+    {
         ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
-        conn->redis->stat->errors++;
+        shared->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, (char *) reply->text.data,
-                                          NGX_HTTP_BILLING_REDIS_BLAME_FIRST);
+                                          NGX_HTTP_BILLING_REDIS_BLAME_REPLY);
         return;
     }
 
-    if (reply->type != NGX_HTTP_BILLING_REDIS_STRING
-        || reply->text.len != slot->fence_len
-        || ngx_memcmp(reply->text.data, slot->fence, slot->fence_len) != 0)
-    {
-        conn->redis->stat->errors++;
+    if (!ngx_http_billing_redis_conn_is_fence(conn)) {
+        shared->stat->errors++;
         ngx_http_billing_redis_conn_close(conn, "replies are out of step",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
         return;
     }
 
+    slot = ngx_http_billing_redis_conn_slot(conn, 0);
     pl = slot->pipeline;
 
-    ngx_queue_remove(&slot->queue);
+    conn->first++;
     conn->ninflight--;
-    conn->redis->nbulk -= slot->bulk;
-    ngx_free(slot);
-
+    conn->nreplies = 0;
+    conn->served = 1;
     conn->event.connection->idle = (conn->ninflight == 0);
 
-    conn->served = 1;
+    shared->nbulk -= slot->bulk;
 
     if (pl) {
         ngx_del_timer(&pl->timer);
 
-        conn->redis->duration(conn->redis->duration_data,
-                              ngx_current_msec - pl->sent);
+        shared->duration(shared->duration_data, ngx_current_msec - pl->sent);
 
+        pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
+        pl->slot = NULL;
         pl->server = &conn->server->peer->name;
         pl->connection = conn->number;
-        pl->slot = NULL;
-        pl->active = 0;
 
         pl->done(pl->data, NGX_HTTP_BILLING_REDIS_OK);
     }
 
-    /* a second round of the same lookups goes before the next bulk */
+    /* the caller's next commands have gone before the next bulk pipeline */
 
-    ngx_http_billing_redis_conn_served(conn);
+    shared->answered(conn);
 }
 
 
@@ -516,7 +522,7 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
         return;
     }
 
-    /* the reason may be a reply's text, which goes with the reply */
+    /* the reason may be the text of a reply, which goes with the connection */
 
     ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
                 sizeof(conn->reason));
@@ -536,9 +542,10 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 static void
 ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 {
-    const char                     *reason;
-    redisAsyncContext              *ac;
-    ngx_http_billing_redis_conn_t  *conn;
+    const char                           *reason;
+    redisAsyncContext                    *ac;
+    ngx_http_billing_redis_conn_t        *conn;
+    ngx_http_billing_redis_conn_state_e   state;
 
     ac = event->context;
     conn = event->data;
@@ -558,12 +565,79 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     }
 
     if (event->unreadable) {
-        conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_FIRST;
+        conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_REPLY;
+
+    } else if (conn->nfences
+               && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
+    {
+        /* the other side has closed the connection, on the fence */
+
+        if (ngx_http_billing_redis_conn_no_echo(conn)) {
+            conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
+
+        } else {
+            reason = "server closes the connection on ECHO and on EVAL";
+        }
     }
 
     if (conn->timer.timer_set) {
         ngx_del_timer(&conn->timer);
     }
 
-    ngx_http_billing_redis_conn_lost(conn, reason);
+    if (conn->watch.timer_set) {
+        ngx_del_timer(&conn->watch);
+    }
+
+    state = conn->state;
+    conn->state = NGX_HTTP_BILLING_REDIS_CLOSED;
+
+    conn->shared->lost(conn, state, reason);
+
+    ngx_http_billing_redis_conn_return(conn);
+}
+
+
+static void
+ngx_http_billing_redis_conn_return(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_int_t                           rc;
+    ngx_http_billing_redis_slot_t      *slot;
+    ngx_http_billing_redis_shared_t    *shared;
+    ngx_http_billing_redis_pipeline_t  *pl;
+
+    shared = conn->shared;
+
+    while (conn->ninflight) {
+
+        slot = ngx_http_billing_redis_conn_slot(conn, --conn->ninflight);
+        pl = slot->pipeline;
+
+        shared->nbulk -= slot->bulk;
+
+        if (pl == NULL) {
+            continue;
+        }
+
+        pl->slot = NULL;
+        rc = NGX_OK;
+
+        if (conn->ninflight
+            || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_SERVER
+            || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE)
+        {
+            pl->tries--;
+
+        } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_REPLY
+                   || pl->tries > shared->conf.connections)
+        {
+            /* what broke this connection may have broken all, once each */
+
+            rc = NGX_ERROR;
+        }
+
+        shared->returned(shared->returned_data, pl, rc);
+    }
+
+    ngx_free(conn->slots);
+    conn->slots = NULL;
 }

@@ -1,7 +1,8 @@
 
 /*
- * One connection to a Redis server: how it begins, the pipelines in flight on
- * it, and how it ends.  Private to the redis files.
+ * One connection to a Redis server: how it begins, the pipelines that wait for
+ * their replies on it, and how it ends.  Whatever happens is told to its owner
+ * through function pointers.
  */
 
 
@@ -9,231 +10,291 @@
 #define _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_
 
 
-#include "ngx_http_billing_redis.h"
 #include "ngx_http_billing_redis_event.h"
+#include "ngx_http_billing_redis_server.h"
+
+
+/* pipelines in flight on a connection: a power of 2 */
+
+#define NGX_HTTP_BILLING_REDIS_INFLIGHT  1024
+
+/* milliseconds by which a timer is late only if the worker stood still */
+
+#define NGX_HTTP_BILLING_REDIS_STALL     50
+
+/* milliseconds after such a stall in which Redis is not judged */
+
+#define NGX_HTTP_BILLING_REDIS_GRACE     100
+
+
+typedef struct ngx_http_billing_redis_conn_s  ngx_http_billing_redis_conn_t;
+
+
+typedef void (*ngx_http_billing_redis_conn_pt)(
+    ngx_http_billing_redis_conn_t *conn);
 
 
 typedef enum {
     NGX_HTTP_BILLING_REDIS_CLOSED = 0,
+
+    /* the socket connects, and TLS begins */
     NGX_HTTP_BILLING_REDIS_CONNECTING,
+
+    /* the first commands were sent, their replies are awaited */
+    NGX_HTTP_BILLING_REDIS_GREETING,
+
+    /* the server was down: it has to answer for a while before it is used */
+    NGX_HTTP_BILLING_REDIS_PROBATION,
+
     NGX_HTTP_BILLING_REDIS_READY,
 
-    /* what is in flight is waited for, nothing is sent any more */
+    /* the connection was idle, and does not answer since it is used again */
+    NGX_HTTP_BILLING_REDIS_SUSPECT,
+
+    /* the last replies are awaited, nothing is sent any more */
     NGX_HTTP_BILLING_REDIS_DRAINING
-} ngx_http_billing_redis_state_e;
+} ngx_http_billing_redis_conn_state_e;
 
 
-/* whose fault it is that a connection is closed */
+/* whose fault it is that a connection ends */
 
 typedef enum {
     /*
-     * the connection's: the pipeline whose replies came has had one of its
-     * tries, those behind it have not
+     * the connection's: the pipeline whose replies were due has had one of
+     * its tries, those behind it have not
      */
     NGX_HTTP_BILLING_REDIS_BLAME_CONN = 0,
 
-    /* the reply's that was being read: its pipeline fails, no other */
-    NGX_HTTP_BILLING_REDIS_BLAME_FIRST,
+    /* the reply's that was being read: its pipeline fails, no other one */
+    NGX_HTTP_BILLING_REDIS_BLAME_REPLY,
 
-    /* the server's, which serves nobody now: no try was had */
+    /* the server's, which serves nobody now: no pipeline has had a try */
+    NGX_HTTP_BILLING_REDIS_BLAME_SERVER,
+
+    /* nobody's: no pipeline has had a try, and the server is as good as ever */
     NGX_HTTP_BILLING_REDIS_BLAME_NONE
 } ngx_http_billing_redis_blame_e;
 
 
-typedef struct {
-    ngx_http_billing_redis_peer_t   *peer;
-    ngx_str_t                        password;
-
-    /* failures in a row, when the first was, and when to try again */
-    ngx_uint_t                       failures;
-    ngx_msec_t                       failing;
-    ngx_msec_t                       retry;
-
-    /* since when it is used without a failure */
-    ngx_msec_t                       healthy;
-
-    /* connections lost since that was logged, and when it was */
-    ngx_uint_t                       lost;
-    ngx_msec_t                       logged;
-
-    /* of the failure that was logged last */
-    char                             reason[64];
-} ngx_http_billing_redis_server_t;
-
+/* what all connections of a set of servers share, which their owner fills in */
 
 typedef struct {
-    ngx_http_billing_redis_event_t    event;
-    ngx_http_billing_redis_t         *redis;
-    ngx_http_billing_redis_server_t  *server;
+    ngx_http_billing_redis_conf_t       conf;
+    ngx_http_billing_redis_stat_t      *stat;
+    ngx_log_t                          *log;
 
-    /* slots in the order in which their replies come */
-    ngx_queue_t                       inflight;
-    ngx_uint_t                        ninflight;
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+    ngx_ssl_t                          *ssl;
+#endif
 
-    /* of the echoes: what all of this connection have, and the last number */
-    uint32_t                          salt;
-    ngx_uint_t                        fence;
+    ngx_http_billing_redis_duration_pt  duration;
+    void                               *duration_data;
 
-    /* of the commands that begin a connection, how many are to be answered */
-    ngx_uint_t                        ngreetings;
+    /* ngx_str_t: the keys that a server holds once its data is loaded */
+    ngx_array_t                         required;
 
-    /* when the last reply was complete */
-    ngx_msec_t                        replied;
+    /* a connection looks for the required keys when it begins */
+    ngx_uint_t                          check;
 
-    /* limits connecting, with the commands that begin a connection */
-    ngx_event_t                       timer;
+    /* the number of the last connection */
+    ngx_uint_t                          number;
 
-    ngx_http_billing_redis_state_e    state;
-    ngx_http_billing_redis_blame_e    blame;
+    /* bulk pipelines in flight, cancelled ones included */
+    ngx_uint_t                          nbulk;
 
-    /* if the server fails, what that is for those who wait */
-    ngx_http_billing_redis_result_e   result;
+    /* the owner, and what a connection tells it */
 
-    /* the number of the connection */
-    ngx_uint_t                        number;
+    void                               *owner;
 
-    /* the first of the greetings is AUTH */
-    unsigned                          auth:1;
+    /* the connection can be used: conn->missing tells of its server's data */
+    ngx_http_billing_redis_conn_pt      ready;
 
-    /* a pipeline was answered */
-    unsigned                          served:1;
+    /* the connection became SUSPECT */
+    ngx_http_billing_redis_conn_pt      suspect;
 
-    /* to see if a server is back: it has to answer for a while before use */
-    unsigned                          probe:1;
-    unsigned                          answered:1;
+    /* a pipeline was answered, and its caller told so */
+    ngx_http_billing_redis_conn_pt      answered;
 
-    char                              reason[128];
-} ngx_http_billing_redis_conn_t;
+    /*
+     * The connection was in that state, and is closed.  The pipelines that
+     * were in flight are given to returned() after that, the last one first:
+     * with NGX_OK they are to be sent again, with NGX_ERROR they have failed.
+     */
+    void                              (*lost)(
+                                     ngx_http_billing_redis_conn_t *conn,
+                                     ngx_http_billing_redis_conn_state_e state,
+                                     const char *reason);
+    void                              (*returned)(void *data,
+                                         ngx_http_billing_redis_pipeline_t *pl,
+                                         ngx_int_t rc);
+    void                               *returned_data;
+} ngx_http_billing_redis_shared_t;
 
 
 /* a pipeline's place among the replies, which outlives a cancelled pipeline */
 
 struct ngx_http_billing_redis_slot_s {
-    ngx_queue_t                         queue;
     ngx_http_billing_redis_conn_t      *conn;
+
+    /* NULL once it is cancelled */
     ngx_http_billing_redis_pipeline_t  *pipeline;
-    ngx_uint_t                          bulk;
+
+    ngx_msec_t                          timeout;
     ngx_uint_t                          ncommands;
-    ngx_uint_t                          nreplies;
-    u_char                              fence[9 + NGX_INT_T_LEN];
-    size_t                              fence_len;
+    ngx_uint_t                          bulk;
 };
 
 
-struct ngx_http_billing_redis_s {
-    ngx_http_billing_redis_conf_t    conf;
+struct ngx_http_billing_redis_conn_s {
+    ngx_http_billing_redis_event_t        event;
+    ngx_http_billing_redis_shared_t      *shared;
+    ngx_http_billing_redis_server_t      *server;
 
-    ngx_http_billing_redis_stat_t   *stat;
-    ngx_http_billing_redis_duration_pt  duration;
-    void                            *duration_data;
+    /* a ring of pipelines, in the order in which their replies come */
+    ngx_http_billing_redis_slot_t        *slots;
+    ngx_uint_t                            first;
+    ngx_uint_t                            ninflight;
 
-    /* ngx_str_t: the keys that a server with data holds */
-    ngx_array_t                      required;
+    /* replies that the first one of them has had */
+    ngx_uint_t                            nreplies;
 
-    /* the number of the last connection */
-    ngx_uint_t                       number;
+    /*
+     * fences: what those of this connection have in common, the number of the
+     * last one that was sent, and of the next one to come
+     */
+    uint32_t                              salt;
+    ngx_uint_t                            fence_sent;
+    ngx_uint_t                            fence_due;
 
-    /* in the order in which they are preferred */
-    ngx_http_billing_redis_server_t *servers;
-    ngx_uint_t                       nservers;
+    /*
+     * replies to come of the first commands: those that are to be a status,
+     * the required keys, and the fence
+     */
+    ngx_uint_t                            nstatuses;
+    ngx_uint_t                            nkeys;
+    ngx_uint_t                            nfences;
 
-    ngx_http_billing_redis_conn_t   *conns;
-    ngx_uint_t                       nconns;
+    /* a required key that the server does not hold, or NULL */
+    ngx_str_t                            *missing;
 
-    /* for the next attempt to connect, and for the next probe */
-    ngx_event_t                      connect;
-    ngx_event_t                      probe;
+    /* when the last reply came, or the first command without a reply was sent */
+    ngx_msec_t                            replied;
 
-    /* pipelines that wait for a connection */
-    ngx_queue_t                      waiting;
-    ngx_uint_t                       nwaiting;
+    /*
+     * for connecting with the first commands, for the probation, for the trial
+     * of a connection that was idle, and for draining
+     */
+    ngx_event_t                           timer;
+    ngx_msec_t                            timer_due;
 
-    /* those in flight that are bulk, and those that wait for their turn */
-    ngx_uint_t                       nbulk;
-    ngx_queue_t                      bulk;
+    /* for replies that do not come, whoever waits for them */
+    ngx_event_t                           watch;
+    ngx_msec_t                            watch_due;
 
-    /* pipelines that failed, to be told so when no other code is running */
-    ngx_queue_t                      failed;
+    ngx_http_billing_redis_conn_state_e   state;
+    ngx_http_billing_redis_blame_e        blame;
 
-    /* for those that failed, and those that are to be sent again */
-    ngx_event_t                      posted;
+    /* what it is for those who wait if the server fails */
+    ngx_http_billing_redis_result_e       result;
 
-    /* pipelines in a row that were not answered in time */
-    ngx_uint_t                       late;
-    ngx_uint_t                       logged;
+    /* of all connections of the worker to the set */
+    ngx_uint_t                            number;
 
-#if (NGX_HTTP_BILLING_REDIS_SSL)
-    ngx_ssl_t                       *ssl;
-#endif
+    /* a pipeline was answered */
+    unsigned                              served:1;
 
-    /* what it is for a pipeline that no server could be connected to */
-    ngx_http_billing_redis_result_e  result;
+    /* opened to see if the server can be used again: after a probation */
+    unsigned                              probe:1;
+    unsigned                              probation:1;
+
+    /* the next status is that of AUTH */
+    unsigned                              auth:1;
+
+    char                                  reason[128];
 };
 
+
+/* At configuration: the handlers of a connection, which is zeroed. */
+void ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_shared_t *shared);
 
 /*
- * Begins to connect to conn->server.  Returns NULL, or why that failed at
- * once; a later failure is told by ngx_http_billing_redis_conn_lost().
+ * Begins to connect to conn->server; conn->probe and conn->probation are set
+ * before.  Returns NULL, or why that failed at once; a later failure is told
+ * by shared->lost().
  */
 const char *ngx_http_billing_redis_conn_open(
     ngx_http_billing_redis_conn_t *conn);
 
-/* For the timer of the connection. */
-void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
+/* Can a pipeline be sent on the connection, with so many in flight? */
+#define ngx_http_billing_redis_conn_room(conn, max)                           \
+    ((conn)->state == NGX_HTTP_BILLING_REDIS_READY                            \
+     && (conn)->ninflight < (max))
 
 /*
- * Sends the pipeline on a connection that is ready.  If that fails, the
- * pipeline or the connection does, which is told later or from inside.
+ * Sends the pipeline on a connection that has room.  If that fails, the
+ * connection is lost, which is told from inside.
  */
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
-/* Closes the connection; what was in flight is settled later. */
+/* Gives the connection up if no reply has come for so many milliseconds. */
+void ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
+    ngx_msec_t silence);
+
+/* Closes the connection once the last replies have come. */
+void ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn);
+
+/* Closes the connection, unless it is closed.  The reason is copied. */
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
+/*
+ * Timers by which Redis is judged; due is the time of the timer.  The second is
+ * for a timer that has come: it returns 1, and sets the timer again, if it is
+ * so late that the worker stood still: what has arrived is to be read first.
+ */
+void ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
+    ngx_msec_t timer);
+ngx_uint_t ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due);
 
-/* Of the set: events, which are the worker's while the rest is inherited. */
-void ngx_http_billing_redis_pool_init(ngx_http_billing_redis_t *redis);
 
-/* Of the connections that are ready, the one with the least in flight. */
-ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
-    ngx_http_billing_redis_t *redis);
+/* How a connection begins, and its fences: for the connection's own files. */
+
+/* Sends the first commands: the credentials, the database, and the rest. */
+void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
+
+/* Sends those that show whether the server serves its data. */
+void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);
+
+/* Takes a reply to one of the first commands, in the order of these. */
+void ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn);
+
+/* Sends the next fence; NGX_ERROR is for want of memory. */
+ngx_int_t ngx_http_billing_redis_conn_send_fence(
+    ngx_http_billing_redis_conn_t *conn);
+
+/* Is the reply the fence that is due?  Then the next one is due. */
+ngx_uint_t ngx_http_billing_redis_conn_is_fence(
+    ngx_http_billing_redis_conn_t *conn);
 
 /*
- * Closes connections on which commands wait, and no reply has come for so
- * many milliseconds.
+ * The first fence was refused.  Returns 1 if the next connection is to try
+ * the other kind.
  */
-void ngx_http_billing_redis_pool_check(ngx_http_billing_redis_t *redis,
-    ngx_msec_t silence);
+ngx_uint_t ngx_http_billing_redis_conn_no_echo(
+    ngx_http_billing_redis_conn_t *conn);
 
-/* Connects, when it is time to, if there is need of one more connection. */
-void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis);
+/* Does the reply say that the server serves nobody for a while? */
+ngx_uint_t ngx_http_billing_redis_conn_unready(
+    ngx_http_billing_redis_reply_t *reply);
 
-
-/* What a connection tells to the set. */
-
-void ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn);
-void ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn);
-void ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
-    const char *reason);
-
-
-/* Sends what waits. */
-void ngx_http_billing_redis_flush(ngx_http_billing_redis_t *redis);
-
-/*
- * Of a connection that is lost: fails what was in flight, or has it sent
- * again, but not before all events of this round were seen: others may tell
- * of more connections that are lost.
- */
-void ngx_http_billing_redis_settle(ngx_http_billing_redis_conn_t *conn);
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
 /* Makes the TLS context of a set; says what is wrong with its configuration. */
 ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
-    ngx_http_billing_redis_t *redis);
+    ngx_http_billing_redis_shared_t *shared);
 
 /*
  * Begins TLS on a connection that is being opened.  Returns NULL, and hiredis
@@ -247,10 +308,6 @@ const char *ngx_http_billing_redis_ssl_error(
     ngx_http_billing_redis_event_t *event);
 
 #endif
-
-/* The pipeline, in no slot and no queue, will be told that it failed. */
-void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_http_billing_redis_result_e result);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

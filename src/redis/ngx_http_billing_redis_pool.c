@@ -1,96 +1,134 @@
 
-#include "ngx_http_billing_redis_conn.h"
-
-
-/* milliseconds between attempts to connect to a server that fails */
-
-#define NGX_HTTP_BILLING_REDIS_MIN_DELAY  20
-#define NGX_HTTP_BILLING_REDIS_MAX_DELAY  1000
-
-/* milliseconds without a failure that make a server healthy again */
-
-#define NGX_HTTP_BILLING_REDIS_HEALTHY    1000
-
-/* milliseconds between log lines on lost connections to a server */
-
-#define NGX_HTTP_BILLING_REDIS_LOST       1000
-
-/* pipelines in flight on a connection */
-
-#define NGX_HTTP_BILLING_REDIS_MAX_INFLIGHT  1000
-
-/* milliseconds for which the last replies on a connection are waited for */
-
-#define NGX_HTTP_BILLING_REDIS_DRAIN      10000
+#include "ngx_http_billing_redis_pool.h"
 
 
 static ngx_uint_t ngx_http_billing_redis_pool_wanted(
-    ngx_http_billing_redis_t *redis);
+    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev);
-static void ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_t *redis);
-static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_ready(
-    ngx_http_billing_redis_t *redis);
+static void ngx_http_billing_redis_pool_probe(
+    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev);
-static void ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_server_t *server, ngx_uint_t probe);
-static void ngx_http_billing_redis_pool_retire(
+static void ngx_http_billing_redis_pool_open(
+    ngx_http_billing_redis_pool_t *pool,
+    ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
+    ngx_uint_t probation);
+static ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
+    ngx_http_billing_redis_pool_t *pool,
+    ngx_http_billing_redis_conn_t *except);
+static void ngx_http_billing_redis_pool_ready(
     ngx_http_billing_redis_conn_t *conn);
-static ngx_http_billing_redis_server_t *ngx_http_billing_redis_server_first(
-    ngx_http_billing_redis_t *redis, ngx_http_billing_redis_server_t *last,
-    ngx_msec_t *wait);
-static void ngx_http_billing_redis_server_failed(
-    ngx_http_billing_redis_server_t *server, const char *reason);
-static void ngx_http_billing_redis_server_lost(
-    ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
-    const char *reason);
-static void ngx_http_billing_redis_server_up(
-    ngx_http_billing_redis_server_t *server);
+static void ngx_http_billing_redis_pool_suspect(
+    ngx_http_billing_redis_conn_t *conn);
+static void ngx_http_billing_redis_pool_answered(
+    ngx_http_billing_redis_conn_t *conn);
+static void ngx_http_billing_redis_pool_lost(
+    ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_conn_state_e state, const char *reason);
 
 
-void
-ngx_http_billing_redis_pool_init(ngx_http_billing_redis_t *redis)
+ngx_int_t
+ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
+    ngx_http_billing_redis_pool_t *pool)
 {
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_conn_t  *conn;
+    ngx_uint_t                        i;
+    ngx_http_billing_redis_conf_t    *conf;
+    ngx_http_billing_redis_peer_t    *peer;
+    ngx_http_billing_redis_route_t   *route;
+    ngx_http_billing_redis_server_t  *server;
+    ngx_http_billing_redis_shared_t  *shared;
 
-    if (redis->connect.handler) {
-        return;
+    shared = &pool->shared;
+    conf = &shared->conf;
+
+    shared->owner = pool;
+    shared->check = (conf->peers->nelts > 1);
+    shared->ready = ngx_http_billing_redis_pool_ready;
+    shared->suspect = ngx_http_billing_redis_pool_suspect;
+    shared->answered = ngx_http_billing_redis_pool_answered;
+    shared->lost = ngx_http_billing_redis_pool_lost;
+
+    pool->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
+
+    pool->connect.handler = ngx_http_billing_redis_pool_connect_handler;
+    pool->connect.data = pool;
+    pool->connect.log = shared->log;
+    pool->connect.cancelable = 1;
+
+    pool->probe.handler = ngx_http_billing_redis_pool_probe_handler;
+    pool->probe.data = pool;
+    pool->probe.log = shared->log;
+    pool->probe.cancelable = 1;
+
+    route = &pool->route;
+    route->nservers = conf->peers->nelts;
+
+    route->servers = ngx_pcalloc(cf->pool, route->nservers
+                                     * sizeof(ngx_http_billing_redis_server_t));
+    if (route->servers == NULL) {
+        return NGX_ERROR;
     }
 
-    redis->connect.handler = ngx_http_billing_redis_pool_connect_handler;
-    redis->connect.data = redis;
-    redis->connect.log = ngx_cycle->log;
-    redis->connect.cancelable = 1;
+    peer = conf->peers->elts;
 
-    redis->probe.handler = ngx_http_billing_redis_pool_probe_handler;
-    redis->probe.data = redis;
-    redis->probe.log = ngx_cycle->log;
-    redis->probe.cancelable = 1;
+    for (i = 0; i < route->nservers; i++) {
+        server = &route->servers[i];
 
-    for (i = 0; i < redis->nconns; i++) {
-        conn = &redis->conns[i];
+        server->log = shared->log;
+        server->peer = &peer[i];
+        server->password = peer[i].password.len ? peer[i].password
+                                                : conf->password;
 
-        conn->timer.handler = ngx_http_billing_redis_conn_timeout;
-        conn->timer.data = conn;
-        conn->timer.log = ngx_cycle->log;
-        conn->timer.cancelable = 1;
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+        if (peer[i].ssl_name.len && shared->ssl == NULL
+            && ngx_http_billing_redis_ssl_init(cf, shared) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+#endif
+
+        if (peer[i].user.len && server->password.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "no password for the user of redis server "
+                               "\"%V\" in \"billing_redis\" directive",
+                               &peer[i].name);
+            return NGX_ERROR;
+        }
     }
+
+    /* those in use, as many that drain, and one that tries a better server */
+
+    pool->nconns = 2 * conf->connections + 1;
+
+    pool->conns = ngx_pcalloc(cf->pool, pool->nconns
+                                       * sizeof(ngx_http_billing_redis_conn_t));
+    if (pool->conns == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < pool->nconns; i++) {
+        ngx_http_billing_redis_conn_init(&pool->conns[i], shared);
+    }
+
+    return NGX_OK;
 }
 
 
 ngx_http_billing_redis_conn_t *
-ngx_http_billing_redis_pool_get(ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_pool_get(ngx_http_billing_redis_pool_t *pool,
+    ngx_uint_t max)
 {
     ngx_uint_t                      i;
     ngx_http_billing_redis_conn_t  *conn, *best;
 
     best = NULL;
 
-    for (i = 0; i < redis->nconns; i++) {
-        conn = &redis->conns[i];
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
 
         if (conn->state == NGX_HTTP_BILLING_REDIS_READY
-            && conn->ninflight < NGX_HTTP_BILLING_REDIS_MAX_INFLIGHT
+            && conn->ninflight < max
             && (best == NULL || conn->ninflight < best->ninflight))
         {
             best = conn;
@@ -102,75 +140,71 @@ ngx_http_billing_redis_pool_get(ngx_http_billing_redis_t *redis)
 
 
 void
-ngx_http_billing_redis_pool_check(ngx_http_billing_redis_t *redis,
-    ngx_msec_t silence)
-{
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_conn_t  *conn;
-
-    for (i = 0; i < redis->nconns; i++) {
-        conn = &redis->conns[i];
-
-        if (conn->ninflight
-            && ngx_current_msec - conn->replied >= silence)
-        {
-            conn->result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
-            ngx_http_billing_redis_conn_close(conn, "server does not answer",
-                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-        }
-    }
-}
-
-
-void
-ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_msec_t  wait;
 
-    if (redis->connect.timer_set
-        || !ngx_http_billing_redis_pool_wanted(redis))
+    if (pool->connect.timer_set
+        || !ngx_http_billing_redis_pool_wanted(pool))
     {
         return;
     }
 
-    (void) ngx_http_billing_redis_server_first(redis, NULL, &wait);
+    (void) ngx_http_billing_redis_route_first(&pool->route,
+                                ngx_http_billing_redis_pool_used(pool, NULL),
+                                &wait);
 
-    ngx_add_timer(&redis->connect, wait);
+    ngx_add_timer(&pool->connect, wait);
 }
 
 
 /*
- * There is need, and no attempt to connect is under way.  The request that
- * asks is in flight already.
+ * There is need of one more connection, and none is being made.  The pipeline
+ * that asks is in flight already.
  */
 
 static ngx_uint_t
-ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_pool_t *pool)
 {
-    ngx_uint_t                      i, ready, idle;
+    ngx_uint_t                      i, ready, idle, suspect;
     ngx_http_billing_redis_conn_t  *conn;
 
     ready = 0;
     idle = 0;
+    suspect = 0;
 
-    for (i = 0; i < redis->nconns; i++) {
-        conn = &redis->conns[i];
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
 
-        if (conn->state == NGX_HTTP_BILLING_REDIS_CONNECTING && !conn->probe) {
-            return 0;
-        }
+        switch (conn->state) {
 
-        if (conn->state == NGX_HTTP_BILLING_REDIS_READY) {
+        case NGX_HTTP_BILLING_REDIS_CONNECTING:
+        case NGX_HTTP_BILLING_REDIS_GREETING:
+            if (!conn->probe) {
+                return 0;
+            }
+
+            break;
+
+        case NGX_HTTP_BILLING_REDIS_READY:
             ready++;
             idle += (conn->ninflight <= 1);
+            break;
+
+        case NGX_HTTP_BILLING_REDIS_SUSPECT:
+            suspect++;
+            break;
+
+        default:
+            break;
         }
     }
 
     if (ready == 0) {
-        return redis->nwaiting || !ngx_queue_empty(&redis->bulk);
+        return pool->nwaiting || suspect;
     }
 
-    return ready < redis->conf.connections && idle == 0;
+    return ready < pool->shared.conf.connections && idle == 0;
 }
 
 
@@ -178,76 +212,66 @@ static void
 ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 {
     ngx_msec_t                        wait;
-    ngx_http_billing_redis_t         *redis;
+    ngx_http_billing_redis_pool_t    *pool;
     ngx_http_billing_redis_server_t  *server;
 
-    redis = ev->data;
+    pool = ev->data;
 
     /* those who waited may be gone */
 
-    if (!ngx_http_billing_redis_pool_wanted(redis)) {
+    if (!ngx_http_billing_redis_pool_wanted(pool)) {
         return;
     }
 
-    server = ngx_http_billing_redis_server_first(redis, NULL, &wait);
+    server = ngx_http_billing_redis_route_first(&pool->route,
+                                ngx_http_billing_redis_pool_used(pool, NULL),
+                                &wait);
 
     if (server) {
-        ngx_http_billing_redis_pool_open(redis, server, 0);
+        ngx_http_billing_redis_pool_open(pool, server, 0, 0);
         return;
     }
 
-    ngx_add_timer(&redis->connect, wait);
+    ngx_add_timer(&pool->connect, wait);
 }
 
 
-/* while a server is used that is not the first, those before it are tried */
+/* while there may be a better server than the one in use, it is tried */
 
 static void
-ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_pool_t *pool)
 {
-    ngx_uint_t                      i;
-    ngx_msec_t                      wait;
-    ngx_http_billing_redis_conn_t  *conn;
+    ngx_uint_t                        i;
+    ngx_msec_t                        wait;
+    ngx_http_billing_redis_conn_t    *conn;
+    ngx_http_billing_redis_server_t  *used;
 
-    if (redis->probe.timer_set || ngx_exiting) {
+    if (pool->probe.timer_set || ngx_exiting) {
         return;
     }
 
-    for (i = 0; i < redis->nconns; i++) {
-        if (redis->conns[i].state == NGX_HTTP_BILLING_REDIS_CONNECTING
-            && redis->conns[i].probe)
-        {
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
+
+        if (conn->probe && conn->state != NGX_HTTP_BILLING_REDIS_CLOSED) {
             return;
         }
     }
 
-    conn = ngx_http_billing_redis_pool_ready(redis);
+    used = ngx_http_billing_redis_pool_used(pool, NULL);
 
-    if (conn == NULL || conn->server == redis->servers) {
+    if (used == NULL) {
         return;
     }
 
-    (void) ngx_http_billing_redis_server_first(redis, conn->server, &wait);
+    (void) ngx_http_billing_redis_route_better(&pool->route, used, &wait);
 
-    ngx_add_timer(&redis->probe,
-                  ngx_max(wait, NGX_HTTP_BILLING_REDIS_MIN_DELAY));
-}
-
-
-/* any connection in use, however much is in flight on it */
-
-static ngx_http_billing_redis_conn_t *
-ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_t *redis)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < redis->nconns; i++) {
-        if (redis->conns[i].state == NGX_HTTP_BILLING_REDIS_READY) {
-            return &redis->conns[i];
-        }
+    if (wait == NGX_TIMER_INFINITE) {
+        return;
     }
 
-    return NULL;
+    ngx_add_timer(&pool->probe,
+                  ngx_max(wait, NGX_HTTP_BILLING_REDIS_MIN_DELAY));
 }
 
 
@@ -255,327 +279,305 @@ static void
 ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev)
 {
     ngx_msec_t                        wait;
-    ngx_http_billing_redis_t         *redis;
-    ngx_http_billing_redis_conn_t    *conn;
-    ngx_http_billing_redis_server_t  *server;
+    ngx_http_billing_redis_pool_t    *pool;
+    ngx_http_billing_redis_server_t  *server, *used;
 
-    redis = ev->data;
+    pool = ev->data;
 
-    conn = ngx_http_billing_redis_pool_ready(redis);
+    used = ngx_http_billing_redis_pool_used(pool, NULL);
 
-    if (conn == NULL) {
+    if (used == NULL) {
         return;
     }
 
-    server = ngx_http_billing_redis_server_first(redis, conn->server, &wait);
+    server = ngx_http_billing_redis_route_better(&pool->route, used, &wait);
 
-    if (server) {
-        ngx_http_billing_redis_pool_open(redis, server, 1);
-
-    } else {
-        ngx_http_billing_redis_pool_probe(redis);
+    if (server == NULL) {
+        ngx_http_billing_redis_pool_probe(pool);
+        return;
     }
+
+    /* a server in use that has no data is left as soon as another one has */
+
+    ngx_http_billing_redis_pool_open(pool, server, 1, !used->unloaded);
 }
 
 
 static void
-ngx_http_billing_redis_pool_open(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_server_t *server, ngx_uint_t probe)
+ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
+    ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
+    ngx_uint_t probation)
 {
     ngx_uint_t                      i;
     const char                     *reason;
     ngx_http_billing_redis_conn_t  *conn;
 
-    for (i = 0; i < redis->nconns; i++) {
-        if (redis->conns[i].state == NGX_HTTP_BILLING_REDIS_CLOSED) {
+    for (i = 0; i < pool->nconns; i++) {
+        if (pool->conns[i].state == NGX_HTTP_BILLING_REDIS_CLOSED) {
             break;
         }
     }
 
-    if (i == redis->nconns) {
+    if (i == pool->nconns) {
 
-        /* all that could be had are draining: the next one to end comes back */
+        /* all of them drain: there is another attempt when one has ended */
 
         return;
     }
 
-    conn = &redis->conns[i];
+    conn = &pool->conns[i];
 
     conn->server = server;
     conn->probe = probe;
+    conn->probation = probation;
 
     reason = ngx_http_billing_redis_conn_open(conn);
 
-    if (reason) {
-        redis->stat->connect_failures++;
-        redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
-        ngx_http_billing_redis_server_failed(server, reason);
-        ngx_http_billing_redis_pool_connect(redis);
-        ngx_http_billing_redis_pool_probe(redis);
+    if (reason == NULL) {
+        return;
     }
+
+    pool->shared.stat->connect_failures++;
+
+    if (!probe) {
+        pool->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
+    }
+
+    ngx_http_billing_redis_server_failed(server, reason);
+    ngx_http_billing_redis_pool_connect(pool);
+    ngx_http_billing_redis_pool_probe(pool);
 }
 
 
-/*
- * The first of the servers before last, or of all of them, that may be tried
- * now; or NULL, and how long to wait for one.
- */
+/* the server in use, however much is in flight to it, or NULL */
 
 static ngx_http_billing_redis_server_t *
-ngx_http_billing_redis_server_first(ngx_http_billing_redis_t *redis,
-    ngx_http_billing_redis_server_t *last, ngx_msec_t *wait)
+ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
+    ngx_http_billing_redis_conn_t *except)
 {
-    ngx_msec_int_t                    left, least;
-    ngx_http_billing_redis_server_t  *server;
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_conn_t  *conn;
 
-    if (last == NULL) {
-        last = redis->servers + redis->nservers;
-    }
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
 
-    least = NGX_HTTP_BILLING_REDIS_MAX_DELAY;
-
-    for (server = redis->servers; server < last; server++) {
-
-        left = server->failures
-               ? (ngx_msec_int_t) (server->retry - ngx_current_msec) : 0;
-
-        if (left <= 0) {
-            *wait = 0;
-            return server;
+        if (conn->state == NGX_HTTP_BILLING_REDIS_READY && conn != except) {
+            return conn->server;
         }
-
-        least = ngx_min(least, left);
     }
-
-    *wait = least;
 
     return NULL;
 }
 
 
-/*
- * A server is tried again after a time that grows with the time for which it
- * has been failing.
- */
-
-static void
-ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
-    const char *reason)
+ngx_int_t
+ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
+    ngx_str_t *name, ngx_str_t *key)
 {
-    ngx_msec_t  delay;
+    ngx_uint_t                        i;
+    ngx_http_billing_redis_conn_t    *conn;
+    ngx_http_billing_redis_server_t  *server;
 
-    if (server->failures++ == 0) {
-        server->failing = ngx_current_msec;
-        server->reason[0] = '\0';
+    server = ngx_http_billing_redis_route_find(&pool->route, name);
+
+    if (server == NULL) {
+        return NGX_DECLINED;
     }
 
-    server->healthy = 0;
+    ngx_http_billing_redis_server_unloaded(server, key);
 
-    if (!ngx_exiting && !ngx_terminate
-        && ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1) != 0)
+    if (!ngx_http_billing_redis_route_other(&pool->route, server,
+                                ngx_http_billing_redis_pool_used(pool, NULL)))
     {
-        ngx_cpystrn((u_char *) server->reason, (u_char *) reason,
-                    sizeof(server->reason));
-
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "redis server \"%V\" is down: %s",
-                      &server->peer->name, reason);
+        ngx_http_billing_redis_pool_probe(pool);
+        return NGX_DECLINED;
     }
 
-    delay = (ngx_current_msec - server->failing) / 4;
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
 
-    delay = ngx_max(delay, NGX_HTTP_BILLING_REDIS_MIN_DELAY);
-    delay = ngx_min(delay, NGX_HTTP_BILLING_REDIS_MAX_DELAY);
-
-    /* workers should not come all at once */
-
-    server->retry = ngx_current_msec + delay / 2
-                    + ngx_random() % (delay / 2 + 1);
-}
-
-
-static void
-ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
-    ngx_uint_t inflight, const char *reason)
-{
-    if (inflight == 0) {
-        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                      "idle connection to redis server \"%V\" is closed: %s",
-                      &server->peer->name, reason);
-        return;
+        if (conn->server == server
+            && (conn->state == NGX_HTTP_BILLING_REDIS_READY
+                || conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT))
+        {
+            ngx_http_billing_redis_conn_drain(conn);
+        }
     }
 
-    server->lost++;
-
-    if (ngx_exiting || ngx_terminate) {
-        return;
-    }
-
-    if (server->logged
-        && ngx_current_msec - server->logged < NGX_HTTP_BILLING_REDIS_LOST)
-    {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "connection to redis server \"%V\" is lost, %ui since the "
-                  "last such line: %s",
-                  &server->peer->name, server->lost, reason);
-
-    server->logged = ngx_current_msec;
-    server->lost = 0;
-}
-
-
-static void
-ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
-{
-    if (server->failures == 0) {
-        return;
-    }
-
-    if (server->healthy == 0) {
-        server->healthy = ngx_current_msec;
-        server->failing = ngx_current_msec;
-    }
-
-    if (ngx_current_msec - server->healthy < NGX_HTTP_BILLING_REDIS_HEALTHY) {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "redis server \"%V\" is up after %ui failures",
-                  &server->peer->name, server->failures);
-
-    server->failures = 0;
+    return NGX_OK;
 }
 
 
 void
-ngx_http_billing_redis_conn_ready(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 {
-    ngx_uint_t                      i, better;
-    ngx_http_billing_redis_t       *redis;
-    ngx_http_billing_redis_conn_t  *other;
+    ngx_uint_t  i;
 
-    redis = conn->redis;
-    redis->stat->connects++;
-    better = 0;
+    for (i = 0; i < pool->nconns; i++) {
+        ngx_http_billing_redis_conn_close(&pool->conns[i],
+                                          "worker is exiting",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+    }
+}
+
+
+static void
+ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_uint_t                        i, rank, better;
+    ngx_http_billing_redis_conn_t    *other;
+    ngx_http_billing_redis_pool_t    *pool;
+    ngx_http_billing_redis_route_t   *route;
+    ngx_http_billing_redis_server_t  *server, *used;
+
+    pool = conn->shared->owner;
+    route = &pool->route;
+    server = conn->server;
+
+    pool->shared.stat->connects++;
+
+    if (conn->missing) {
+        ngx_http_billing_redis_server_unloaded(server, conn->missing);
+
+        used = ngx_http_billing_redis_pool_used(pool, conn);
+
+        if (used || ngx_http_billing_redis_route_other(route, server, NULL)) {
+            ngx_http_billing_redis_conn_close(conn, "its data is not loaded",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+            return;
+        }
+
+    } else if (server->unloaded) {
+        ngx_http_billing_redis_server_loaded(server);
+    }
 
     if (conn->probe) {
         conn->probe = 0;
-        ngx_http_billing_redis_server_up(conn->server);
+        ngx_http_billing_redis_server_up(server);
     }
 
-    for (i = 0; i < redis->nconns; i++) {
-        other = &redis->conns[i];
+    rank = ngx_http_billing_redis_route_rank(route, server);
+    better = 0;
+
+    for (i = 0; i < pool->nconns; i++) {
+        other = &pool->conns[i];
+
+        if (other->state == NGX_HTTP_BILLING_REDIS_SUSPECT) {
+            ngx_http_billing_redis_conn_close(other, "no answer, while a new "
+                                            "connection has one",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+            continue;
+        }
 
         if (other == conn || other->state != NGX_HTTP_BILLING_REDIS_READY) {
             continue;
         }
 
-        if (other->server > conn->server) {
-            ngx_http_billing_redis_pool_retire(other);
+        if (ngx_http_billing_redis_route_rank(route, other->server) > rank) {
+            ngx_http_billing_redis_conn_drain(other);
 
         } else {
             better++;
         }
     }
 
-    if (better == redis->conf.connections) {
-        ngx_http_billing_redis_pool_retire(conn);
+    if (better >= pool->shared.conf.connections) {
+        ngx_http_billing_redis_conn_drain(conn);
     }
 
-    ngx_http_billing_redis_flush(redis);
-    ngx_http_billing_redis_pool_probe(redis);
+    pool->flush(pool->data);
+
+    ngx_http_billing_redis_pool_probe(pool);
 }
 
-
-/* there are others to use, to a server that is preferred */
 
 static void
-ngx_http_billing_redis_pool_retire(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn)
 {
-    if (conn->ninflight) {
-        conn->state = NGX_HTTP_BILLING_REDIS_DRAINING;
-        ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_DRAIN);
-        return;
-    }
+    ngx_log_error(NGX_LOG_INFO, conn->shared->log, 0,
+                  "idle connection to redis server \"%V\" does not answer, "
+                  "another one is made", &conn->server->peer->name);
 
-    ngx_http_billing_redis_conn_close(conn, "not needed any more",
-                                      NGX_HTTP_BILLING_REDIS_BLAME_CONN);
+    ngx_http_billing_redis_pool_connect(conn->shared->owner);
 }
 
 
-void
-ngx_http_billing_redis_conn_served(ngx_http_billing_redis_conn_t *conn)
+static void
+ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_http_billing_redis_t  *redis;
+    ngx_http_billing_redis_pool_t  *pool;
 
-    redis = conn->redis;
+    pool = conn->shared->owner;
+
+    pool->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
 
     ngx_http_billing_redis_server_up(conn->server);
-
-    redis->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
-
-    if (redis->late) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "redis server \"%V\" answers in time after %ui timeouts",
-                      &conn->server->peer->name, redis->late);
-        redis->late = 0;
-        redis->logged = 0;
-    }
+    ngx_http_billing_redis_server_answered(conn->server);
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING
         && conn->ninflight == 0)
     {
-        ngx_http_billing_redis_pool_retire(conn);
+        ngx_http_billing_redis_conn_drain(conn);
     }
 
-    ngx_http_billing_redis_flush(redis);
+    pool->flush(pool->data);
 }
 
 
-void
-ngx_http_billing_redis_conn_lost(ngx_http_billing_redis_conn_t *conn,
-    const char *reason)
+static void
+ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_conn_state_e state, const char *reason)
 {
-    ngx_http_billing_redis_t        *redis;
-    ngx_http_billing_redis_state_e   state;
+    ngx_uint_t                      made, failed;
+    ngx_http_billing_redis_pool_t  *pool;
 
-    redis = conn->redis;
-    state = conn->state;
+    pool = conn->shared->owner;
 
-    conn->state = NGX_HTTP_BILLING_REDIS_CLOSED;
+    made = (state >= NGX_HTTP_BILLING_REDIS_READY);
+    failed = 0;
 
-    if (state == NGX_HTTP_BILLING_REDIS_CONNECTING) {
-        redis->stat->connect_failures++;
+    switch (conn->blame) {
 
-    } else if (conn->ninflight) {
-        redis->stat->lost++;
+    case NGX_HTTP_BILLING_REDIS_BLAME_NONE:
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_BLAME_SERVER:
+        failed = 1;
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_BLAME_CONN:
+
+        /* it takes more than an accepted connection to be of use */
+
+        failed = !made || (conn->ninflight && !conn->served);
+        break;
+
+    default: /* NGX_HTTP_BILLING_REDIS_BLAME_REPLY */
+        failed = !made;
+        break;
     }
 
-    if (state == NGX_HTTP_BILLING_REDIS_CONNECTING
-        || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE
-        || (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN
-            && conn->ninflight && !conn->served))
-    {
+    if (!made) {
+        pool->shared.stat->connect_failures += failed;
+
+    } else if (conn->ninflight) {
+        pool->shared.stat->lost++;
+    }
+
+    if (failed) {
+
         if (!conn->probe) {
-            redis->result = conn->result;
+            pool->result = conn->result;
         }
 
         ngx_http_billing_redis_server_failed(conn->server, reason);
 
-    } else {
-        ngx_http_billing_redis_server_lost(conn->server, conn->ninflight,
-                                           reason);
+    } else if (made) {
+        ngx_http_billing_redis_server_lost(conn->server,
+                                conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_NONE
+                                ? 0 : conn->ninflight, reason);
     }
 
-    ngx_http_billing_redis_settle(conn);
-
-    if (redis->nwaiting || !ngx_queue_empty(&redis->bulk)) {
-        ngx_post_event(&redis->posted, &ngx_posted_events);
-    }
-
-    ngx_http_billing_redis_pool_probe(redis);
+    ngx_http_billing_redis_pool_connect(pool);
+    ngx_http_billing_redis_pool_probe(pool);
 }

@@ -18,14 +18,15 @@ static int ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store);
 
 
 ngx_int_t
-ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
+ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
+    ngx_http_billing_redis_shared_t *shared)
 {
     ngx_pool_cleanup_t                 *cln;
     ngx_http_billing_redis_ssl_conf_t  *conf, copy;
 
     /* nginx makes full names of these, the set is known by what they were */
 
-    copy = redis->conf.ssl;
+    copy = shared->conf.ssl;
     conf = &copy;
 
     if (conf->verify && conf->trusted_certificate.len == 0) {
@@ -43,14 +44,14 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
         return NGX_ERROR;
     }
 
-    redis->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
-    if (redis->ssl == NULL) {
+    shared->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if (shared->ssl == NULL) {
         return NGX_ERROR;
     }
 
-    redis->ssl->log = cf->log;
+    shared->ssl->log = cf->log;
 
-    if (ngx_ssl_create(redis->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
+    if (ngx_ssl_create(shared->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -58,23 +59,23 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
 
     /* it, too, is for nginx' own connections */
 
-    SSL_CTX_set_info_callback(redis->ssl->ctx, NULL);
+    SSL_CTX_set_info_callback(shared->ssl->ctx, NULL);
 
     /* what OpenSSL has read ahead, no event announces */
 
-    SSL_CTX_set_read_ahead(redis->ssl->ctx, 0);
+    SSL_CTX_set_read_ahead(shared->ssl->ctx, 0);
 
     cln = ngx_pool_cleanup_add(cf->pool, 0);
     if (cln == NULL) {
-        ngx_ssl_cleanup_ctx(redis->ssl);
+        ngx_ssl_cleanup_ctx(shared->ssl);
         return NGX_ERROR;
     }
 
     cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = redis->ssl;
+    cln->data = shared->ssl;
 
     if (conf->certificate.len
-        && ngx_ssl_certificate(cf, redis->ssl, &conf->certificate,
+        && ngx_ssl_certificate(cf, shared->ssl, &conf->certificate,
                                &conf->certificate_key, NULL)
            != NGX_OK)
     {
@@ -82,7 +83,7 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis)
     }
 
     if (conf->trusted_certificate.len
-        && ngx_ssl_trusted_certificate(cf, redis->ssl,
+        && ngx_ssl_trusted_certificate(cf, shared->ssl,
                                        &conf->trusted_certificate,
                                        NGX_HTTP_BILLING_REDIS_SSL_DEPTH)
            != NGX_OK)
@@ -103,11 +104,11 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
     ngx_str_t                          *name;
     ngx_http_billing_redis_ssl_conf_t  *conf;
 
-    conf = &conn->redis->conf.ssl;
+    conf = &conn->shared->conf.ssl;
 
     ERR_clear_error();
 
-    ssl = SSL_new(conn->redis->ssl->ctx);
+    ssl = SSL_new(conn->shared->ssl->ctx);
     if (ssl == NULL) {
         ERR_clear_error();
         return "SSL_new() failed";

@@ -303,6 +303,7 @@ sub answer {
     return "+PONG\r\n" if $command eq 'PING';
     return "+OK\r\n" if $command =~ /\A(?:AUTH|SELECT|CLIENT|READONLY)\z/;
     return bulk($key) if $command eq 'ECHO';
+    return bulk($args[-1]) if $command eq 'EVAL';
 
     my $value = $self->{store}{$key // ''};
 

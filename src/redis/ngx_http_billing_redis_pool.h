@@ -1,0 +1,65 @@
+
+/*
+ * A worker's connections to a set of servers: to the first server that can be
+ * used, as many as there is need of, and one that tries a better server.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_POOL_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_POOL_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_redis_route.h"
+
+
+typedef struct {
+    ngx_http_billing_redis_shared_t   shared;
+    ngx_http_billing_redis_route_t    route;
+
+    ngx_http_billing_redis_conn_t    *conns;
+    ngx_uint_t                        nconns;
+
+    /* for the next attempt to connect, and to try a better server */
+    ngx_event_t                       connect;
+    ngx_event_t                       probe;
+
+    /* the result of a pipeline for which there was no connection */
+    ngx_http_billing_redis_result_e   result;
+
+    /* the owner's: pipelines that wait for a connection */
+    ngx_uint_t                        nwaiting;
+
+    /* told to the owner: pipelines that wait can be sent */
+    void                            (*flush)(void *data);
+    void                             *data;
+} ngx_http_billing_redis_pool_t;
+
+
+/*
+ * At configuration: makes the connections of a pool that is zeroed but for
+ * the conf and the log of pool->shared, shared->returned, and pool->flush with
+ * its data.
+ */
+ngx_int_t ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
+    ngx_http_billing_redis_pool_t *pool);
+
+/* The connection with the fewest pipelines in flight, fewer than max. */
+ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
+    ngx_http_billing_redis_pool_t *pool, ngx_uint_t max);
+
+/* Connects, when it is time to, if there is need of one more connection. */
+void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool);
+
+/*
+ * The server of that name lacks the key, which is required.  Returns NGX_OK if
+ * another server may be asked, else NGX_DECLINED.
+ */
+ngx_int_t ngx_http_billing_redis_pool_unloaded(
+    ngx_http_billing_redis_pool_t *pool, ngx_str_t *name, ngx_str_t *key);
+
+/* Closes the connections of a worker that exits. */
+void ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_POOL_H_INCLUDED_ */

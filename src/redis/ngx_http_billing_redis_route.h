@@ -1,0 +1,55 @@
+
+/*
+ * Which server of a list is used: the first one that has its data loaded and
+ * can be connected to.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_ROUTE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_ROUTE_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis_server.h"
+
+
+typedef struct {
+    /* in the order in which they are preferred */
+    ngx_http_billing_redis_server_t  *servers;
+    ngx_uint_t                        nservers;
+} ngx_http_billing_redis_route_t;
+
+
+/* The lower, the better.  Servers without their data come after all others. */
+ngx_uint_t ngx_http_billing_redis_route_rank(
+    ngx_http_billing_redis_route_t *route,
+    ngx_http_billing_redis_server_t *server);
+
+/*
+ * Returns the server to connect to now; or NULL, and sets how many milliseconds
+ * to wait for one.  used is the server in use, or NULL.
+ */
+ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_first(
+    ngx_http_billing_redis_route_t *route,
+    ngx_http_billing_redis_server_t *used, ngx_msec_t *wait);
+
+/*
+ * Returns a server to try now that would replace the one in use; or NULL, and
+ * sets how many milliseconds to wait for one, NGX_TIMER_INFINITE if there is
+ * none.  A server in use that has no data is tried itself.
+ */
+ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_better(
+    ngx_http_billing_redis_route_t *route,
+    ngx_http_billing_redis_server_t *used, ngx_msec_t *wait);
+
+/* Is a server with data, other than this one, in use or to be tried now? */
+ngx_uint_t ngx_http_billing_redis_route_other(
+    ngx_http_billing_redis_route_t *route,
+    ngx_http_billing_redis_server_t *server,
+    ngx_http_billing_redis_server_t *used);
+
+/* Returns the server whose peer's name that is, or NULL. */
+ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_find(
+    ngx_http_billing_redis_route_t *route, ngx_str_t *name);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_ROUTE_H_INCLUDED_ */

@@ -1,0 +1,247 @@
+
+#include "ngx_http_billing_redis_server.h"
+
+
+/* milliseconds between attempts to use a server that fails, at most */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_DELAY  1000
+
+/* milliseconds without a failure that make a server healthy again */
+
+#define NGX_HTTP_BILLING_REDIS_HEALTHY    1000
+
+/* milliseconds between log lines of one kind */
+
+#define NGX_HTTP_BILLING_REDIS_LIMIT      1000
+
+
+static void ngx_http_billing_redis_server_delay(
+    ngx_http_billing_redis_server_t *server);
+static ngx_uint_t ngx_http_billing_redis_server_log(
+    ngx_http_billing_redis_limit_t *limit);
+
+
+ngx_msec_t
+ngx_http_billing_redis_server_wait(ngx_http_billing_redis_server_t *server)
+{
+    ngx_msec_int_t  wait;
+
+    if (server->failures == 0 && !server->unloaded) {
+        return 0;
+    }
+
+    wait = (ngx_msec_int_t) (server->retry - ngx_current_msec);
+
+    return (ngx_msec_t) ngx_max(wait, 0);
+}
+
+
+void
+ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
+    const char *reason)
+{
+    ngx_uint_t  same;
+
+    if (server->failures++ == 0) {
+        server->failing = ngx_current_msec;
+        server->reason[0] = '\0';
+
+        /* a change of state is logged, however short ago the last one was */
+
+        server->limit_down.logged = 0;
+        server->limit_down.count = 0;
+    }
+
+    server->healthy = 0;
+
+    ngx_http_billing_redis_server_delay(server);
+
+    same = ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1)
+           == 0;
+
+    if (same || !ngx_http_billing_redis_server_log(&server->limit_down)) {
+        return;
+    }
+
+    ngx_cpystrn((u_char *) server->reason, (u_char *) reason,
+                sizeof(server->reason));
+
+    ngx_log_error(NGX_LOG_ERR, server->log, 0,
+                  "redis server \"%V\" is down: %s",
+                  &server->peer->name, reason);
+}
+
+
+/* the delay grows with the time for which the server has not been usable */
+
+static void
+ngx_http_billing_redis_server_delay(ngx_http_billing_redis_server_t *server)
+{
+    ngx_msec_t  delay;
+
+    delay = (ngx_current_msec - server->failing) / 4;
+
+    delay = ngx_max(delay, NGX_HTTP_BILLING_REDIS_MIN_DELAY);
+    delay = ngx_min(delay, NGX_HTTP_BILLING_REDIS_MAX_DELAY);
+
+    /* the jitter keeps workers from coming all at once */
+
+    server->retry = ngx_current_msec + delay / 2
+                    + ngx_random() % (delay / 2 + 1);
+}
+
+
+void
+ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
+{
+    if (server->failures == 0) {
+        return;
+    }
+
+    if (server->healthy == 0) {
+        server->healthy = ngx_current_msec;
+        server->failing = ngx_current_msec;
+    }
+
+    if (ngx_current_msec - server->healthy < NGX_HTTP_BILLING_REDIS_HEALTHY) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, server->log, 0,
+                  "redis server \"%V\" is up after %ui failures",
+                  &server->peer->name, server->failures);
+
+    server->failures = 0;
+}
+
+
+void
+ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
+    ngx_uint_t inflight, const char *reason)
+{
+    if (inflight == 0) {
+        ngx_log_error(NGX_LOG_INFO, server->log, 0,
+                      "idle connection to redis server \"%V\" is closed: %s",
+                      &server->peer->name, reason);
+        return;
+    }
+
+    if (!ngx_http_billing_redis_server_log(&server->limit_lost)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, server->log, 0,
+                  "connection to redis server \"%V\" is lost, %ui since the "
+                  "last such line: %s",
+                  &server->peer->name, server->limit_lost.count, reason);
+
+    server->limit_lost.count = 0;
+}
+
+
+void
+ngx_http_billing_redis_server_late(ngx_http_billing_redis_server_t *server)
+{
+    server->late++;
+
+    if (server->late_logged
+        || !ngx_http_billing_redis_server_log(&server->limit_late))
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, server->log, 0,
+                  "redis server \"%V\" did not answer in time, %ui timeouts "
+                  "since the last such line",
+                  &server->peer->name, server->limit_late.count);
+
+    server->limit_late.count = 0;
+    server->late_logged = 1;
+}
+
+
+void
+ngx_http_billing_redis_server_answered(
+    ngx_http_billing_redis_server_t *server)
+{
+    if (server->late == 0) {
+        return;
+    }
+
+    if (server->late_logged) {
+        ngx_log_error(NGX_LOG_WARN, server->log, 0,
+                      "redis server \"%V\" answers in time after %ui timeouts",
+                      &server->peer->name, server->late);
+    }
+
+    server->late = 0;
+    server->late_logged = 0;
+}
+
+
+void
+ngx_http_billing_redis_server_unloaded(
+    ngx_http_billing_redis_server_t *server, ngx_str_t *key)
+{
+    if (!server->unloaded) {
+        server->unloaded = 1;
+
+        if (server->failures == 0) {
+            server->failing = ngx_current_msec;
+        }
+
+        if (key) {
+            ngx_log_error(NGX_LOG_ERR, server->log, 0,
+                          "redis server \"%V\" has no data loaded: key \"%V\" "
+                          "does not exist", &server->peer->name, key);
+
+        } else {
+            ngx_log_error(NGX_LOG_ERR, server->log, 0,
+                          "redis server \"%V\" has no data loaded: a key that "
+                          "is required does not exist", &server->peer->name);
+        }
+    }
+
+    ngx_http_billing_redis_server_delay(server);
+}
+
+
+void
+ngx_http_billing_redis_server_loaded(ngx_http_billing_redis_server_t *server)
+{
+    if (!server->unloaded) {
+        return;
+    }
+
+    server->unloaded = 0;
+
+    ngx_log_error(NGX_LOG_WARN, server->log, 0,
+                  "redis server \"%V\" has its data loaded",
+                  &server->peer->name);
+}
+
+
+/*
+ * Counts an event, and returns 1 if it is to be logged now.  A worker that is
+ * exiting has nothing to say about its connections.
+ */
+
+static ngx_uint_t
+ngx_http_billing_redis_server_log(ngx_http_billing_redis_limit_t *limit)
+{
+    limit->count++;
+
+    if (ngx_exiting || ngx_terminate) {
+        return 0;
+    }
+
+    if (limit->logged
+        && ngx_current_msec - limit->logged < NGX_HTTP_BILLING_REDIS_LIMIT)
+    {
+        return 0;
+    }
+
+    limit->logged = ngx_current_msec;
+
+    return 1;
+}

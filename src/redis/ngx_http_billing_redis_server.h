@@ -1,0 +1,96 @@
+
+/*
+ * One Redis server: whether it can be used, when it is tried again, and the
+ * log lines about it, each at a change of its state and never at each request.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_SERVER_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_SERVER_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis.h"
+
+
+/* milliseconds between attempts to use a server, at least */
+
+#define NGX_HTTP_BILLING_REDIS_MIN_DELAY  20
+
+
+/* a kind of log line that comes at most once a second */
+
+typedef struct {
+    ngx_msec_t                      logged;
+
+    /* events since the last line */
+    ngx_uint_t                      count;
+} ngx_http_billing_redis_limit_t;
+
+
+typedef struct {
+    ngx_http_billing_redis_peer_t  *peer;
+    ngx_str_t                       password;
+
+    ngx_log_t                      *log;
+
+    /* failures in a row, when the first one was, and when to try again */
+    ngx_uint_t                      failures;
+    ngx_msec_t                      failing;
+    ngx_msec_t                      retry;
+
+    /* since when the server is used without a failure */
+    ngx_msec_t                      healthy;
+
+    /* pipelines in a row that were not answered in time */
+    ngx_uint_t                      late;
+
+    ngx_http_billing_redis_limit_t  limit_down;
+    ngx_http_billing_redis_limit_t  limit_lost;
+    ngx_http_billing_redis_limit_t  limit_late;
+
+    /* the server lacks a required key */
+    unsigned                        unloaded:1;
+
+    /* the server refused ECHO: fences are made by EVAL */
+    unsigned                        eval:1;
+
+    /* a line says that pipelines are late, or that the server is down */
+    unsigned                        late_logged:1;
+
+    /* the reason of the last failure that was logged */
+    char                            reason[64];
+} ngx_http_billing_redis_server_t;
+
+
+/* Milliseconds until the server may be tried, 0 if it may be tried now. */
+ngx_msec_t ngx_http_billing_redis_server_wait(
+    ngx_http_billing_redis_server_t *server);
+
+/* The server could not be connected to, or says that it serves nobody. */
+void ngx_http_billing_redis_server_failed(
+    ngx_http_billing_redis_server_t *server, const char *reason);
+
+/* The server answers: once it has done so for a while, its failures end. */
+void ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server);
+
+/* A connection was lost that owed replies to so many pipelines. */
+void ngx_http_billing_redis_server_lost(
+    ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
+    const char *reason);
+
+/* A pipeline was not answered in time, and one was answered. */
+
+void ngx_http_billing_redis_server_late(
+    ngx_http_billing_redis_server_t *server);
+void ngx_http_billing_redis_server_answered(
+    ngx_http_billing_redis_server_t *server);
+
+/* The server lacks the key, NULL if that is unknown, or holds all required. */
+
+void ngx_http_billing_redis_server_unloaded(
+    ngx_http_billing_redis_server_t *server, ngx_str_t *key);
+void ngx_http_billing_redis_server_loaded(
+    ngx_http_billing_redis_server_t *server);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_SERVER_H_INCLUDED_ */

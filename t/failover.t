@@ -1,0 +1,399 @@
+# Redis servers that hang, forget a connection, or have lost their data, while
+# another connection or another server could answer: no request fails for it.
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'failover';
+
+our $FAKES = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT'
+             . ' redis://127.0.0.1:$TEST_NGINX_FAKE2_PORT;';
+
+our $OWN = 'billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT'
+           . ' unix:$TEST_NGINX_REDIS_SOCKET;';
+
+our $STATUS = <<"END";
+location = $Billing::URI { billing_cameras_list; }
+location = /status { billing_status; }
+END
+
+# One number of the status page.
+
+sub metric {
+    my ($name) = @_;
+
+    my ($value) = Billing::ask(undef, uri => '/status')->{body}
+                  =~ /^nginx_billing_\Q$name\E (\d+)/m;
+    return $value;
+}
+
+# Asks as a caller who leaves after so many seconds: the status, or 0.
+
+sub ask_for {
+    my ($seconds, $body) = @_;
+
+    local $Billing::Client::TIMEOUT = $seconds;
+    my $client = Billing::client();
+    $client->send(Billing::text($body));
+    my $status = $client->response->{status};
+    $client->close;
+    return $status;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a hung server is given up although each caller leaves before the timeout
+--- http_config eval: $::FAKES
+--- config eval: $::STATUS
+--- fake
+--- fake2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Fake->change('any => silent');
+
+my @status = map { ::ask_for(0.9, $EXAMPLE) } 1 .. 5;
+is("@status[2 .. 4]", '200 200 200', 'callers are answered by the second server');
+is($Fake2->count('HMGET') > 0, 1, 'it was asked');
+cmp_ok(::metric('redis_timeouts_total'), '>=', 1, 'the timeout is counted');
+--- logged
+\[error\] .*redis server "127\.0\.0\.1:\d+" is down: server does not answer
+
+
+
+=== TEST 2: a hung server is given up although only the status page asks
+--- http_config eval: $::FAKES
+--- config eval: $::STATUS
+--- fake
+--- fake2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Fake->change('any => silent');
+
+my $up = sub { ask(undef, uri => '/status')->{body} =~ /^nginx_billing_redis_up\S* 1$/m };
+ok($up->() || wait_for(5, $up), 'the second server is found');
+ok($up->(), 'and stays found');
+--- logged
+\[error\] .*is down: server does not answer
+
+
+
+=== TEST 3: the callers of a real Redis that is stopped leave early
+--- http_config eval: $::OWN
+--- server
+--databases 2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Server->signal('STOP');
+
+my @status = map { ::ask_for(0.9, $EXAMPLE) } 1 .. 5;
+is("@status[2 .. 4]", '200 200 200', 'callers are answered by the second server');
+$Server->signal('CONT');
+--- logged
+\[error\] .*is down: server does not answer
+
+
+
+=== TEST 4: an idle connection that was forgotten without a word fails no request
+--- fake
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+
+for my $conn (1, 2) {
+    select undef, undef, undef, 1.1;
+    $Fake->change("conn $conn any => silent");
+
+    my $start = Time::HiRes::time();
+    answers(ask($EXAMPLE), '3 4', "connection $conn is forgotten");
+    cmp_ok(Time::HiRes::time() - $start, '<', 0.9, 'within its time');
+}
+
+is($Fake->count('^2 accept'), 1, 'by another connection');
+is($Fake->count('^1 closed'), 1, 'the forgotten one is closed');
+--- logged
+\[info\] .*idle connection to redis server "127\.0\.0\.1:\d+" does not answer
+
+
+
+=== TEST 5: many requests meet a connection that was forgotten
+--- fake
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+select undef, undef, undef, 1.1;
+$Fake->change('conn 1 any => silent');
+
+my @clients = map { client() } 1 .. 20;
+$_->send(text('{"cameras_ids":[5]}')) for @clients;
+my @wrong = grep { $_->response->{body} ne Billing::Fixtures::answer(5) } @clients;
+is(@wrong, 0, 'all are answered');
+
+
+
+=== TEST 6: a server that is gone without a word while its connection was idle
+--- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
+--- fake
+--- fake2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+select undef, undef, undef, 1.1;
+$Fake->change('any => silent');
+answers(ask($EXAMPLE), '3 4', 'the second server answers within the time of the request');
+--- logged
+\[error\] .*is down: server does not answer
+
+
+
+=== TEST 7: a Redis that is only slow after an idle spell keeps its connection
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT;
+billing_redis_timeout 3s;
+--- server
+--enable-debug-command yes
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+select undef, undef, undef, 1.1;
+
+my $pid = fork;
+if ($pid == 0) {
+    $Server->command('DEBUG', 'SLEEP', '0.4');
+    POSIX::_exit(0);
+}
+select undef, undef, undef, 0.1;
+answers(ask($EXAMPLE), '3 4', 'when Redis sleeps');
+waitpid $pid, 0;
+
+
+
+=== TEST 8: an empty server that is listed first is not used
+--- http_config eval: $::OWN
+--- server
+--databases 2
+--- run
+$Server->command('FLUSHALL');
+my ($is, $failed) = keep_asking(3, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed');
+--- logged
+\[error\] .*redis server "127\.0\.0\.1:\d+" has no data loaded: key "t_failover:synced_at" does not exist
+--- logged_times
+1 has no data loaded
+
+
+
+=== TEST 9: a server that is started again without its data, and loaded later
+--- http_config eval: $::OWN . 'billing_redis_timeout 5s;'
+--- server
+--databases 2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Server->stop;
+my ($is, $failed) = keep_asking(0.5, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed while it is down');
+
+$Server->start;
+($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed while it is empty');
+ok(!$Server->info('commandstats', 'cmdstat_hmget'), 'it is not used');
+
+$Server->command(@$_) for fixtures();
+($is, $failed) = keep_asking(8, $EXAMPLE, '3 4',
+    sub { $Server->info('commandstats', 'cmdstat_hmget') });
+ok($is, 'it is used when it has its data');
+is($failed, 0, 'none failed meanwhile');
+--- logged_times
+1 has no data loaded
+1 has its data loaded
+--- errors_allowed
+
+
+
+=== TEST 10: a server whose data goes during its probation is not used
+--- http_config eval: $::FAKES . 'billing_redis_timeout 5s;'
+--- fake
+listen never
+--- fake2
+--- run
+my ($is, $failed) = keep_asking(0.5, $EXAMPLE, '3 4', sub { 0 });
+
+$Fake->up;
+ok(wait_for(5, sub { $Fake->count('ECHO') }), 'it is tried');
+$Fake->change('GET *:synced_at => raw $-1\r\n');
+
+($is, $failed) = keep_asking(4, $EXAMPLE, '3 4', sub { $Fake->count('HMGET') });
+ok(!$is, 'it is not used');
+is($failed, 0, 'none failed');
+--- logged
+has no data loaded
+--- errors_allowed
+
+
+
+=== TEST 11: an empty server is the last resort, and left for one that has the data
+--- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
+--- fake
+GET *:synced_at => raw $-1\r\n
+--- fake2
+listen never
+--- run
+answers(ask($EXAMPLE), '3 4', 'it is used while there is no other one');
+$Fake2->up;
+ok(wait_for(5, sub { ask($EXAMPLE); $Fake2->count('HMGET') }), 'the second is used when it is up');
+my $asked = $Fake->count('HMGET');
+my ($is, $failed) = keep_asking(2, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed');
+is($Fake->count('HMGET'), $asked, 'the empty one is left alone');
+--- errors_allowed
+
+
+
+=== TEST 12: a proxy that closes the connection on ECHO
+--- fake
+ECHO => close
+--- run
+my ($is, $failed) = keep_asking(1, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed');
+--- fake_log
+^1 ECHO [0-9a-f]{8}\.1$
+^2 EVAL return ARGV\[1\] 1 t_failover:synced_at [0-9a-f]{8}\.1$
+--- no_fake_log
+^2 ECHO
+^3 accept
+--- logged
+\[notice\] .*redis server "127\.0\.0\.1:\d+" refuses ECHO
+
+
+
+=== TEST 13: a user without the right to ECHO
+--- fake
+ECHO => error NOPERM this user has no permissions to run the 'echo' command
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"login":"admin"}                               -> 3 4
+--- fake_log
+^2 EVAL
+--- no_fake_log
+^3 accept
+
+
+
+=== TEST 14: replies that are out of step are noticed by EVAL, too
+--- fake
+ECHO => close
+conn 2 HMGET => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
+--- cases
+{"cameras_ids":[3]}                             -> 3
+{"cameras_ids":[4]}                             -> 4
+--- fake_log
+^3 EVAL
+--- errors_allowed
+
+
+
+=== TEST 15: neither ECHO nor EVAL
+--- fake
+ECHO => close
+EVAL => close
+--- http_config
+billing_redis_timeout 500ms;
+--- run
+answers(ask('{"cameras_ids":[3]}'), '503', 'it cannot be used');
+$Fake->change('');
+recovers($EXAMPLE, '3 4', 'when it knows ECHO');
+--- logged
+\[error\] .*is down: server closes the connection on ECHO and on EVAL
+--- errors_allowed
+
+
+
+=== TEST 16: a worker that stood still looks at what has arrived before it judges Redis
+--- master: 1
+--- fake
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Fake->change('HMGET *:camera:5 => pause 0.3');
+
+my $client = client();
+$client->send(text('{"cameras_ids":[5]}'));
+ok(wait_for(2, sub { $Fake->count('HMGET \S+:camera:5') }), 'it is asked');
+
+my $pid = Test::Nginx::Util::get_pid_from_pidfile('stall');
+my ($worker) = `ps -o pid= --ppid $pid` =~ /(\d+)/;
+kill 'STOP', $worker;
+select undef, undef, undef, 2;
+kill 'CONT', $worker;
+
+answers($client->response, '5', 'the answer that came meanwhile');
+is($Fake->count('accept'), 1, 'one connection');
+
+
+
+=== TEST 17: scrapes of the status page take no place in the queue
+--- http_config
+billing_redis_queue 3;
+billing_redis_timeout 10s;
+--- config eval: $::STATUS
+--- fake
+listen 1.5
+--- run
+my @scrapes = map { client() } 1 .. 40;
+$_->send(text(undef, uri => '/status')) for @scrapes;
+
+my @waiting = map { client() } 1 .. 3;
+$_->send(text($EXAMPLE)) for @waiting;
+answers($_->response, '3 4', 'a request waits') for @waiting;
+
+my @status = map { $_->response->{status} } @scrapes;
+is(scalar(grep { $_ == 200 } @status), 40, 'and all scrapes are answered');
+--- errors_allowed
+
+
+
+=== TEST 18: pipelines whose callers have left take no place in the queue
+--- http_config
+billing_redis_queue 5;
+billing_redis_timeout 10s;
+--- fake
+listen 3
+--- run
+for my $turn (1 .. 4) {
+    my @clients = map { client() } 1 .. 5;
+    $_->send(text($EXAMPLE)) for @clients;
+    select undef, undef, undef, 0.2;
+    $_->close for @clients;
+    select undef, undef, undef, 0.2;
+}
+
+my @waiting = map { client() } 1 .. 5;
+$_->send(text($EXAMPLE)) for @waiting;
+answers($_->response, '3 4', 'one that stays') for @waiting;
+--- errors_allowed
+
+
+
+=== TEST 19: the connections have SO_KEEPALIVE, and go without it where that is set
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+--- config eval
+<<"END"
+location = $Billing::URI { billing_cameras_list; }
+location = /off { billing_cameras_list; billing_redis_socket_keepalive off; }
+END
+--- fake
+--- run
+my $timers = sub {
+    return scalar grep { /keepalive/ }
+           `ss -Htnpo state established "( dport = :$Fake->{port} )"`;
+};
+answers(ask($EXAMPLE, uri => '/off'), '3 4', 'off');
+is($timers->(), 0, 'no keepalive timer');
+answers(ask($EXAMPLE), '3 4', 'on');
+is($timers->(), 1, 'a keepalive timer');
+
+
+
+=== TEST 20: the values of billing_redis_socket_keepalive
+--- refuses
+billing_redis_socket_keepalive maybe;                           ->
+billing_redis_socket_keepalive on; billing_redis_socket_keepalive on; -> "billing_redis_socket_keepalive" directive is duplicate
+billing_redis_socket_keepalive;                                 -> invalid number of arguments in "billing_redis_socket_keepalive" directive
