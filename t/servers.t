@@ -626,7 +626,7 @@ s3cret
 === TEST 31: no password in the log of nginx -t
 --- refuses
 billing_redis redis://bob:s3cret@127.0.0.1:99999;       -> (?!.*s3cret).*127\.0\.0\.1:99999
-billing_redis redis://bob:s3cret@127.0.0.1/x;           -> (?!.*s3cret).*127\.0\.0\.1/x
+billing_redis redis://bob:s3cret@127.0.0.1/x;           -> (?!.*s3cret).*127\.0\.0\.1.*database must be a number
 billing_redis redis://bob:s3cret%zz@127.0.0.1;          -> (?!.*s3cret).*127\.0\.0\.1
 billing_redis redis://:s3cret@;                         -> (?!.*s3cret).*billing_redis
 billing_redis redis://bob:@127.0.0.1;                   -> the password is empty
