@@ -123,12 +123,19 @@ ngx_http_billing_json_valid(ngx_str_t *text, const char **reason)
             continue;
         }
 
-        unit = ngx_http_billing_json_unit(p, last);
-
-        if (unit == NGX_ERROR) {
+        if (last - p < 6 || p[1] != 'u') {
             p++;
             continue;
         }
+
+        /* surrogates begin with this digit, and most escapes do not */
+
+        if ((p[2] | 0x20) != 'd') {
+            p += 5;
+            continue;
+        }
+
+        unit = ngx_http_billing_json_unit(p, last);
 
         if (unit >= 0xd800 && unit <= 0xdbff) {
             low = ngx_http_billing_json_unit(p + 6, last);
