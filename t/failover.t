@@ -397,3 +397,61 @@ is($timers->(), 1, 'a keepalive timer');
 billing_redis_socket_keepalive maybe;                           ->
 billing_redis_socket_keepalive on; billing_redis_socket_keepalive on; -> "billing_redis_socket_keepalive" directive is duplicate
 billing_redis_socket_keepalive;                                 -> invalid number of arguments in "billing_redis_socket_keepalive" directive
+
+
+
+=== TEST 21: a server whose data goes while it is used: the callers that find out are answered by the next one
+--- http_config eval: $::OWN
+--- server
+--databases 2
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Server->command('FLUSHALL');
+
+my ($is, $failed) = keep_asking(3, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'none failed');
+answers(ask($EXAMPLE, token => 'nobody'), '401', 'a bad token is told from a server without data');
+--- logged_times
+1 has no data loaded
+--- errors_allowed
+
+
+
+=== TEST 22: all servers without their data: 503 at once, and one line each
+--- http_config eval: $::FAKES
+--- fake
+GET => raw $-1\r\n
+--- fake2
+GET => raw $-1\r\n
+--- run
+for (1 .. 20) {
+    my $start = Time::HiRes::time();
+    my $res = ask($EXAMPLE);
+    answers($res, '503', 'a good token');
+    like($res->{headers}, qr/^Retry-After: \d+\r$/m, 'Retry-After');
+    cmp_ok(Time::HiRes::time() - $start, '<', 0.9, 'at once');
+}
+
+$Fake2->change('');
+ok(wait_for(4, sub { ask($EXAMPLE)->{status} == 200 }), 'the one that is loaded first is used');
+my ($is, $failed) = keep_asking(1, $EXAMPLE, '3 4', sub { 0 });
+is($failed, 0, 'and none fails any more');
+--- logged_times
+2 has no data loaded
+--- errors_allowed
+
+
+
+=== TEST 23: one server without its data, and loaded again
+--- fake
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+$Fake->change('GET => raw $-1\r\n');
+answers(ask($EXAMPLE), '503', 'a good token, and the data is gone') for 1 .. 10;
+$Fake->change('');
+answers(ask($EXAMPLE), '3 4', 'at once when the data is back');
+ok(wait_for(4, sub { Billing::error_log() =~ /has its data loaded/ }), 'which is logged');
+--- logged_times
+1 has no data loaded
+1 has its data loaded
+--- errors_allowed
