@@ -37,7 +37,8 @@ DEL billing:synced_at
 {"cameras_ids":[3],"login":"nobody"}            -> 503
 {"cameras_ids":[3],"cameras_uuid":["4"]}        -> 503
 ?login=nobody                                   -> 503
---- errors_allowed
+--- logged
+\[error\] .*redis key "t_cache:synced_at" does not exist: the cache has never been loaded
 
 
 
@@ -162,15 +163,15 @@ SET billing:external:bad-wrap 18446744073709551619
 {"cameras_uuid":["3","bad-text"]}               -> 502
 --- logged
 \[error\] .*t_cache:external:bad-text
-\[error\] .*t_cache:external:bad-empty
-\[error\] .*t_cache:external:bad-zero
-\[error\] .*t_cache:external:bad-minus
-\[error\] .*t_cache:external:bad-real
-\[error\] .*t_cache:external:bad-space
-\[error\] .*t_cache:external:bad-tail
-\[error\] .*t_cache:external:bad-nul
-\[error\] .*t_cache:external:bad-large
-\[error\] .*t_cache:external:bad-wrap
+redis key \\?"t_cache:external:bad-empty
+redis key \\?"t_cache:external:bad-zero
+redis key \\?"t_cache:external:bad-minus
+redis key \\?"t_cache:external:bad-real
+redis key \\?"t_cache:external:bad-space
+redis key \\?"t_cache:external:bad-tail
+redis key \\?"t_cache:external:bad-nul
+redis key \\?"t_cache:external:bad-large
+redis key \\?"t_cache:external:bad-wrap
 
 
 
@@ -184,7 +185,7 @@ HSET billing:login:hash 3 3
 {"cameras_ids":[3],"login":"text"}              -> 502
 --- logged
 \[error\] .*t_cache:login:text
-\[error\] .*t_cache:login:hash
+redis key \\?"t_cache:login:hash
 
 
 
@@ -201,9 +202,9 @@ ZADD billing:login:later 3 3 4 four
 {"login":"later"}                               -> 502
 --- logged
 \[error\] .*t_cache:login:word
-\[error\] .*t_cache:login:real
-\[error\] .*t_cache:login:zero
-\[error\] .*t_cache:login:later
+redis key \\?"t_cache:login:real
+redis key \\?"t_cache:login:zero
+redis key \\?"t_cache:login:later
 
 
 
@@ -224,9 +225,9 @@ billing_batch 2;
 {"cameras_ids":[3],"login":"half"}              -> 502
 --- logged
 \[error\] .*t_cache:login:other
-\[error\] .*t_cache:login:half
-\[error\] .*t_cache:login:beyond
-\[error\] .*t_cache:login:hides
+redis key \\?"t_cache:login:half
+redis key \\?"t_cache:login:beyond
+redis key \\?"t_cache:login:hides
 
 
 
@@ -246,10 +247,10 @@ HSET billing:camera:24 streams "high active"
 {"cameras_ids":[3,20]}                          -> 502
 --- logged
 \[error\] .*t_cache:camera:20
-\[error\] .*t_cache:camera:21
-\[error\] .*t_cache:camera:22
-\[error\] .*t_cache:camera:23
-\[error\] .*t_cache:camera:24
+redis key \\?"t_cache:camera:21
+redis key \\?"t_cache:camera:22
+redis key \\?"t_cache:camera:23
+redis key \\?"t_cache:camera:24
 
 
 
@@ -274,13 +275,13 @@ HSET billing:camera:27 preview "\xff"
 {"cameras_ids":[27]}                            -> 502
 --- logged
 \[error\] .*t_cache:camera:20
-\[error\] .*t_cache:camera:21
-\[error\] .*t_cache:camera:22
-\[error\] .*t_cache:camera:23
-\[error\] .*t_cache:camera:24
-\[error\] .*t_cache:camera:25
-\[error\] .*t_cache:camera:26
-\[error\] .*t_cache:camera:27
+redis key \\?"t_cache:camera:21
+redis key \\?"t_cache:camera:22
+redis key \\?"t_cache:camera:23
+redis key \\?"t_cache:camera:24
+redis key \\?"t_cache:camera:25
+redis key \\?"t_cache:camera:26
+redis key \\?"t_cache:camera:27
 
 
 
@@ -404,7 +405,8 @@ is($res->{body}, '[' . Billing::Fixtures::camera(3, { name => 'another' }) . ']'
 answers(ask('{"cameras_ids":[4]}', uri => '/other'), '503', 'never loaded');
 
 redis()->command('DEL', 't_cache_other:camera:3');
---- errors_allowed
+--- logged
+\[error\] .*redis key "t_cache_other:synced_at" does not exist: the cache has never been loaded
 
 
 
@@ -471,3 +473,172 @@ for my $first (map { 10 ** $_ } 2 .. 15) {
 --- request eval
 "GET $Billing::URI?cameras_ids[]=3"
 --- response_body_like: "id":3,
+
+
+
+=== TEST 28: a login's members must ascend: an equal id breaks the contract
+--- fake
+ZRANGEBYSCORE *:twice => raw *2\r\n$1\r\n3\r\n$1\r\n3\r\n
+ZRANGEBYSCORE *:less => raw *2\r\n$1\r\n4\r\n$1\r\n3\r\n
+once ZRANGEBYSCORE *:again => raw *2\r\n$1\r\n3\r\n$1\r\n4\r\n
+ZRANGEBYSCORE *:again => raw *1\r\n$1\r\n4\r\n
+ZSCORE *:again => raw $1\r\n4\r\n
+--- route
+billing_batch 2;
+--- cases
+{"login":"twice"}                               -> 502
+{"login":"less"}                                -> 502
+{"login":"again"}                               -> 502
+{"login":"admin"}                               -> 3 4
+--- logged
+\[error\] .*redis key \\?"t_cache:login:twice\\?" holds a score that is not its member
+redis key \\?"t_cache:login:less\\?" holds a score that is not its member
+redis key \\?"t_cache:login:again\\?" holds a score that is not its member
+
+
+
+=== TEST 29: scores are numbers that are equal to the member, in any form that Redis prints
+--- fake
+ZSCORE *:login:plain => raw $1\r\n3\r\n
+ZSCORE *:login:point => raw $3\r\n3.0\r\n
+ZSCORE *:login:exponent => raw $4\r\n3e+0\r\n
+ZSCORE *:login:hundred => raw $5\r\n30e-1\r\n
+ZSCORE *:login:half => raw $3\r\n3.5\r\n
+ZSCORE *:login:comma => raw $3\r\n3,0\r\n
+ZSCORE *:login:tail => raw $2\r\n3x\r\n
+ZSCORE *:login:minus => raw $2\r\n-3\r\n
+ZSCORE *:login:hex => raw $3\r\n0x3\r\n
+ZSCORE *:login:infinite => raw $3\r\ninf\r\n
+ZSCORE *:login:empty => raw $0\r\n\r\n
+ZSCORE *:login:large => raw $5\r\n3e+99\r\n
+--- cases
+{"cameras_ids":[3],"login":"plain"}             -> 3
+{"cameras_ids":[3],"login":"point"}             -> 3
+{"cameras_ids":[3],"login":"exponent"}          -> 3
+{"cameras_ids":[3],"login":"hundred"}           -> 3
+{"cameras_ids":[3],"login":"half"}              -> 502
+{"cameras_ids":[3],"login":"comma"}             -> 502
+{"cameras_ids":[3],"login":"tail"}              -> 502
+{"cameras_ids":[3],"login":"minus"}             -> 502
+{"cameras_ids":[3],"login":"hex"}               -> 502
+{"cameras_ids":[3],"login":"infinite"}          -> 502
+{"cameras_ids":[3],"login":"empty"}             -> 502
+{"cameras_ids":[3],"login":"large"}             -> 502
+--- logged
+\[error\] .*redis key \\?"t_cache:login:half\\?" holds a score that is not its member
+redis key \\?"t_cache:login:comma\\?" holds a score that is not its member
+
+
+
+=== TEST 30: the largest id, whose score Redis prints in different ways
+--- fake
+ZSCORE *:login:largest => raw $16\r\n9007199254740991\r\n
+ZSCORE *:login:exponent => raw $21\r\n9.007199254740991e+15\r\n
+ZSCORE *:login:rounded => raw $5\r\n9e+15\r\n
+--- cases
+{"cameras_ids":[9007199254740991],"login":"largest"} -> 9007199254740991
+{"cameras_ids":[9007199254740991],"login":"exponent"} -> 9007199254740991
+{"cameras_ids":[9007199254740991],"login":"rounded"} -> 502
+--- logged
+\[error\] .*redis key \\?"t_cache:login:rounded\\?" holds a score that is not its member
+
+
+
+=== TEST 31: a broken contract is logged once, then counted, and logged when it is kept again
+--- redis
+HSET billing:camera:20 streams broken
+HSET billing:camera:21 streams broken
+--- run
+my $count = sub { my ($re) = @_; my @lines = Billing::error_log() =~ /$re/mg; scalar @lines };
+
+my $start = Time::HiRes::time();
+my $asked = 0;
+
+while (Time::HiRes::time() - $start < 5) {
+    ask('{"cameras_ids":[20]}');
+    ask('{"cameras_ids":[21]}');
+    ask('{"cameras_ids":[3]}');
+    $asked += 2;
+}
+
+is($count->(qr/\[error\] \S+ \*\d+ redis key "t_cache:camera:20" holds streams/), 1,
+   'the first key is named once');
+is($count->(qr/\[warn\] .* keep the cache contract again/), 0,
+   'cameras that are right do not end it');
+
+my $counts = $count->(qr/\[error\] .* more replies broke the cache contract/);
+cmp_ok($counts, '>=', 1, 'the others are counted');
+cmp_ok($counts, '<=', 3, 'less and less often');
+
+redis()->command('HSET', 't_cache:camera:20', 'streams', '');
+
+ok(wait_for(20, sub {
+    ask('{"cameras_ids":[20]}');
+    $count->(qr/\[warn\] .* redis replies keep the cache contract again, after $asked that broke it/);
+}), "a line tells that it is kept again, after $asked faults");
+
+ask('{"cameras_ids":[21]}');
+is($count->(qr/\[error\] \S+ \*\d+ redis key "t_cache:camera:21" holds streams/), 1,
+   'the next fault is named at once');
+--- errors_allowed
+
+
+
+=== TEST 32: a cache that was never loaded is logged once, and its first sync as well
+--- redis
+DEL billing:synced_at
+--- run
+my $count = sub { my ($re) = @_; my @lines = Billing::error_log() =~ /$re/mg; scalar @lines };
+
+answers(ask('{"cameras_ids":[999]}'), '503', "request $_") for 1 .. 3;
+answers(ask('{"cameras_ids":[3]}'), '3', 'a camera that is there');
+
+is($count->(qr/\[error\] .* redis key "t_cache:synced_at" does not exist: the cache has never been loaded/),
+   1, 'one line');
+is($count->(qr/\[warn\] .* keep the cache contract again/), 0, 'which is still true');
+
+redis()->command('SET', 't_cache:synced_at', time);
+
+ok(wait_for(20, sub {
+    ask('{"cameras_ids":[999]}');
+    $count->(qr/\[warn\] .* keep the cache contract again/);
+}), 'a line tells that it was loaded');
+--- errors_allowed
+
+
+
+=== TEST 33: each set of servers has its own line
+--- config eval
+<<"END"
+location = $Billing::URI {
+    billing_cameras_list;
+    billing_token off;
+}
+location = /other {
+    billing_cameras_list;
+    billing_token off;
+    billing_redis_queue 99;
+}
+END
+--- redis
+HSET billing:camera:20 streams broken
+--- run
+for my $uri ($Billing::URI, '/other', $Billing::URI, '/other') {
+    answers(ask('{"cameras_ids":[20]}', uri => $uri), '502', $uri);
+}
+--- logged_times
+2 \[error\] \S+ \*\d+ redis key "t_cache:camera:20" holds streams
+--- errors_allowed
+
+
+
+=== TEST 34: rights that the user does not have are logged once
+--- fake
+HMGET => error NOPERM this user has no permissions
+--- run
+answers(ask("{\"cameras_ids\":[$_]}"), '502', "camera $_") for 3 .. 12;
+$Fake->change('');
+answers(ask('{"cameras_ids":[4]}'), '4', 'afterwards');
+--- logged_times
+1 \[error\] \S+ \*\d+ redis key "t_cache:camera:\d+" cannot be read: NOPERM this user has no permissions
+--- errors_allowed

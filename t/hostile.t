@@ -113,8 +113,8 @@ END
 ^1 accept
 --- logged
 \[error\] .*t_hostile:camera:5\\?" is answered by more than 1 MiB or 4096 elements
-\[error\] .*t_hostile:camera:7\\?" is answered by more than 1 MiB or 4096 elements
-\[error\] .*t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:7\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 elements
 
 
 
@@ -171,9 +171,9 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 27) {
 }
 --- logged
 \[error\] .*a length in the reply is wrong
-\[error\] .*t_hostile:camera:21\\?" is answered by more than 1 MiB or 4096 elements
-\[error\] .*t_hostile:camera:22\\?" is answered by more than 1 MiB or 4096 elements
-\[error\] .*t_hostile:camera:23\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:21\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:22\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:23\\?" is answered by more than 1 MiB or 4096 elements
 
 
 
@@ -598,7 +598,7 @@ HGETALL *:camera:10 => raw *4098\r\n\{$1\r\nx\r\n*4098}
 ^1 accept
 --- logged
 \[error\] .*t_hostile:camera:5\\?" is answered by more than 1 MiB or 4096 elements
-\[error\] .*t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 elements
+redis key \\?"t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 elements
 
 
 

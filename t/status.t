@@ -221,7 +221,8 @@ is(ask('{"cameras_ids":[4]}')->{status}, 502, 'refused');
 --- cases
 {"cameras_ids":[5]}                             -> 5
 --- logged
-\[error\] .*NOPERM
+redis key .*NOPERM
+--- errors_allowed
 
 
 

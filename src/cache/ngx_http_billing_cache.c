@@ -20,10 +20,7 @@ static ngx_http_billing_lookup_t *ngx_http_billing_cache_answered(
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_done(void *data,
     ngx_http_billing_redis_result_e result);
-static void ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup);
-static ngx_int_t ngx_http_billing_cache_escape(ngx_pool_t *pool,
-    ngx_str_t *dst, ngx_str_t *src);
+static void ngx_http_billing_cache_kept(ngx_http_billing_cache_t *cache);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_kind_e kind,
     ngx_str_t *name, ngx_str_t *args);
@@ -345,9 +342,21 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
 
 
 ngx_int_t
-ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache)
+ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup)
 {
-    return ngx_http_billing_redis_unloaded(&cache->pipeline);
+    ngx_int_t  rc;
+
+    rc = ngx_http_billing_redis_unloaded(&cache->pipeline);
+
+    if (rc != NGX_OK) {
+        ngx_http_billing_contract_broken(&cache->set->contract, &lookup->key,
+                                         "does not exist: the cache has never "
+                                         "been loaded",
+                                         &lookup->reason, cache->log);
+    }
+
+    return rc;
 }
 
 
@@ -460,7 +469,9 @@ ngx_http_billing_cache_done(void *data,
 
         case NGX_HTTP_BILLING_LOOKUP_INVALID:
             ngx_http_billing_redis_wrong(&cache->pipeline);
-            ngx_http_billing_cache_log(cache, asked[i]);
+            ngx_http_billing_contract_broken(&cache->set->contract,
+                                             &asked[i]->key, asked[i]->error,
+                                             &asked[i]->reason, cache->log);
             result = NGX_HTTP_BILLING_REDIS_BROKEN;
             break;
 
@@ -478,42 +489,37 @@ ngx_http_billing_cache_done(void *data,
         result = NGX_HTTP_BILLING_REDIS_BROKEN;
     }
 
+    if (result == NGX_HTTP_BILLING_REDIS_OK) {
+        ngx_http_billing_cache_kept(cache);
+    }
+
     cache->done(cache->data, result);
 }
 
 
-/* what a caller or Redis has sent may hold control characters */
-
 static void
-ngx_http_billing_cache_log(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_t *lookup)
+ngx_http_billing_cache_kept(ngx_http_billing_cache_t *cache)
 {
-    ngx_str_t  key, reason;
+    ngx_uint_t                   i;
+    ngx_http_billing_lookup_t  **asked;
 
-    if (ngx_http_billing_cache_escape(cache->pool, &key, &lookup->key)
-        != NGX_OK
-        || ngx_http_billing_cache_escape(cache->pool, &reason, &lookup->reason)
-           != NGX_OK)
-    {
+    if (!cache->set->contract.broken) {
         return;
     }
 
-    ngx_log_error(NGX_LOG_ERR, cache->log, 0, "redis key \"%V\" %s%s%V", &key,
-                  lookup->error, reason.len ? ": " : "", &reason);
-}
+    asked = cache->asked.elts;
 
+    for (i = 0; i < cache->asked.nelts; i++) {
 
-static ngx_int_t
-ngx_http_billing_cache_escape(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *src)
-{
-    dst->data = ngx_pnalloc(pool, src->len
-                            + ngx_escape_json(NULL, src->data, src->len) + 1);
-    if (dst->data == NULL) {
-        return NGX_ERROR;
+        /* a missing one is for ngx_http_billing_cache_unloaded() to judge */
+
+        if (asked[i]->kind == NGX_HTTP_BILLING_KIND_SYNCED_AT
+            && !ngx_http_billing_lookup_found(asked[i]))
+        {
+            continue;
+        }
+
+        ngx_http_billing_contract_kept(&cache->set->contract, &asked[i]->key,
+                                       cache->log);
     }
-
-    dst->len = (u_char *) ngx_escape_json(dst->data, src->data, src->len)
-               - dst->data;
-
-    return NGX_OK;
 }

@@ -13,6 +13,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_billing_contract.h"
 #include "ngx_http_billing_json.h"
 #include "ngx_http_billing_redis.h"
 
@@ -96,6 +97,9 @@ typedef struct {
     /* the commands of the kinds, and the one for an ambiguous camera */
     ngx_http_billing_redis_command_t    commands[NGX_HTTP_BILLING_KINDS];
     ngx_http_billing_redis_command_t    hgetall;
+
+    /* whether the data keep the contract, as this worker has seen it */
+    ngx_http_billing_contract_t         contract;
 } ngx_http_billing_cache_set_t;
 
 
@@ -185,17 +189,19 @@ ngx_http_billing_lookup_t *ngx_http_billing_cache_login(
  * Asks for all lookups, and calls cache->done when they have their results, or
  * at the deadline, a value of ngx_current_msec; timeout is in milliseconds.  A
  * reply that breaks the contract makes the result of the round
- * NGX_HTTP_BILLING_REDIS_BROKEN, and is logged.
+ * NGX_HTTP_BILLING_REDIS_BROKEN, and is logged as ngx_http_billing_contract.h
+ * says.
  */
 void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
     ngx_msec_t timeout, ngx_msec_t deadline, ngx_log_t *log);
 
 /*
- * Tells that the server which has answered holds no synced_at: it is passed
- * over.  Returns NGX_OK if another server may be asked, and NGX_DECLINED if
- * there is none.
+ * Tells that the server which has answered holds no synced_at, the lookup: the
+ * server is passed over.  Returns NGX_OK if another server may be asked, and
+ * NGX_DECLINED if there is none, which is logged in the same way.
  */
-ngx_int_t ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache);
+ngx_int_t ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup);
 
 /* Forgets what was asked, if anything: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);

@@ -4,7 +4,12 @@
 
 /* a score of a sorted set is exact up to here */
 
-#define NGX_HTTP_BILLING_CACHE_MAX_ID  9007199254740991LL
+#define NGX_HTTP_BILLING_CACHE_MAX_ID        9007199254740991LL
+
+/* bounds of a score that is looked at: its digits, and a double's exponent */
+
+#define NGX_HTTP_BILLING_CACHE_MAX_SCORE     9223372036854775807LL
+#define NGX_HTTP_BILLING_CACHE_MAX_EXPONENT  308
 
 
 static void ngx_http_billing_cache_read_token(ngx_http_billing_cache_t *cache,
@@ -461,16 +466,83 @@ ngx_http_billing_cache_id(ngx_str_t *text)
 }
 
 
-/* Redis prints a score as a double, and may do so with an exponent */
+/*
+ * Redis prints a score as a double: as "3", or with an exponent as "1e+17".
+ * strtod() would read it as the locale says.
+ */
 
 static ngx_uint_t
 ngx_http_billing_cache_score(ngx_str_t *text, int64_t id)
 {
-    char    *p, *end;
-    double   score;
+    u_char     *p, *last, *point;
+    int64_t     value;
+    ngx_int_t   exponent, n;
 
-    p = (char *) text->data;
-    score = strtod(p, &end);
+    p = text->data;
+    last = p + text->len;
 
-    return (end == p + text->len && score == (double) id);
+    point = NULL;
+    value = 0;
+    exponent = 0;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p == '.' && point == NULL && p != text->data) {
+            point = p;
+            continue;
+        }
+
+        if (*p < '0' || *p > '9') {
+            break;
+        }
+
+        if (value > (NGX_HTTP_BILLING_CACHE_MAX_SCORE - 9) / 10) {
+            return 0;
+        }
+
+        value = value * 10 + (*p - '0');
+
+        if (point) {
+            exponent--;
+        }
+    }
+
+    if (p == text->data) {
+        return 0;
+    }
+
+    if (p < last) {
+
+        if (*p++ != 'e' || last - p < 2 || (*p != '+' && *p != '-')) {
+            return 0;
+        }
+
+        n = ngx_atoi(p + 1, last - p - 1);
+
+        if (n == NGX_ERROR || n > NGX_HTTP_BILLING_CACHE_MAX_EXPONENT) {
+            return 0;
+        }
+
+        exponent += (*p == '-') ? -n : n;
+    }
+
+    for ( /* void */ ; exponent < 0; exponent++) {
+
+        if (value % 10) {
+            return 0;
+        }
+
+        value /= 10;
+    }
+
+    for ( /* void */ ; exponent > 0; exponent--) {
+
+        if (value > NGX_HTTP_BILLING_CACHE_MAX_SCORE / 10) {
+            return 0;
+        }
+
+        value *= 10;
+    }
+
+    return ((double) value == (double) id);
 }

@@ -369,7 +369,7 @@ ngx_http_billing_batch_emptied(ngx_http_billing_ctx_t *ctx)
     ngx_log_error(NGX_LOG_INFO, ctx->request->connection->log, 0,
                   "the cache was emptied while a list was read");
 
-    (void) ngx_http_billing_cache_unloaded(&ctx->cache);
+    (void) ngx_http_billing_cache_unloaded(&ctx->cache, ctx->list.synced_at);
 
     return ngx_http_billing_unloaded(ctx);
 }

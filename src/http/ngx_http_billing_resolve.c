@@ -171,7 +171,9 @@ ngx_http_billing_nothing_answered(ngx_http_billing_ctx_t *ctx)
         ctx->loaded = ctx->cache.connection;
         ctx->mixed = 0;
 
-    } else if (ngx_http_billing_cache_unloaded(&ctx->cache) == NGX_OK) {
+    } else if (ngx_http_billing_cache_unloaded(&ctx->cache, ctx->synced_at)
+               == NGX_OK)
+    {
         ctx->again = 0;
 
     } else {

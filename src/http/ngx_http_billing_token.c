@@ -218,7 +218,9 @@ ngx_http_billing_token_checked(ngx_http_billing_ctx_t *ctx)
 {
     if (!ngx_http_billing_lookup_found(ctx->synced_at)) {
 
-        if (ngx_http_billing_cache_unloaded(&ctx->cache) != NGX_OK) {
+        if (ngx_http_billing_cache_unloaded(&ctx->cache, ctx->synced_at)
+            != NGX_OK)
+        {
             return ngx_http_billing_unloaded(ctx);
         }
 
