@@ -23,7 +23,7 @@ static char *ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_redis_password_file(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
-static char *ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd,
+static char *ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -35,11 +35,19 @@ static ngx_int_t ngx_http_billing_init_process(ngx_cycle_t *cycle);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
 
 
-/* the greatest values; replies are bounded for that of a batch */
+/* the reader of replies takes as many members as a batch may have */
 
-static ngx_uint_t  ngx_http_billing_max_batch = 1000;
-static ngx_uint_t  ngx_http_billing_max_connections = 64;
-static ngx_uint_t  ngx_http_billing_max_queue = 1000000;
+static ngx_conf_num_bounds_t  ngx_http_billing_batch_bounds = {
+    ngx_conf_check_num_bounds, 1, 1000
+};
+
+static ngx_conf_num_bounds_t  ngx_http_billing_connections_bounds = {
+    ngx_conf_check_num_bounds, 1, 64
+};
+
+static ngx_conf_num_bounds_t  ngx_http_billing_queue_bounds = {
+    ngx_conf_check_num_bounds, 1, 1000000
+};
 
 
 static ngx_command_t  ngx_http_billing_commands[] = {
@@ -77,14 +85,14 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, redis_conf.connections),
-      &ngx_http_billing_max_connections },
+      &ngx_http_billing_connections_bounds },
 
     { ngx_string("billing_redis_queue"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, redis_conf.queue),
-      &ngx_http_billing_max_queue },
+      &ngx_http_billing_queue_bounds },
 
     { ngx_string("billing_redis_socket_keepalive"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -144,7 +152,7 @@ static ngx_command_t  ngx_http_billing_commands[] = {
 
     { ngx_string("billing_token"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_billing_token,
+      ngx_http_billing_set_token,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -154,14 +162,14 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, max_ids),
-      &ngx_http_billing_max_batch },
+      &ngx_http_billing_batch_bounds },
 
     { ngx_string("billing_batch"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_billing_set_number,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, batch),
-      &ngx_http_billing_max_batch },
+      &ngx_http_billing_batch_bounds },
 
     { ngx_string("billing_allow_post"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -348,7 +356,7 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->redis_conf.password = prev->redis_conf.password;
     }
 
-    /* the blocks of "if" and "limit_except" take the route over */
+    /* blocks of "if" and "limit_except" inherit the route */
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -495,7 +503,7 @@ ngx_http_billing_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 static char *
-ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_billing_loc_conf_t *blcf = conf;
 
@@ -513,7 +521,7 @@ ngx_http_billing_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    /* "on" would be a token that everybody sends */
+    /* "on" would be taken for a token that is the same for all clients */
 
     if (value[1].len == 0 || ngx_strcmp(value[1].data, "on") == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -576,13 +584,16 @@ ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* ngx_conf_check_num_bounds() names neither the directive nor the value */
+
 static char *
 ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    char        *p = conf;
-    ngx_int_t    n;
-    ngx_str_t   *value;
-    ngx_uint_t  *number, *max;
+    char                   *p = conf;
+    ngx_int_t               n;
+    ngx_str_t              *value;
+    ngx_uint_t             *number;
+    ngx_conf_num_bounds_t  *bounds;
 
     number = (ngx_uint_t *) (p + cmd->offset);
 
@@ -591,15 +602,15 @@ ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
+    bounds = cmd->post;
 
     n = ngx_atoi(value[1].data, value[1].len);
 
-    max = cmd->post;
-
-    if (n < 1 || (ngx_uint_t) n > *max) {
+    if (n < bounds->low || n > bounds->high) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\" directive, it must "
-                           "be from 1 to %ui", &value[1], &cmd->name, *max);
+                           "be from %i to %i", &value[1], &cmd->name,
+                           bounds->low, bounds->high);
         return NGX_CONF_ERROR;
     }
 
