@@ -206,7 +206,8 @@ billing_batch 4;
 billing_batch 4;
 --- cases
 ?login=many                                     -> 503
---- errors_allowed
+--- logged
+\[error\] .*has no data loaded: key "t_login:synced_at" does not exist
 
 
 

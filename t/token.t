@@ -522,7 +522,7 @@ is($Fake->count('^1 GET t_token:synced_at'), 1, 'synced_at once');
 GET *:synced_at => raw $-1\r\n
 GET *:token:* => raw $-1\r\n
 --- run
-for my $token ($Token, 'nobody') {
+for my $token ($Token, 'nobody', $Token, 'nobody') {
     my $res = ask('{"cameras_ids":[3]}', token => $token);
 
     answers($res, '503', "token \"$token\"");
@@ -530,6 +530,9 @@ for my $token ($Token, 'nobody') {
 }
 
 $Fake->change('');
+ok(wait_for(5, sub { ask('{"cameras_ids":[3]}')->{status} == 200 }), 'data is loaded');
+--- logged_times
+1 \[error\] .*has no data loaded
 --- errors_allowed
 
 
