@@ -51,7 +51,7 @@ sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
 
 # Debian's nginx loads the module; the other binaries have the module built in
 
-binary=nginx
+binary=$(command -v nginx)
 module=
 main=
 

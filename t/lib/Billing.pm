@@ -81,6 +81,7 @@ use Billing::Nginx;
 use Billing::Ports;
 use Billing::Redis;
 use Billing::Server;
+use Billing::TestNginx;
 
 our $URI = '/api/v1/billing/cameras/list';
 our $EXAMPLE = '{"cameras_ids":[],"cameras_uuid":[],"login":"admin"}';
@@ -116,6 +117,7 @@ sub import {
         warn @_ if $_[0] !~ /^Ambiguous call resolved as CORE::/;
     };
 
+    Billing::TestNginx::install();
     Test::Nginx::Util::no_long_string();
 
     my $port = Billing::Ports::reserve();
