@@ -34,7 +34,7 @@ for my $script (@scripts) {
     # a script that does not know --help would begin its work
 
     if ($text !~ /^    \*' --help '\*\) sed .*; exit ;;$/m) {
-        fail("$script knows --help");
+        fail("$script knows --help: copy the lines from conf/build.sh");
         next;
     }
 

@@ -9,6 +9,10 @@
 # it is decided otherwise on purpose, is in laravel.php and laravel.pl.
 
 set -eu
+
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
 umask 022
 
 root=$(cd "$(dirname "$0")/.." && pwd)
