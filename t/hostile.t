@@ -47,7 +47,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: every reply byte by byte, for many at once
+=== TEST 1: every reply byte by byte, with many requests at once
 --- http_config
 billing_redis_timeout 20s;
 --- fake
@@ -57,7 +57,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 2: values around 16384 and 65536 bytes, which is what is received at once
+=== TEST 2: values around 16384 and 65536 bytes, the sizes of a receive
 --- redis eval
 join "\n", map { "HSET billing:camera:$_ name " . 'n' x $_ }
            16340 .. 16390, 65200 .. 65540, 131072
@@ -71,7 +71,7 @@ for my $id (16340 .. 16390, 65200 .. 65540, 131072) {
 
 
 
-=== TEST 3: bulks of 16384 and 16385 bytes, one by one and together
+=== TEST 3: values of 16384 and 16385 bytes, alone and together
 --- fake
 HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16384\r\n\{x*16384}\r\n$-1\r\n$-1\r\n$-1\r\n
 HMGET *:camera:4 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16385\r\n\{y*16385}\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -137,7 +137,7 @@ ok(1, 'the cases are all there is');
 
 
 
-=== TEST 6: lengths that are none
+=== TEST 6: lengths that are no lengths
 --- http_config
 billing_redis_timeout 3s;
 --- fake
@@ -209,7 +209,7 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
 
 
 
-=== TEST 8: half a reply, and then FIN or RST
+=== TEST 8: half a reply, then the end of the connection or a reset
 --- fake
 2 times HMGET *:camera:3 => partial 100
 2 times HMGET *:camera:4 => tear 100
@@ -229,7 +229,7 @@ answers(ask('{"cameras_uuid":["3"]}'), '3', 'RST, once, in another reply');
 
 
 
-=== TEST 9: half a reply, and then FIN or RST, with many in flight
+=== TEST 9: half a reply, then the end of the connection or a reset, with many in flight
 --- http_config
 billing_redis_timeout 10s;
 --- fake
@@ -242,7 +242,7 @@ is(::mix(), 120, 'and then all of them');
 
 
 
-=== TEST 10: a reply too many in front of another, once
+=== TEST 10: a reply too many before another one, once
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -255,7 +255,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 11: a reply too many in front of another, always
+=== TEST 11: a reply too many before another one, always
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -268,7 +268,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 12: a reply too many between others, once
+=== TEST 12: a reply too many between other ones, once
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -279,7 +279,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 13: a reply too many between others, always
+=== TEST 13: a reply too many between other ones, always
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -292,7 +292,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 14: a reply too many behind all others, and after a while
+=== TEST 14: a reply too many after each fence
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -324,7 +324,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 
 
 
-=== TEST 16: a reply too few, and one too many: the count is right, the place is not
+=== TEST 16: a reply too few and one too many: their number is right, their place is not
 --- http_config
 billing_redis_timeout 3s;
 --- fake eval
@@ -336,7 +336,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 
 
 
-=== TEST 17: a whole pipeline's replies too many, with the echo of another
+=== TEST 17: the replies of a whole pipeline too many, with a forged fence
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -348,7 +348,7 @@ answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
 
 
 
-=== TEST 18: an ECHO forged with a small number
+=== TEST 18: a fence forged with a small number
 --- fake
 conn 1 ECHO *.2 => raw $1\r\n1\r\n
 conn 2 ECHO *.2 => raw :1\r\n
@@ -369,7 +369,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 
 
-=== TEST 19: an ECHO with the number of its neighbour
+=== TEST 19: a fence with the number of its neighbour
 --- fake
 conn 1 ECHO *.2 => fence -1
 conn 2 ECHO *.2 => fence 1
@@ -387,7 +387,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 
 
-=== TEST 20: a stream of errors instead of an answer, behind one, and on an idle connection
+=== TEST 20: a stream of errors instead of a reply, after a reply, and on an idle connection
 --- fake
 HMGET *:camera:4 => raw \{-ERR flood\r\n*20000}
 HMGET *:camera:5 => extra \{-ERR flood\r\n*20000}
@@ -410,7 +410,7 @@ $Fake->change('');
 
 
 
-=== TEST 21: a stream of errors before anything was asked
+=== TEST 21: a stream of errors, or what is no greeting, before anything was asked
 --- fake
 conn 1 accept => raw \{-ERR flood\r\n*20000}
 conn 2 accept => raw +PONG\r\n+PONG\r\n+PONG\r\n
@@ -481,7 +481,7 @@ ZRANGEBYSCORE *:admin => raw *3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n
 
 
 
-=== TEST 25: and one whose later batch has
+=== TEST 25: a login whose later batch has more members than were asked for
 --- route
 billing_batch 2;
 --- fake
@@ -499,7 +499,7 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 
 
 
-=== TEST 26: a later batch that begins where the first did would never end
+=== TEST 26: a later batch that begins where the first did does not make a list without an end
 --- route
 billing_batch 2;
 --- fake
@@ -529,7 +529,7 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 
 
 
-=== TEST 28: a value that is too large and never ends is waited for as others are
+=== TEST 28: a value that is too large and never ends is waited for until the timeout
 --- fake
 HMGET *:camera:7 => raw *7\r\n$100000000\r\n\{x*5000000}
 --- run
@@ -540,7 +540,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 29: a reply to nothing, whole or its beginning, on an idle connection
+=== TEST 29: a reply that nothing asked for, whole or its beginning, on an idle connection
 --- fake
 conn 1 ECHO *.3 => later $200\r\n
 conn 2 ECHO *.3 => later *
@@ -580,7 +580,7 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 20) {
 
 
 
-=== TEST 31: a reply as large as it may be, and by one larger
+=== TEST 31: a reply of the greatest size, and of one byte more
 --- fake
 HMGET *:camera:4 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048570\r\n\{x*1048570}\r\n$-1\r\n$-1\r\n$-1\r\n
 HMGET *:camera:5 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048571\r\n\{x*1048571}\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -602,7 +602,7 @@ redis key \\?"t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 ele
 
 
 
-=== TEST 32: a line that is too long by its CR, and by one shorter
+=== TEST 32: a line of one byte too many by its CR, and of one byte less
 --- fake
 HMGET *:camera:4 => raw +\{x*1048576}\r\n
 HMGET *:camera:5 => raw +\{x*1048575}\r\n
@@ -618,7 +618,7 @@ HMGET *:camera:5 => raw +\{x*1048575}\r\n
 
 
 
-=== TEST 33: what is no reply behind an echo is not the fault of the next request
+=== TEST 33: garbage behind a fence is not the fault of the next request
 --- fake
 once ECHO => extra garbage\r\n
 --- cases
@@ -628,7 +628,7 @@ once ECHO => extra garbage\r\n
 
 
 
-=== TEST 34: what follows an error is not logged as part of it
+=== TEST 34: what follows an error is not logged as a part of it
 --- fake
 once HMGET => raw -LOADING for now\r\n+forged\r\n
 --- cases

@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: what a connection begins with, and what commands look like
+=== TEST 1: a connection begins with PING and a fence; each pipeline ends with a fence
 --- fake
 --- cases
 {"cameras_ids":[3]}                             -> 3
@@ -25,7 +25,7 @@ SELECT
 
 
 
-=== TEST 2: one connection for all requests of a worker
+=== TEST 2: all requests of a worker share one connection
 --- fake
 --- cases
 {"cameras_ids":[3]}                             -> 3
@@ -38,7 +38,7 @@ SELECT
 
 
 
-=== TEST 3: a user, a password and a database
+=== TEST 3: a URL with a user, a password and a database
 --- http_config
 billing_redis redis://loader:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT/7;
 --- fake
@@ -51,7 +51,7 @@ s3cret
 
 
 
-=== TEST 4: a password alone
+=== TEST 4: a URL with a password alone
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -106,7 +106,7 @@ answers(ask(undef, uri => '/first?cameras_ids[]=3'), '3', 'the first database');
 
 
 
-=== TEST 7: a database that is not there
+=== TEST 7: a database that does not exist is a 502
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/99999;
 --- cases
@@ -116,7 +116,7 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_REDIS_PORT/99999;
 
 
 
-=== TEST 8: a password that is refused
+=== TEST 8: a password that Redis refuses is a 502
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -130,7 +130,7 @@ s3cret
 
 
 
-=== TEST 9: a password that is missing
+=== TEST 9: a password that is missing is a 502
 --- fake
 any => error NOAUTH Authentication required.
 --- cases
@@ -140,7 +140,7 @@ any => error NOAUTH Authentication required.
 
 
 
-=== TEST 10: connections refused until the timeout
+=== TEST 10: connections that are refused until the timeout are a 503
 --- fake
 listen never
 --- http_config
@@ -153,7 +153,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 11: a Unix socket that is not there
+=== TEST 11: a Unix socket that does not exist is a 503
 --- http_config
 billing_redis unix:$TEST_NGINX_SERVER_ROOT/html/none.sock;
 billing_redis_timeout 1s;
@@ -166,7 +166,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 12: wrong parameters are answered although Redis is down
+=== TEST 12: wrong parameters are a 422 although Redis is down
 --- fake
 listen never
 --- route
@@ -178,7 +178,7 @@ billing_token off;
 
 
 
-=== TEST 13: but not before the token, which Redis has to judge
+=== TEST 13: wrong parameters with a token are a 503, as Redis has to judge the token first
 --- fake
 listen never
 --- http_config
@@ -190,7 +190,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 14: no token is answered although Redis is down
+=== TEST 14: a request without a token is a 401 although Redis is down
 --- fake
 listen never
 --- headers
@@ -200,7 +200,7 @@ X-Nothing: here
 
 
 
-=== TEST 15: a Redis that comes up within the timeout costs nothing
+=== TEST 15: a Redis that comes up within the timeout fails no request
 --- fake
 listen 2
 --- http_config
@@ -212,7 +212,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 16: a Redis that comes up later is found again
+=== TEST 16: a Redis that comes up after the timeout is found by later requests
 --- fake
 listen never
 --- http_config
@@ -234,7 +234,7 @@ answers($res, '3 4', 'when it is up again');
 
 
 
-=== TEST 17: a Redis that accepts, and does not answer
+=== TEST 17: a Redis that accepts connections and never answers is a 504
 --- fake
 any => silent
 --- http_config
@@ -246,7 +246,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 18: a Redis that stops answering later
+=== TEST 18: a Redis that stops answering later is a 504
 --- fake
 HMGET => silent
 --- http_config
@@ -258,7 +258,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 19: one key without an answer
+=== TEST 19: a key that is not answered costs no other key its place
 --- fake
 once HMGET *:camera:4 => drop
 --- http_config
@@ -274,7 +274,7 @@ answers(ask('{"cameras_ids":[5]}'), '5', 'another');
 
 
 
-=== TEST 20: the timeout is the request's, all its commands together
+=== TEST 20: all commands of a request share one timeout
 --- fake
 GET => delay 0.9
 --- http_config
@@ -293,7 +293,7 @@ Content-Type: application/json
 
 
 
-=== TEST 21: a slow Redis within the timeout
+=== TEST 21: a slow Redis is waited for within the timeout
 --- fake
 any => delay 0.3
 --- http_config
@@ -305,7 +305,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 22: an answer that comes after its request has gone
+=== TEST 22: an answer that comes after its request has ended is nobody else's
 --- fake
 once HMGET *:camera:3 => pause 2
 --- http_config
@@ -323,7 +323,7 @@ answers(ask('{"cameras_ids":[10]}'), '10', 'when the late answer has come');
 
 
 
-=== TEST 23: a caller who goes away while Redis is thinking
+=== TEST 23: a caller who leaves while Redis is awaited disturbs no other caller
 --- fake
 once HMGET *:camera:3 => pause 1
 --- http_config
@@ -342,7 +342,7 @@ for my $id (4, 5, 3) {
 
 
 
-=== TEST 24: many callers who go away at once
+=== TEST 24: many callers leave at once, and one stays
 --- fake
 once HMGET => pause 1
 --- http_config
@@ -357,7 +357,7 @@ answers(ask('{"login":"admin"}'), '3 4', 'and the next');
 
 
 
-=== TEST 25: a connection that breaks in the middle is no error
+=== TEST 25: a connection that is closed at a command is made anew, and the request answered
 --- fake
 conn 1 HMGET => close
 --- cases
@@ -369,7 +369,7 @@ conn 1 HMGET => close
 
 
 
-=== TEST 26: nor is one that breaks at the token
+=== TEST 26: a connection that is closed at the token is made anew, and the request answered
 --- fake
 conn 1 any *token* => close
 --- cases
@@ -378,7 +378,7 @@ conn 1 any *token* => close
 
 
 
-=== TEST 27: a RST in the middle
+=== TEST 27: a connection that is reset at a command is made anew, and the request answered
 --- fake
 conn 1 HMGET => rst
 --- cases
@@ -387,7 +387,7 @@ conn 1 HMGET => rst
 
 
 
-=== TEST 28: a break in the middle of an answer
+=== TEST 28: a connection that is closed within a reply is made anew, and the request answered
 --- fake
 conn 1 HMGET => partial 40
 --- cases
@@ -396,7 +396,7 @@ conn 1 HMGET => partial 40
 
 
 
-=== TEST 29: a connection that breaks at once, and then stands
+=== TEST 29: a connection that is closed when it is accepted is made anew
 --- fake
 conn 1 accept => close
 --- cases
@@ -405,7 +405,7 @@ conn 1 accept => close
 
 
 
-=== TEST 30: broken twice is an error, and the third request is served
+=== TEST 30: a request whose connection is closed twice is a 502, the next one is answered
 --- fake
 2 times HMGET => close
 --- cases
@@ -416,7 +416,7 @@ conn 1 accept => close
 
 
 
-=== TEST 31: a RST, twice
+=== TEST 31: a request whose connection is reset twice is a 502, the next one is answered
 --- fake
 2 times HMGET => rst
 --- cases
@@ -427,7 +427,7 @@ conn 1 accept => close
 
 
 
-=== TEST 32: an answer cut short, twice
+=== TEST 32: a request whose reply is cut twice is a 502, the next one is answered
 --- fake
 2 times HMGET => partial 60
 --- cases
@@ -438,7 +438,7 @@ conn 1 accept => close
 
 
 
-=== TEST 33: an idle connection that Redis closed
+=== TEST 33: an idle connection that Redis closed is made anew
 --- fake
 conn 1 HMGET => hangup 0.3
 --- run
@@ -451,7 +451,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 
 
 
-=== TEST 34: a byte that belongs to nothing
+=== TEST 34: a byte behind a reply is a 502, and costs the connection
 --- fake
 conn 1 HMGET *:camera:5 => extra \x00
 --- cases
@@ -464,7 +464,7 @@ conn 1 HMGET *:camera:5 => extra \x00
 
 
 
-=== TEST 35: an answer nobody asked for cannot become another's
+=== TEST 35: a reply that no command asked for is nobody else's
 --- fake
 conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
 --- cases
@@ -477,7 +477,7 @@ conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\
 
 
 
-=== TEST 36: nor one that comes while nothing is asked
+=== TEST 36: a reply that comes while nothing is asked is nobody's
 --- fake
 conn 1 ECHO *.3 => extra $6\r\nforged\r\n
 --- run
@@ -489,7 +489,7 @@ for my $id (3, 4, 5, 7) {
 
 
 
-=== TEST 37: an ECHO with another number
+=== TEST 37: a fence with another number costs the connection, and the request is answered
 --- fake
 conn 1 ECHO *.2 => raw $3\r\n999\r\n
 --- cases
@@ -501,7 +501,7 @@ conn 1 ECHO *.2 => raw $3\r\n999\r\n
 
 
 
-=== TEST 38: an ECHO with another number, always
+=== TEST 38: a fence with another number on every connection is a 502
 --- fake
 ECHO *.2 => raw $3\r\n999\r\n
 --- cases
@@ -511,7 +511,7 @@ ECHO *.2 => raw $3\r\n999\r\n
 
 
 
-=== TEST 39: garbage is an answer, if a bad one, and is not asked for twice
+=== TEST 39: a reply that is garbage is a 502, and its command is not sent again
 --- fake
 conn 1 HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 --- cases
@@ -526,7 +526,7 @@ conn 1 HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 
 
 
-=== TEST 40: garbage instead of an answer, always
+=== TEST 40: replies that are always garbage are a 502
 --- fake
 HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 --- cases
@@ -537,7 +537,7 @@ HMGET => raw HTTP/1.1 400 Bad Request\r\n\r\n
 
 
 
-=== TEST 41: something that is no Redis at all
+=== TEST 41: a server that is no Redis is an error, and not a crash
 --- fake
 accept => raw SSH-2.0-OpenSSH_9.2p1\r\n
 any => raw Protocol mismatch.\r\n
@@ -557,7 +557,7 @@ Content-Type: application/json
 
 
 
-=== TEST 42: answers of the wrong type
+=== TEST 42: replies of the wrong type are a 502
 --- fake
 HMGET *:camera:3 => raw :3\r\n
 HMGET *:camera:4 => raw $3\r\nabc\r\n
@@ -599,7 +599,7 @@ GET *:external:4 => raw :4\r\n
 
 
 
-=== TEST 43: a value that is the name of a field
+=== TEST 43: a value that is equal to the name of a field
 --- fake
 once HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
 once HGETALL *:camera:3 => raw *4\r\n$4\r\nname\r\n$1\r\nb\r\n$1\r\na\r\n$6\r\nstatus\r\n
@@ -610,7 +610,7 @@ like($res->{body}, qr/"status":null,"name":"b"/, 'body');
 
 
 
-=== TEST 44: sorted sets of the wrong shape
+=== TEST 44: sorted sets of the wrong shape are a 502
 --- fake
 ZRANGEBYSCORE *:admin => raw :3\r\n
 ZRANGEBYSCORE *:mixed => raw *1\r\n$-1\r\n
@@ -628,7 +628,7 @@ ZSCORE *:admin => raw *0\r\n
 
 
 
-=== TEST 45: NOPERM and other refusals
+=== TEST 45: NOPERM and other errors are a 502
 --- fake
 HMGET *:camera:3 => error NOPERM this user has no permissions to run the 'hmget' command
 HMGET *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
@@ -651,7 +651,7 @@ ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
 
 
 
-=== TEST 46: a refusal in the middle of a pipeline is an answer, and no break
+=== TEST 46: an error in the middle of a pipeline is a 502, and keeps the connection
 --- fake
 HMGET *:camera:4 => error NOPERM no
 --- cases
@@ -665,7 +665,7 @@ HMGET *:camera:4 => error NOPERM no
 
 
 
-=== TEST 47: a Redis that is loading, for a moment
+=== TEST 47: a Redis that is loading for a moment fails no request
 --- fake
 5 times any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -677,7 +677,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 48: a Redis that is loading all the time
+=== TEST 48: a Redis that is loading all the time is a 503
 --- fake
 any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -689,7 +689,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 49: a replica that lost its master in the middle, for a moment
+=== TEST 49: a replica that lost its master for a moment fails no request
 --- fake
 2 times HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -700,7 +700,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 50: a replica that lost its master for good
+=== TEST 50: a replica that lost its master for good is a 503
 --- fake
 HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -712,7 +712,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 51: answers in single bytes
+=== TEST 51: replies that come byte by byte
 --- fake
 any => bytes
 --- http_config
@@ -724,7 +724,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 52: the next server while the first is down
+=== TEST 52: the next server is used while the first is down
 --- fake
 listen never
 --- http_config
@@ -737,7 +737,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 53: the next server while the first is loading
+=== TEST 53: the next server is used while the first is loading
 --- fake
 any => error LOADING Redis is loading the dataset in memory
 --- http_config
@@ -749,7 +749,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 54: the next server while the first is cut off from its master
+=== TEST 54: the next server is used while the first is cut off from its master
 --- fake
 HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
@@ -761,7 +761,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 55: the first server is used, not the next
+=== TEST 55: the first server is used, and not the next
 --- fake
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_ROOT/html/none.sock;
@@ -772,7 +772,7 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_SERVER_RO
 
 
 
-=== TEST 56: two locations with two Redis
+=== TEST 56: two locations use two servers
 --- fake
 HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$4\r\nfake\r\n$-1\r\n$-1\r\n$-1\r\n
 --- config eval
@@ -797,7 +797,7 @@ answers(ask(undef, uri => '/real?cameras_ids[]=3'), '3', 'the real one');
 
 
 
-=== TEST 57: many requests at once share the pipeline, each gets its own
+=== TEST 57: many requests at once share a connection, and each gets its own answer
 --- fake
 --- http_config
 billing_redis_timeout 15s;
@@ -812,7 +812,7 @@ answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 39;
 
 
 
-=== TEST 58: a break with many requests in flight
+=== TEST 58: a connection is closed with many requests in flight, and all are answered
 --- fake
 conn 1 HMGET *:camera:12 => close
 --- http_config
@@ -827,7 +827,7 @@ answers($clients[$_]->response, $ids[$_ % 6], "client $_") for 0 .. 29;
 
 
 
-=== TEST 59: with a master process: workers, and a shutdown with an idle connection
+=== TEST 59: with a master process, workers exit with idle connections
 --- master: 2
 --- run
 my @clients = map { client() } 1 .. 20;
@@ -836,7 +836,7 @@ answers($_->response, '3 4', 'a worker') for @clients;
 
 
 
-=== TEST 60: a reload in the middle of a request
+=== TEST 60: a request in flight is answered through a reload
 --- master: 2
 --- fake
 once HMGET *:camera:3 => pause 1
@@ -859,7 +859,7 @@ open socket
 
 
 
-=== TEST 61: old workers are gone after a reload, whatever their connections
+=== TEST 61: old workers exit after a reload although they have idle connections
 --- master: 1
 --- run
 answers(ask('{"cameras_ids":[4]}'), '4', 'before');
@@ -885,7 +885,7 @@ open socket
 
 
 
-=== TEST 62: an idle connection that Redis resets
+=== TEST 62: an idle connection that Redis resets is made anew
 --- route
 billing_token off;
 --- fake
@@ -901,7 +901,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 
 
 
-=== TEST 63: of a connection that breaks behind the answers, none of these counts
+=== TEST 63: replies count only if the fence behind them came
 --- route
 billing_token off;
 --- fake
@@ -915,7 +915,7 @@ conn 2 HGETALL *:camera:3 => raw *0\r\n
 
 
 
-=== TEST 64: a reload with one request in flight behind another that has its answer: none is asked twice
+=== TEST 64: a request in flight is not sent twice by a reload
 --- master: 1
 --- fake
 once HMGET *:camera:3 => pause 0.3
@@ -936,7 +936,7 @@ open socket
 
 
 
-=== TEST 65: a request that is too late behind others that are answered does not cost them the connection
+=== TEST 65: a request that is too late does not cost others the connection
 --- fake
 HMGET *:camera:3 => pause 0.4
 HMGET *:camera:4 => pause 0.8
@@ -965,7 +965,7 @@ GET /long?cameras_ids[]=10
 
 
 
-=== TEST 66: connections that break again and again, each time at another request
+=== TEST 66: connections that are closed at one request after the other, and all are answered
 --- route
 billing_token off;
 --- fake
@@ -1018,7 +1018,7 @@ answers($client->response, '4', 'after');
 
 
 
-=== TEST 68: what echoes of two connections have in common
+=== TEST 68: the fences of two connections have nothing in common
 --- fake
 conn 1 HMGET => close
 --- run
@@ -1031,7 +1031,7 @@ isnt($salts[0], $salts[1], 'nothing');
 
 
 
-=== TEST 69: a Redis that is busy with a script for a while
+=== TEST 69: a Redis that is busy with a script for a while fails no request
 --- http_config
 billing_redis_timeout 5s;
 --- fake

@@ -27,7 +27,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the next server while the first refuses connections
+=== TEST 1: the next server is used while the first refuses connections
 --- http_config eval: $::TWO
 --- fake
 listen never
@@ -42,7 +42,7 @@ listen never
 
 
 
-=== TEST 2: while the first hangs in connect
+=== TEST 2: the next server is used while connecting to the first hangs
 --- http_config eval: $::TWO
 --- fake
 listen full
@@ -56,7 +56,7 @@ listen full
 
 
 
-=== TEST 3: while the first is loading
+=== TEST 3: the next server is used while the first is loading
 --- http_config eval: $::TWO
 --- fake
 any => error LOADING Redis is loading the dataset in memory
@@ -72,7 +72,7 @@ HMGET
 
 
 
-=== TEST 4: while the first is cut off from its master, which a PING does not show
+=== TEST 4: the next server is used while the first says MASTERDOWN to reads alone
 --- http_config eval: $::TWO
 --- fake
 GET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
@@ -88,7 +88,7 @@ ZRANGEBYSCORE => error MASTERDOWN Link with MASTER is down and replica-serve-sta
 
 
 
-=== TEST 5: while the first is cut off from its master, which a PING shows
+=== TEST 5: the next server is used while the first says MASTERDOWN to PING
 --- http_config eval: $::TWO
 --- fake
 any => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
@@ -104,7 +104,7 @@ HMGET
 
 
 
-=== TEST 6: while the first refuses the password
+=== TEST 6: the next server is used while the first refuses the password
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_REDIS_SOCKET;
 billing_redis_timeout 10s;
@@ -124,7 +124,7 @@ s3cret
 
 
 
-=== TEST 7: while the first wants a password
+=== TEST 7: the next server is used while the first wants a password
 --- http_config eval: $::TWO
 --- fake
 any => error NOAUTH Authentication required.
@@ -140,7 +140,7 @@ HMGET
 
 
 
-=== TEST 8: while the first closes what it accepts, at once
+=== TEST 8: the next server is used while the first closes connections at once
 --- http_config eval: $::TWO
 --- fake
 accept => close
@@ -152,7 +152,7 @@ accept => close
 
 
 
-=== TEST 9: while the first resets what it accepts, at once
+=== TEST 9: the next server is used while the first resets connections at once
 --- http_config eval: $::TWO
 --- fake
 accept => rst
@@ -164,7 +164,7 @@ accept => rst
 
 
 
-=== TEST 10: while the first accepts, and says nothing
+=== TEST 10: the next server is used while the first accepts connections and never answers
 --- http_config eval: $::TWO
 --- fake
 any => silent
@@ -180,7 +180,7 @@ HMGET
 
 
 
-=== TEST 11: while the first closes each connection at its first command
+=== TEST 11: the next server is used while the first closes each connection at its first command
 --- http_config eval: $::TWO
 --- fake
 GET => close
@@ -193,7 +193,7 @@ HMGET => close
 
 
 
-=== TEST 12: the third while the first two are down, each in its own way
+=== TEST 12: the third server is used while the first two are down in different ways
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT redis://127.0.0.1:$TEST_NGINX_FAKE2_PORT
               redis://127.0.0.1:$TEST_NGINX_FAKE3_PORT;
@@ -218,7 +218,7 @@ HMGET t_servers:camera:3
 
 
 
-=== TEST 13: the second is left alone while the first serves
+=== TEST 13: the second server is left alone while the first serves
 --- http_config eval: $::FAKES
 --- fake
 --- fake2
@@ -232,7 +232,7 @@ accept
 
 
 
-=== TEST 14: back on the first when it answers, stays so for a while, and answers again
+=== TEST 14: the first server is used again when it has answered for two seconds
 --- http_config eval: $::FAKES . 'billing_redis_timeout 5s;'
 --- fake
 any => error LOADING Redis is loading the dataset in memory
@@ -269,7 +269,7 @@ is($Fake2->count('closed'), $Fake2->count('accept'), 'its connections are closed
 
 
 
-=== TEST 15: a first server that does not last through its probation is not used
+=== TEST 15: a first server that is loading at the end of its probation is not used
 --- http_config eval: $::FAKES . 'billing_redis_timeout 5s;'
 --- fake
 listen never
@@ -291,7 +291,7 @@ is($Fake2->count('accept'), 1, 'the second is used all the time, on one connecti
 
 
 
-=== TEST 16: a first server that hangs when its probation is over
+=== TEST 16: a first server that hangs at the end of its probation is not used
 --- http_config eval: $::FAKES . 'billing_redis_timeout 5s;'
 --- fake
 listen never
@@ -316,7 +316,7 @@ is($failed, 0, 'none failed meanwhile');
 
 
 
-=== TEST 17: requests in flight end on the server they were sent to
+=== TEST 17: requests in flight are answered by the server they were sent to
 --- http_config eval: $::FAKES . 'billing_redis_timeout 10s;'
 --- fake
 listen never
@@ -342,7 +342,7 @@ ok(wait_for(5, sub { $Fake2->count('closed') }), 'the second is closed then');
 
 
 
-=== TEST 18: a real Redis that is killed, and started again
+=== TEST 18: a real Redis is killed and started again, and no request fails
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT unix:$TEST_NGINX_REDIS_SOCKET;
 billing_redis_timeout 5s;
@@ -373,7 +373,7 @@ is($failed, 0, 'nor after that');
 
 
 
-=== TEST 19: a real Redis that becomes the replica of nobody
+=== TEST 19: a real Redis becomes the replica of nobody, and no request fails
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT unix:$TEST_NGINX_REDIS_SOCKET;
 billing_redis_timeout 5s;
@@ -398,7 +398,7 @@ is($failed, 0, 'none failed meanwhile');
 
 
 
-=== TEST 20: a real Redis that is stopped in its tracks, and goes on
+=== TEST 20: a real Redis is stopped and continued, and the next server takes over
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT unix:$TEST_NGINX_REDIS_SOCKET;
 billing_redis_timeout 1s;
@@ -425,7 +425,7 @@ is($failed, 0, 'none failed meanwhile');
 
 
 
-=== TEST 21: a large number of connections that Redis kills
+=== TEST 21: a real Redis kills connections again and again, and no request fails
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT;
 billing_redis_timeout 5s;
@@ -451,7 +451,7 @@ is($failed, 0, 'none failed');
 
 
 
-=== TEST 22: all refuse connections
+=== TEST 22: all servers refuse connections: 503
 --- http_config eval: $::FAKES . 'billing_redis_timeout 1s;'
 --- fake
 listen never
@@ -467,7 +467,7 @@ listen never
 
 
 
-=== TEST 23: all hang in connect
+=== TEST 23: connecting to all servers hangs: 503
 --- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
 --- fake
 listen full
@@ -482,7 +482,7 @@ listen full
 
 
 
-=== TEST 24: all are silent
+=== TEST 24: no server answers: 504
 --- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
 --- fake
 any => silent
@@ -498,7 +498,7 @@ any => silent
 
 
 
-=== TEST 25: all refuse the password
+=== TEST 25: all servers refuse the password: 502
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT redis://127.0.0.1:$TEST_NGINX_FAKE2_PORT;
 billing_redis_timeout 1s;
@@ -519,7 +519,7 @@ s3cret
 
 
 
-=== TEST 26: all are loading, or close at once
+=== TEST 26: all servers are loading, or close connections at once: 503
 --- http_config eval: $::FAKES . 'billing_redis_timeout 1s;'
 --- fake
 any => error LOADING Redis is loading the dataset in memory
@@ -533,7 +533,7 @@ accept => close
 
 
 
-=== TEST 27: what fails last counts: nothing refuses the password any more
+=== TEST 27: the failure that came last decides between 502, 503 and 504
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
 billing_redis_timeout 2s;
@@ -551,7 +551,7 @@ recovers('{"cameras_ids":[3]}', '3', 'all is well');
 
 
 
-=== TEST 28: one line for many requests
+=== TEST 28: many requests that fail make one log line for each server
 --- http_config eval: $::FAKES . 'billing_redis_timeout 1s;'
 --- fake
 listen never
@@ -574,7 +574,7 @@ recovers($EXAMPLE, '3 4', 'when one is up');
 
 
 
-=== TEST 29: a server that is up, and down again, is a change each
+=== TEST 29: a server that is up and down again makes a log line for each change
 --- http_config eval: $::FAKES . 'billing_redis_timeout 5s;'
 --- fake
 listen never
@@ -595,7 +595,7 @@ is($failed, 0, 'none failed when it was down again');
 
 
 
-=== TEST 30: no password in the log, whatever AUTH is answered
+=== TEST 30: no password in the log, whatever AUTH is answered by
 --- http_config
 billing_redis redis://bob:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT redis://bob:s3cret@127.0.0.1:$TEST_NGINX_FAKE2_PORT
               redis://bob:s3cret@127.0.0.1:$TEST_NGINX_FAKE3_PORT;
@@ -623,7 +623,7 @@ s3cret
 
 
 
-=== TEST 31: no password in the log of nginx -t
+=== TEST 31: no password in what nginx -t says
 --- refuses
 billing_redis redis://bob:s3cret@127.0.0.1:99999;       -> (?!.*s3cret).*127\.0\.0\.1:99999
 billing_redis redis://bob:s3cret@127.0.0.1/x;           -> (?!.*s3cret).*127\.0\.0\.1.*database must be a number
@@ -652,7 +652,7 @@ ECHO => error OOPS \x1b[34mblue\x07
 
 
 
-=== TEST 33: so many connections as are allowed, and not one more
+=== TEST 33: no more connections are made than billing_redis_connections
 --- fake
 HMGET => pause 2
 --- http_config
@@ -678,7 +678,7 @@ answers($clients[$_]->response, $ids[$_ % 4], "client $_") for 0 .. 11;
 
 
 
-=== TEST 34: no more than there is need of, and one to spare
+=== TEST 34: one after the other, requests make one connection and at most one to spare
 --- fake
 --- http_config
 billing_redis_connections 64;
@@ -691,7 +691,7 @@ for my $id (3, 4, 5, 7, 10, 12) {
 
 
 
-=== TEST 35: one of several breaks, the others go on
+=== TEST 35: one of several connections is closed, and all requests are answered
 --- fake
 conn 2 HMGET => close
 HMGET => pause 1
@@ -716,7 +716,7 @@ answers($clients[$_]->response, $ids[$_ % 4], "client $_") for 0 .. 7;
 
 
 
-=== TEST 36: connections are the worker's, and each worker has its own
+=== TEST 36: each worker has its own connections
 --- master: 2
 --- fake
 --- http_config
@@ -732,7 +732,7 @@ cmp_ok($Fake->count('accept'), '<=', 2, 'not more than one for each of two worke
 
 
 
-=== TEST 37: more than may wait are refused at once
+=== TEST 37: more requests than may wait are refused at once
 --- fake
 listen 3
 --- http_config
@@ -757,7 +757,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'and the next');
 
 
 
-=== TEST 38: one that goes away, or whose time is over, makes room
+=== TEST 38: a caller who leaves makes room for another one that waits
 --- fake
 listen 6
 --- http_config
@@ -783,7 +783,7 @@ answers($waiting[1]->response, '3', 'the one that stayed');
 
 
 
-=== TEST 39: what is in flight does not count as waiting
+=== TEST 39: requests in flight take no place in the queue
 --- fake
 HMGET => pause 1
 --- http_config
@@ -798,7 +798,7 @@ answers($_->response, '3', 'in flight') for @clients;
 
 
 
-=== TEST 40: the values of the new directives
+=== TEST 40: invalid values of billing_redis_connections, billing_redis_queue and others
 --- refuses
 billing_redis_connections 0;                                    ->
 billing_redis_connections 65;                                   ->
@@ -816,7 +816,7 @@ billing_redis_password_file;                                    -> invalid numbe
 
 
 
-=== TEST 41: and those at the limits
+=== TEST 41: the greatest and the smallest values that are valid
 --- http_config
 billing_redis_connections 64;
 billing_redis_queue 1000000;
@@ -844,7 +844,7 @@ s3cret
 
 
 
-=== TEST 43: a password from a file, by a path relative to the configuration, and no line feed
+=== TEST 43: a password from a file with a relative path and no line feed
 --- fake
 --- http_config
 billing_redis redis://bob@127.0.0.1:$TEST_NGINX_FAKE_PORT/2;
@@ -883,7 +883,7 @@ s3cret
 
 
 
-=== TEST 45: a password file of an outer level, and another of the location
+=== TEST 45: a location's password file goes before that of an outer level
 --- fake
 --- http_config
 billing_redis_password_file $TEST_NGINX_SERVER_ROOT/html/outer;
@@ -909,7 +909,7 @@ answers(ask('{"cameras_ids":[3]}', uri => '/inner'), '3', 'its own');
 
 
 
-=== TEST 46: files that are no password
+=== TEST 46: files that hold no password
 --- user_files eval
 ">>> empty\n>>> line\n\nsecond\n>>> long\n" . 'x' x 4096
 --- refuses eval
@@ -956,7 +956,7 @@ s3cret
 
 
 
-=== TEST 48: an ACL that is not enough: the keys of others
+=== TEST 48: an ACL for other keys is a 502
 --- http_config
 billing_redis redis://t_servers2:s3cret@127.0.0.1:$TEST_NGINX_REDIS_PORT;
 billing_redis_timeout 1s;
@@ -998,7 +998,7 @@ answers(ask('{"cameras_ids":[3]}', uri => $_), '3', $_) for $URI, '/two', '/thre
 
 
 
-=== TEST 50: and those with others, or otherwise, do not
+=== TEST 50: locations with other servers, or other settings, have their own connections
 --- fake
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
@@ -1024,7 +1024,7 @@ is($Fake->count('AUTH'), 1, 'and so the password');
 
 
 
-=== TEST 51: after an outage of several seconds, with a timeout that is shorter than the delay
+=== TEST 51: a server that was down for long is found within a timeout shorter than the delay
 --- fake
 listen never
 --- http_config
@@ -1047,7 +1047,7 @@ is($failed, 0, 'and none fails any more');
 
 
 
-=== TEST 52: the same with a request now and then
+=== TEST 52: a server that was down for long is found by requests that come now and then
 --- fake
 listen never
 --- http_config
@@ -1087,7 +1087,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when it is up');
 
 
 
-=== TEST 54: requests in flight that the server they were sent to does not answer
+=== TEST 54: requests that a draining connection does not answer are sent to the first server
 --- http_config eval: $::FAKES . 'billing_redis_timeout 30s;'
 --- fake
 listen never
@@ -1111,7 +1111,7 @@ cmp_ok(time - $start, '>=', 9, 'when the second had had time enough');
 
 
 
-=== TEST 55: all of what is said by a server that takes the password, and not the database
+=== TEST 55: the whole text of a server that accepts the password and not the database is logged
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT/7;
 billing_redis_timeout 1s;

@@ -3,8 +3,8 @@
 
 
 /*
- * Buffers received in one turn of the event loop: a reply that is skipped may
- * have 512 MB, and others are to be served meanwhile.
+ * Buffers received in one turn of the event loop.  A reply that is skipped may
+ * have 512 MB, and the worker has to serve others meanwhile.
  */
 
 #define NGX_HTTP_BILLING_REDIS_TURN  16
@@ -144,8 +144,9 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     }
 
     /*
-     * The event is level-triggered: what the kernel still has is announced
-     * again; and OpenSSL holds more only of a record that did not fit.
+     * A buffer that was not filled ends the loop.  The event is
+     * level-triggered, so the kernel announces again what it still holds, and
+     * OpenSSL holds nothing that would have fitted.
      */
 
     turn = 0;
@@ -212,7 +213,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 }
 
 
-/* returns as ngx_recv() does; event->reason is set if the system knows it */
+/* Returns as ngx_recv() does; an error of the system sets event->reason. */
 
 static ssize_t
 ngx_http_billing_redis_event_recv(ngx_http_billing_redis_event_t *event,
@@ -267,7 +268,7 @@ ngx_http_billing_redis_event_recv_ssl(ngx_http_billing_redis_event_t *event,
 
     ERR_clear_error();
 
-    /* what had to be read before it could be written */
+    /* a write that had to wait for this read goes on */
 
     if (sdslen(event->context->c.obuf)) {
         ngx_http_billing_redis_event_add_write(event);
@@ -308,7 +309,7 @@ ngx_http_billing_redis_event_error(ngx_http_billing_redis_event_t *event,
 }
 
 
-/* errors that hiredis leaves in OpenSSL's queue would be taken for nginx' */
+/* nginx would take errors in OpenSSL's queue for those of its own connections */
 
 static void
 ngx_http_billing_redis_event_clear_errors(
@@ -343,7 +344,7 @@ ngx_http_billing_redis_event_write_handler(ngx_event_t *wev)
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-    /* what hiredis takes it to wait for is from the handshake */
+    /* hiredis does not know that a handshake waits for writing */
 
     if (event->context && event->ssl && SSL_want_write(event->ssl)) {
         ngx_http_billing_redis_event_add_write(event);
@@ -397,7 +398,7 @@ ngx_http_billing_redis_event_add_write(void *data)
 
     if ((event->context->c.flags & REDIS_CONNECTED) && !event->writing) {
 
-        /* all commands of this round of the event loop go in one write */
+        /* one write sends all commands of this turn of the event loop */
 
         if (!wev->posted) {
             ngx_post_event(wev, &ngx_posted_events);
@@ -425,8 +426,8 @@ ngx_http_billing_redis_event_del_write(void *data)
 
 
 /*
- * What ngx_close_connection() does, but for the descriptor: hiredis closes it
- * as soon as this hook has returned.
+ * Does what ngx_close_connection() does, except for closing the descriptor:
+ * hiredis closes it as soon as this hook has returned.
  */
 
 static void

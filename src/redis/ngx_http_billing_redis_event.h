@@ -31,7 +31,7 @@ struct ngx_http_billing_redis_event_s {
     /* NULL from the moment that hiredis begins to free it */
     redisAsyncContext                *context;
 
-    /* idle, by event->reply, while no reply is to come */
+    /* connection->idle is set by the owner while no reply is due */
     ngx_connection_t                 *connection;
 
     ngx_http_billing_redis_reader_t   reader;
@@ -39,24 +39,24 @@ struct ngx_http_billing_redis_event_s {
     /* called for each of the reader's replies; it may close the connection */
     ngx_http_billing_redis_event_pt   reply;
 
-    /* called once when the context goes, still valid, for whatever reason */
+    /* called once when the context ends, and is still valid */
     ngx_http_billing_redis_event_pt   closed;
     void                             *data;
 
-    /* why it is given up; NULL if hiredis does so, or OpenSSL has failed */
+    /* why the connection ends, or NULL: hiredis or OpenSSL know why */
     const char                       *reason;
 
-    /* the system's words for it */
+    /* the system's text for an error */
     u_char                            text[64];
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
-    /* hiredis' to free, with the context */
+    /* freed by hiredis with the context */
     SSL                              *ssl;
 #endif
 
     unsigned                          writing:1;
 
-    /* what came could not be read */
+    /* the reader found what is no reply, or no memory for one */
     unsigned                          unreadable:1;
 };
 
@@ -71,18 +71,19 @@ ngx_int_t ngx_http_billing_redis_event_attach(
     ngx_log_t *log);
 
 /*
- * Sends commands, as they go over the wire, together with others of this round
- * of the event loop.  NGX_ERROR is for want of memory.
+ * Sends commands in the form of the protocol, in one write with all others of
+ * this turn of the event loop.  They are copied.  NGX_ERROR is for want of
+ * memory.
  */
 ngx_int_t ngx_http_billing_redis_event_send(
     ngx_http_billing_redis_event_t *event, u_char *commands, size_t len);
 
-/* Sends one command in the same way. */
+/* Sends one command in the same way.  Its arguments are copied. */
 ngx_int_t ngx_http_billing_redis_event_command(
     ngx_http_billing_redis_event_t *event, ngx_uint_t argc,
     const char **argv, const size_t *len);
 
-/* Frees the context and tells event->closed why. */
+/* Frees the context, unless it is gone, and calls event->closed(). */
 void ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,
     const char *reason);
 
