@@ -1,5 +1,6 @@
-# The cache contract: an empty cache is not an empty answer, and data that
-# breaks the contract is an error that names the key.
+# The cache contract: "null" is only answered from a cache that was loaded, and
+# data that break the contract are answered with 502 and a log line that names the
+# key.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -11,7 +12,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: nothing found in a cache that was loaded
+=== TEST 1: a cache that was loaded answers "null" where nothing is found
 --- cases
 {"cameras_ids":[999]}                           -> null
 {"cameras_ids":[0]}                             -> null
@@ -24,7 +25,7 @@ __DATA__
 
 
 
-=== TEST 2: nothing found in a cache that was never loaded
+=== TEST 2: a cache that was never loaded answers 503 where nothing is found
 --- redis
 DEL billing:synced_at
 --- cases
@@ -42,7 +43,7 @@ DEL billing:synced_at
 
 
 
-=== TEST 3: synced_at counts only when nothing was found
+=== TEST 3: a cache without synced_at answers with the cameras that are found
 --- redis
 DEL billing:synced_at
 --- cases
@@ -53,7 +54,7 @@ DEL billing:synced_at
 
 
 
-=== TEST 4: synced_at is not looked for in vain
+=== TEST 4: Redis is not asked for synced_at where cameras are found
 --- fake
 --- cases
 {"cameras_ids":[3]}                             -> 3
@@ -63,7 +64,7 @@ synced_at
 
 
 
-=== TEST 5: a synced_at that is no integer
+=== TEST 5: a synced_at that is no integer breaks the contract
 --- redis
 SET billing:synced_at yesterday
 --- cases
@@ -75,7 +76,7 @@ SET billing:synced_at yesterday
 
 
 
-=== TEST 6: an empty synced_at
+=== TEST 6: an empty synced_at breaks the contract
 --- redis
 SET billing:synced_at ""
 --- cases
@@ -85,7 +86,7 @@ SET billing:synced_at ""
 
 
 
-=== TEST 7: a synced_at of another type
+=== TEST 7: a synced_at that is no string breaks the contract
 --- redis
 DEL billing:synced_at
 HSET billing:synced_at a b
@@ -109,7 +110,7 @@ ZADD billing:login:halfway 3 3 777 777 5 5
 
 
 
-=== TEST 9: a camera that is no hash
+=== TEST 9: a camera that is no hash breaks the contract
 --- redis
 SET billing:camera:20 text
 ZADD billing:login:broken 20 20
@@ -125,7 +126,7 @@ SET billing:external:broken 20
 
 
 
-=== TEST 10: an external_id that is no string
+=== TEST 10: an external_id that is no string breaks the contract
 --- redis
 HSET billing:external:broken a b
 --- cases
@@ -137,7 +138,7 @@ HSET billing:external:broken a b
 
 
 
-=== TEST 11: an external_id that leads to no id
+=== TEST 11: an external_id whose value is no camera id breaks the contract
 --- redis
 SET billing:external:bad-text abc
 SET billing:external:bad-empty ""
@@ -175,7 +176,7 @@ redis key \\?"t_cache:external:bad-wrap
 
 
 
-=== TEST 12: a login that is no sorted set
+=== TEST 12: a login that is no sorted set breaks the contract
 --- redis
 SET billing:login:text 3
 HSET billing:login:hash 3 3
@@ -189,7 +190,7 @@ redis key \\?"t_cache:login:hash
 
 
 
-=== TEST 13: a member of a login that is no integer
+=== TEST 13: a member of a login that is no camera id breaks the contract
 --- redis
 ZADD billing:login:word 3 three
 ZADD billing:login:real 3 3.0
@@ -208,7 +209,7 @@ redis key \\?"t_cache:login:later
 
 
 
-=== TEST 14: a score that is not its member's
+=== TEST 14: a score that is not equal to its member breaks the contract
 --- redis
 ZADD billing:login:other 4 3
 ZADD billing:login:half 3.5 3
@@ -231,7 +232,7 @@ redis key \\?"t_cache:login:hides
 
 
 
-=== TEST 15: streams that are not type=status
+=== TEST 15: streams that are not a list of type=status break the contract
 --- redis
 HSET billing:camera:20 streams high
 HSET billing:camera:21 streams high=active,low
@@ -254,7 +255,7 @@ redis key \\?"t_cache:camera:24
 
 
 
-=== TEST 16: text that is not UTF-8, in each field
+=== TEST 16: text that is not UTF-8 breaks the contract in each field
 --- redis
 HSET billing:camera:20 external_id "\xff"
 HSET billing:camera:21 start_at "\xff"
@@ -285,7 +286,7 @@ redis key \\?"t_cache:camera:27
 
 
 
-=== TEST 17: the ways in which text is not UTF-8
+=== TEST 17: each way of not being UTF-8 breaks the contract
 --- redis
 HSET billing:camera:20 name "\xc0\x80"
 HSET billing:camera:21 name "\xe0\x80\xaf"
@@ -295,6 +296,10 @@ HSET billing:camera:24 name "\xf4\x90\x80\x80"
 HSET billing:camera:25 name "a\x80"
 HSET billing:camera:26 name "\xe2\x82"
 HSET billing:camera:27 name "\xf8\x88\x80\x80\x80"
+HSET billing:camera:28 name "1234567\xff"
+HSET billing:camera:29 name "12345678\xff"
+HSET billing:camera:30 name "\xff23456781234567812345678"
+HSET billing:camera:31 name "1234567812345678123\xff5678"
 --- cases
 {"cameras_ids":[20]}                            -> 502
 {"cameras_ids":[21]}                            -> 502
@@ -304,6 +309,10 @@ HSET billing:camera:27 name "\xf8\x88\x80\x80\x80"
 {"cameras_ids":[25]}                            -> 502
 {"cameras_ids":[26]}                            -> 502
 {"cameras_ids":[27]}                            -> 502
+{"cameras_ids":[28]}                            -> 502
+{"cameras_ids":[29]}                            -> 502
+{"cameras_ids":[30]}                            -> 502
+{"cameras_ids":[31]}                            -> 502
 --- logged
 \[error\] .*t_cache:camera:20
 
@@ -321,7 +330,7 @@ HSET billing:camera:20 name ok junk "\xff" "\xfe" x
 
 
 
-=== TEST 19: a key in the log is no way to write lines into it
+=== TEST 19: control characters of a key are escaped in the log
 --- redis
 SET "billing:external:x\x0d\x0a2026/01/01 [forged] line" abc
 --- cases
@@ -333,7 +342,7 @@ qr/^2026\/01\/01 \[forged\]/
 
 
 
-=== TEST 20: ids and logins cannot become commands
+=== TEST 20: external ids and logins that look like commands are only looked for
 --- redis
 SET billing:canary alive
 --- cases
@@ -349,7 +358,7 @@ SET billing:canary alive
 
 
 
-=== TEST 21: and did not
+=== TEST 21: a login that looks like a DEL command deletes nothing
 --- redis
 SET billing:canary alive
 --- run
@@ -363,7 +372,7 @@ is(redis()->command('GET', 't_cache:canary'), 'alive', 'the key is still there')
 
 
 
-=== TEST 22: the prefix is part of every key
+=== TEST 22: every key begins with the prefix
 --- fake
 --- cases
 {"cameras_ids":[3],"cameras_uuid":["3"],"login":"admin"} -> 3
@@ -381,7 +390,7 @@ is(redis()->command('GET', 't_cache:canary'), 'alive', 'the key is still there')
 
 
 
-=== TEST 23: a prefix of a location's own
+=== TEST 23: a location may have its own prefix
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -410,7 +419,7 @@ redis()->command('DEL', 't_cache_other:camera:3');
 
 
 
-=== TEST 24: cameras that are not the login's, first, in the middle and last
+=== TEST 24: cameras that are not the login's are left out, wherever they stand
 --- cases
 {"cameras_ids":[3,4,5],"login":"mixed"}         -> 4 5
 {"cameras_ids":[4,3,5],"login":"mixed"}         -> 4 5
@@ -433,7 +442,7 @@ redis()->command('DEL', 't_cache_other:camera:3');
 
 
 
-=== TEST 25: a synced_at that is answered by no string
+=== TEST 25: a synced_at that is answered by an array breaks the contract
 --- fake
 GET *:synced_at => raw *0\r\n
 --- cases
@@ -443,7 +452,7 @@ GET *:synced_at => raw *0\r\n
 
 
 
-=== TEST 26: a cache that is loaded between the lookups and that of synced_at
+=== TEST 26: a cache that is loaded while a request is answered is looked at once more
 --- fake
 once HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
 once HGETALL *:camera:3 => raw *0\r\n
@@ -457,7 +466,7 @@ once ZRANGEBYSCORE *:admin => raw *0\r\n
 
 
 
-=== TEST 27: commands that are longer than most, and many of them
+=== TEST 27: 50 commands with a long prefix and long ids are sent in order
 --- route eval: 'billing_token off; billing_max_ids 50; billing_redis_prefix ' . 'p' x 100 . ':;'
 --- fake
 HMGET => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$1\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -497,7 +506,7 @@ redis key \\?"t_cache:login:again\\?" holds a score that is not its member
 
 
 
-=== TEST 29: scores are numbers that are equal to the member, in any form that Redis prints
+=== TEST 29: a score is equal to its member in any form that a double is printed in
 --- fake
 ZSCORE *:login:plain => raw $1\r\n3\r\n
 ZSCORE *:login:point => raw $3\r\n3.0\r\n
@@ -530,7 +539,7 @@ redis key \\?"t_cache:login:comma\\?" holds a score that is not its member
 
 
 
-=== TEST 30: the largest id, whose score Redis prints in different ways
+=== TEST 30: the score of the largest id is compared exactly
 --- fake
 ZSCORE *:login:largest => raw $16\r\n9007199254740991\r\n
 ZSCORE *:login:exponent => raw $21\r\n9.007199254740991e+15\r\n

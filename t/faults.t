@@ -1,5 +1,6 @@
-# What befalls a worker from the outside: callers that break off, settings that
-# cut everything small, no connection left, reloads without end.
+# Faults that do not come from Redis: clients that break off, settings that cut
+# everything into small pieces, a worker without free connections, many reloads,
+# a clock that jumps.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -8,7 +9,7 @@ use HTTP::Date ();
 use Test::Nginx::Socket 'no_plan';
 use Billing 'faults';
 
-# KiB of memory that a process has in use.
+# The memory of a process in KiB.
 
 sub rss {
     my ($pid) = @_;
@@ -18,8 +19,8 @@ sub rss {
     return $kib;
 }
 
-# What may be held back of freed memory, in KiB: a sanitizer keeps a lot of it,
-# and looks for leaks by itself.
+# A process may grow by so many KiB. A sanitizer keeps freed memory for a while,
+# and finds leaks by itself.
 
 our $SLACK = $Billing::MODE =~ /asan|valgrind/ ? 500_000 : 1024;
 
@@ -48,7 +49,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a body buffer of one byte
+=== TEST 1: a request body is read through a buffer of one byte
 --- route
 client_body_buffer_size 1;
 --- cases
@@ -59,7 +60,7 @@ client_body_buffer_size 1;
 
 
 
-=== TEST 2: output in the smallest pieces, at a limited rate
+=== TEST 2: a list is complete when its output is cut small and limited in rate
 --- route
 billing_batch 1;
 postpone_output 1;
@@ -70,19 +71,19 @@ my $start = Time::HiRes::time();
 my $client = client();
 $client->send(text(undef, query => '?login=mixed'));
 my $res = $client->response;
-ok($res->{complete}, 'the list is complete');
-is($res->{body}, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'), 'and whole');
-cmp_ok(Time::HiRes::time() - $start, '>', 0.5, 'and not at once');
-answers(ask('{"login":5}'), 'login: string', 'an error');
+ok($res->{complete}, 'the list has its end');
+is($res->{body}, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'), 'the list has all cameras');
+cmp_ok(Time::HiRes::time() - $start, '>', 0.5, 'the rate was limited');
+answers(ask('{"login":5}'), 'login: string', 'a short answer');
 
 
 
-=== TEST 3: callers who reset or close the connection at each stage
+=== TEST 3: clients close or reset the connection at each stage of a request
 --- fake
-GET *:token:* => pause 0.5
-HGETALL => pause 0.5
+GET *:token:* => pause 0.3
+HMGET => pause 0.3
 --- http_config
-billing_redis_timeout 5s;
+billing_redis_timeout 10s;
 --- run
 my $text = text('{"cameras_ids":[3,4,5]}');
 my $list = text(undef, query => '?login=mixed');
@@ -91,37 +92,38 @@ for my $how (qw(close reset)) {
     for my $part ($text, $list) {
         my $head = index($part, "\r\n\r\n") + 4;
 
-        # in the header, in the body, at the token, at the cameras
+        # how much is sent, and which command is then waited for
 
-        for my $sent (20, $head + 5, length $part) {
+        for my $stage ([ 20, '' ], [ $head + 5, ':token:' ], [ length $part, ':token:' ],
+                       [ length $part, ' HMGET ' ])
+        {
+            my ($sent, $command) = @$stage;
+            my $before = $Fake->count($command);
             my $client = client();
             $client->send(substr $part, 0, $sent);
-            select undef, undef, undef, 0.1;
+
+            ok(wait_for(20, sub { $Fake->count($command) > $before }),
+               "$how after \"$command\" was sent") if $command;
+
             $client->$how;
         }
-
-        my $client = client();
-        $client->send($part);
-        select undef, undef, undef, 0.7;
-        $client->$how;
     }
 }
 
-select undef, undef, undef, 1.2;
 $Fake->change('');
-answers(ask('{"cameras_ids":[3,4,5]}'), '3 4 5', 'afterwards');
+answers(ask('{"cameras_ids":[3,4,5]}'), '3 4 5', 'a request after them');
 --- errors_allowed
 
 
 
-=== TEST 4: no connection is left in the worker
+=== TEST 4: a worker without free connections answers 503, and recovers
 --- run
 my $nginx = ::nginx('billing_redis_timeout 1s;', alerts => 1);
 my ($worker) = $nginx->workers;
 my $text = text('{"cameras_ids":[3]}');
 my $none = qr/\[alert\] .* worker_connections are not enough/;
 
-# nginx gives up those that idle for new ones: all of these have begun a request
+# All of these have begun a request: nginx closes idle connections to have new ones.
 
 my $first = client(port => $nginx->{port});
 $first->send(substr $text, 0, 20);
@@ -133,23 +135,23 @@ ok(wait_for(60, sub {
         $clients[-1]->send('GET / HTTP/1.1');
     }
     $nginx->log_text =~ $none;
-}), 'none is left');
+}), 'all connections are in use');
 
 $first->send(substr $text, 20);
-answers($first->response, '503', 'nor one to Redis');
+answers($first->response, '503', 'none is left for Redis');
 $_->close for @clients, $first;
 
 ok(wait_for(10, sub { ask('{"cameras_ids":[3]}', port => $nginx->{port})->{status} == 200 }),
-   'and then there are some again');
-is(($nginx->workers)[0], $worker, 'in the same worker');
+   'connections are free again');
+is(($nginx->workers)[0], $worker, 'the worker is the same');
 $nginx->stop;
 
 my @alerts = grep { /\[(?:alert|crit|emerg)\]/ } split /\n/, $nginx->log_text;
-is(join("\n", grep { $_ !~ $none } @alerts), '', 'there is no other alert');
+is(join("\n", grep { $_ !~ $none } @alerts), '', 'no other alert');
 
 
 
-=== TEST 5: a hundred thousand bad tokens, each another
+=== TEST 5: 100,000 different bad tokens leave nothing in the memory of a worker
 --- not_in
 valgrind: takes minutes, and what memcheck needs hides what the process needs
 --- run
@@ -169,14 +171,14 @@ for my $turn (1 .. 1000) {
     $before = ::rss($worker) if $turn == 100;
 }
 
-is($wrong, 0, "$n are answered with 401");
-cmp_ok(::rss($worker) - $before, '<', $::SLACK, 'and leave nothing in the worker');
-answers(ask('{"cameras_ids":[3]}', port => $nginx->{port}), '3', 'a good one');
+is($wrong, 0, "$n answers are 401");
+cmp_ok(::rss($worker) - $before, '<', $::SLACK, 'the worker has not grown');
+answers(ask('{"cameras_ids":[3]}', port => $nginx->{port}), '3', 'a good token');
 --- timeout: 300
 
 
 
-=== TEST 6: a hundred reloads
+=== TEST 6: 100 reloads: each new worker answers, and the master does not grow
 --- not_in
 valgrind: takes minutes, and what memcheck needs hides what the process needs
 --- run
@@ -192,15 +194,15 @@ for my $turn (1 .. 110) {
     $before = ::rss($nginx->{pid}) if $turn == 10;
 }
 
-is($failed, 0, 'each has a new worker that answers');
-cmp_ok(::rss($nginx->{pid}) - $before, '<', $::SLACK, 'the master does not grow');
+is($failed, 0, 'every reload brings a worker that answers');
+cmp_ok(::rss($nginx->{pid}) - $before, '<', $::SLACK, 'the master has not grown');
 $nginx->signal('QUIT');
-is($nginx->ended(5), 'status 0', 'and ends');
+is($nginx->ended(5), 'status 0', 'the master ends');
 --- timeout: 300
 
 
 
-=== TEST 7: a configuration without http
+=== TEST 7: nginx starts with the module but without an http block
 --- run
 my $root = $Test::Nginx::Util::ServRoot;
 my $modules = join ' ', map { "load_module $_;" }
@@ -213,15 +215,15 @@ close $conf;
 
 my $command = "$Test::Nginx::Util::NginxBinary -p $root/ -c $root/conf/bare.conf";
 my $text = `$command -t 2>&1`;
-is($?, 0, 'nginx takes it') or diag($text);
+is($?, 0, 'nginx -t accepts the configuration') or diag($text);
 
 $text = `$command 2>&1 && $command -s quit 2>&1`;
-is($?, 0, 'starts with it, and is told to end') or diag($text);
-ok(wait_for(10, sub { !-e "$root/logs/bare.pid" }), 'and ends');
+is($?, 0, 'nginx starts, and gets the signal to end') or diag($text);
+ok(wait_for(10, sub { !-e "$root/logs/bare.pid" }), 'nginx ends');
 
 
 
-=== TEST 8: the clock goes back by an hour, and on again
+=== TEST 8: the clock is set back by an hour, and forward again
 --- fake
 once HMGET *:camera:3 => pause 1
 HMGET *:camera:12 => drop
@@ -258,35 +260,35 @@ my $date = sub {
 
 my $waiting = client(@port);
 $waiting->send(text('{"cameras_ids":[3]}'));
-select undef, undef, undef, 0.3;
+ok(wait_for(10, sub { $Fake->count('HMGET') }), 'a request waits for Redis');
 $turn->(-3600);
-answers($waiting->response, '3', 'a request that waited for Redis meanwhile');
+answers($waiting->response, '3', 'the request that waited');
 
 my $res = ask('{"cameras_ids":[4]}', @port);
-answers($res, '4', 'another');
+answers($res, '4', 'the next request');
 cmp_ok(abs($date->($res) + 3600), '<', 60, 'the clock is an hour late');
 
 my $start = time;
-answers(ask('{"cameras_ids":[12]}', @port), '504', 'a time limit');
-cmp_ok(time - $start, '<', 15, 'in its time');
+answers(ask('{"cameras_ids":[12]}', @port), '504', 'a request that Redis does not answer');
+cmp_ok(time - $start, '<', 15, 'the deadline is kept');
 
 $Fake->down;
 my $down = client(@port);
 $down->send(text('{"cameras_ids":[4]}'));
-select undef, undef, undef, 0.3;
+ok(wait_for(10, sub { $nginx->log_text =~ /redis server "[^"]+" is down/ }), 'Redis is down');
 $Fake->up;
-answers($down->response, '4', 'a new connection to Redis');
+answers($down->response, '4', 'a request that waited for a connection');
 
 my $page = ask(undef, uri => '/status', @port)->{body};
-like($page, qr/^nginx_billing_synced_age_seconds\{[^}]*\} 0$/m, 'the age of a sync that lies ahead');
+like($page, qr/^nginx_billing_synced_age_seconds\{[^}]*\} 0$/m, 'the age of a sync that lies in the future');
 my ($sum) = $page =~ /^nginx_billing_request_duration_seconds_sum (\S+)$/m;
-cmp_ok($sum, '>=', 0, 'how long the requests took');
-cmp_ok($sum, '<', 60, 'not an hour');
+cmp_ok($sum, '>=', 0, 'the sum of durations is not negative');
+cmp_ok($sum, '<', 60, 'nor does it hold the hour');
 
 $turn->(0);
 $res = ask('{"cameras_ids":[5]}', @port);
-answers($res, '5', 'on again');
-cmp_ok(abs($date->($res)), '<', 60, 'to the time that it is');
+answers($res, '5', 'a request after the clock was set forward');
+cmp_ok(abs($date->($res)), '<', 60, 'the clock is right');
 
 $nginx->signal('QUIT');
 is($nginx->ended(5), 'status 0', 'nginx ends');

@@ -93,7 +93,6 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->limit = 0;
     cache->size = 0;
     cache->server = NULL;
-    cache->connection = 0;
 
     ngx_http_billing_json_string_init(&cache->json, pool);
 
@@ -274,6 +273,7 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache, ngx_msec_t timeout,
     cache->log = log;
     cache->timeout = timeout;
     cache->deadline = deadline;
+    cache->connection = 0;
 
     ngx_http_billing_cache_send(cache, ngx_http_billing_cache_reply,
                                 cache->asked.nelts
@@ -450,7 +450,16 @@ ngx_http_billing_cache_done(void *data,
     ngx_http_billing_lookup_t  **asked;
 
     cache->server = cache->pipeline.server;
-    cache->connection = cache->pipeline.connection;
+
+    if (cache->connection == 0) {
+        cache->connection = cache->pipeline.connection;
+
+    } else if (cache->connection != cache->pipeline.connection) {
+
+        /* ambiguous cameras were asked for on another one */
+
+        cache->connection = 0;
+    }
 
     ambiguous = 0;
     asked = cache->asked.elts;

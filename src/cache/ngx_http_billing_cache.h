@@ -1,8 +1,8 @@
 
 /*
- * The cache contract: what the loader writes to Redis, read by lookups.  See
- * ngx_http_billing_cache_reply.c for the kinds of keys, and
- * ngx_http_billing_camera.c for the fields of a camera.
+ * The cache contract: what the loader writes to Redis, and lookups that read
+ * it.  The kinds of keys are a table in ngx_http_billing_cache_reply.c, and the
+ * fields of a camera are one in ngx_http_billing_camera.c.
  */
 
 
@@ -124,7 +124,10 @@ typedef struct {
     /* the caller's to set: it fails at once rather than keep others waiting */
     ngx_uint_t                          optional;
 
-    /* when done: which server has answered, on which connection; or NULL, 0 */
+    /*
+     * when done: the name of the server that has answered, or NULL, and the
+     * serial number of the connection, or 0 if it was none or more than one
+     */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
 
