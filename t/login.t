@@ -959,3 +959,70 @@ $Fake->change("once ZRANGEBYSCORE * => raw $two\n"
               . "2 times ZRANGEBYSCORE * => raw " . '*0\r\n' . "\nonce ECHO * => close\n");
 is(ask(undef, query => '?login=many')->{body}, 'null', 'none');
 --- errors_allowed
+
+
+
+=== TEST 43: cameras with many streams do not all have to be in memory
+--- not_in
+asan: memory is not given back at once
+valgrind: memory is not the worker's alone
+--- redis eval
+join "\n", map { ("HSET billing:camera:$_ streams " . join(',', ('a=b') x 20_000),
+                  "ZADD billing:login:large $_ $_") } 101 .. 130
+--- fake
+--- run
+my $streams = join ',', ('a=b') x 20_000;
+my $all = '[' . join(',', map { Billing::Fixtures::camera($_, { streams => $streams }) } 101 .. 130) . ']';
+my $pid = Test::Nginx::Util::get_pid_from_pidfile('large');
+
+my $peak = sub {
+    open my $in, '<', "/proc/$pid/status" or die "$!\n";
+    return (join '', <$in>) =~ /^VmHWM:\s+(\d+)/m ? $1 : 0;
+};
+
+answers(ask('{"cameras_ids":[3]}'), '3', 'small');
+my $before = $peak->();
+
+for ([ 'ids', '{"cameras_ids":[' . join(',', 101 .. 130) . ']}' ],
+     [ 'a login', '{"login":"large"}' ],
+     [ 'ids of a login', '{"login":"large","cameras_ids":[' . join(',', 101 .. 130) . ']}' ])
+{
+    my ($name, $body) = @$_;
+    my $res = ask($body);
+
+    is($res->{status}, 200, "$name: status");
+    ok($res->{complete}, "$name: complete");
+    ok($res->{body} eq $all, "$name: body");
+}
+
+# an answer has 23 MB
+
+cmp_ok($peak->() - $before, '<', 9000, 'the worker has grown by less than 9 MB');
+
+# batches are as large as the bound lets them be, and do not read much in vain
+
+my $asked = $Fake->count('HMGET');
+cmp_ok($asked, '<', 3 * 100, "cameras asked for: $asked");
+--- timeout: 60
+
+
+
+=== TEST 44: batches grow again after large cameras
+--- redis eval
+join "\n", (map { ("HSET billing:camera:$_ streams " . join(',', ('a=b') x 20_000),
+                   "ZADD billing:login:mixture $_ $_") } 101 .. 104),
+           ::many('mixture', 105, 300)
+--- route
+billing_batch 50;
+--- fake
+--- run
+my $streams = join ',', ('a=b') x 20_000;
+my $all = '[' . join(',', map { Billing::Fixtures::camera($_, { streams => $streams }) } 101 .. 104)
+          . ',' . (::cameras('Camera', 105 .. 300) =~ s/\A\[//r);
+
+my $res = ask('{"login":"mixture"}');
+ok($res->{complete}, 'complete');
+ok($res->{body} eq $all, 'body');
+
+my $rounds = $Fake->count('ECHO');
+cmp_ok($rounds, '<', 20, "pipelines: $rounds");
