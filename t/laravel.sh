@@ -5,8 +5,9 @@
 #
 #     sh t/laravel.sh [requests] [seed]
 #
-# Laravel is Debian sid's, in a bare root of its own. What is not compared, as
-# it is decided otherwise on purpose, is in laravel.php and laravel.pl.
+# Laravel is installed from Debian sid, in a bare root of its own, as root. The
+# module differs from Laravel on purpose in some rules: laravel.php and
+# laravel.pl name each at the place where they allow for it.
 
 set -eu
 
@@ -14,6 +15,10 @@ case " $* " in
     *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
 esac
 umask 022
+
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -64,6 +69,6 @@ cp "$root/t/laravel.php" "$dir/"
 
 cd "$root"
 
-perl -It/lib -It/fuzz t/laravel.pl build/ngx_http_billing_module.so \
+perl -It/lib -It/fuzz t/laravel.pl "$root/build/ngx_http_billing_module.so" \
     "${1:-3000}" "${2:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}" \
     chroot "$dir" php /laravel.php
