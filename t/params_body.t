@@ -1,5 +1,5 @@
-# Parameters in a JSON body: how the body is read, what counts as sent, and
-# what is no parameter at all.
+# Parameters in a JSON body: which bodies are read, what counts as sent, what is
+# ignored, and how JSON is parsed.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -11,7 +11,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: each selector alone
+=== TEST 1: each parameter alone, in a JSON body
 --- cases
 {"cameras_ids":[3]}                                     -> 3
 {"cameras_ids":[4,3]}                                   -> 3 4
@@ -22,7 +22,7 @@ __DATA__
 
 
 
-=== TEST 2: the example of the documentation, and its like
+=== TEST 2: the documentation's example, and variants of it
 --- cases
 {"cameras_ids":[],"cameras_uuid":[],"login":"admin"}    -> 3 4
 {"cameras_ids": [], "cameras_uuid": [], "login": "string"}  -> null
@@ -31,7 +31,7 @@ __DATA__
 
 
 
-=== TEST 3: not sent is absent, null, an empty array, an empty or blank string
+=== TEST 3: null, empty arrays and objects, and blank strings count as not sent
 --- cases
 {}                                                      -> required
 {"cameras_ids":null}                                    -> required
@@ -54,7 +54,7 @@ __DATA__
 
 
 
-=== TEST 4: strings are trimmed
+=== TEST 4: strings in a body are trimmed
 --- cases
 {"login":" admin"}                                      -> 3 4
 {"login":"admin "}                                      -> 3 4
@@ -68,7 +68,7 @@ __DATA__
 
 
 
-=== TEST 5: a body that is empty or blank is no body
+=== TEST 5: an empty or blank body counts as no body
 --- cases
                                                         -> required
 \x20                                                    -> required
@@ -96,7 +96,7 @@ null                                                    -> required
 
 
 
-=== TEST 7: of a key that is given twice, the last counts
+=== TEST 7: the last one counts of a JSON key that is given twice
 --- cases
 {"login":"mixed","login":"admin"}                       -> 3 4
 {"login":"admin","login":null}                          -> required
@@ -114,7 +114,7 @@ null                                                    -> required
 
 
 
-=== TEST 8: unknown parameters are ignored, however they look
+=== TEST 8: unknown members of a body are ignored
 --- cases
 {"page":1,"login":"admin"}                              -> 3 4
 {"login":"admin","limit":{"a":[1,2,{"login":"mixed"}]}} -> 3 4
@@ -135,7 +135,7 @@ null                                                    -> required
 
 
 
-=== TEST 9: keys and strings in any spelling JSON allows
+=== TEST 9: keys and strings may be spelled in every way that JSON allows
 --- cases
 {"\u006c\u006F\u0067in":"\u0061dmin"}                   -> 3 4
 {"login":"\u0438\u0432\u0430\u043d"}                    -> 3 5
@@ -154,7 +154,7 @@ null                                                    -> required
 
 
 
-=== TEST 10: JSON that does not parse says where
+=== TEST 10: an error with the key "body" names the byte at which JSON is wrong
 --- cases
 {                                                       -> body
 }                                                       -> body
@@ -203,7 +203,7 @@ x                                                       -> body
 
 
 
-=== TEST 11: bad JSON is an error although the query string would do
+=== TEST 11: JSON that is wrong is an error even if the query string holds a parameter
 --- cases
 ?login=admin {"x":                                      -> body
 ?cameras_ids[]=3 {"login":"\xff"}                       -> body
@@ -218,7 +218,7 @@ x                                                       -> body
 
 
 
-=== TEST 12: text that is not UTF-8
+=== TEST 12: a body that is not UTF-8 is an error
 --- cases
 {"login":"\xff"}                                        -> body
 {"login":"\xfe\xbf"}                                    -> body
@@ -238,7 +238,7 @@ x                                                       -> body
 
 
 
-=== TEST 13: overlong forms, surrogates and code points beyond U+10FFFF
+=== TEST 13: overlong forms, surrogates and code points beyond U+10FFFF in a body are errors
 --- cases
 {"login":"\xc0\x80"}                                    -> body
 {"login":"\xc0\xaf"}                                    -> body
@@ -273,7 +273,7 @@ x                                                       -> body
 
 
 
-=== TEST 14: nesting up to 511, which is what PHP's json_decode() takes
+=== TEST 14: JSON may be nested 511 levels deep, as in PHP's json_decode()
 --- cases eval
 my $case = sub {
     my ($depth, $open, $close, $expected) = @_;
@@ -288,13 +288,13 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 15: nesting without end costs neither time nor the worker
+=== TEST 15: a body of 900,000 brackets is an error, and the worker lives
 --- cases eval
 '{"x":' . '[' x 900_000 . " -> body\n" . '[' x 900_000 . " -> body\n"
 
 
 
-=== TEST 16: which Content-Type is JSON
+=== TEST 16: a Content-Type with parameters is JSON
 --- cases
 {"login":"admin"}                                       -> 3 4
 --- headers eval
@@ -302,7 +302,7 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 17: upper case
+=== TEST 17: a Content-Type in upper case is JSON
 --- cases
 {"login":"admin"}                                       -> 3 4
 --- headers eval
@@ -310,7 +310,7 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 18: +json
+=== TEST 18: a Content-Type with "+json" is JSON
 --- cases
 {"login":"admin"}                                       -> 3 4
 {"login":                                               -> body
@@ -319,7 +319,7 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 19: text/json
+=== TEST 19: a Content-Type "text/json" is JSON
 --- cases
 {"login":"admin"}                                       -> 3 4
 --- headers eval
@@ -327,7 +327,7 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 20: no Content-Type: the body is ignored, and the answer says so
+=== TEST 20: a body without a Content-Type is ignored, and the answer says so
 --- cases
 {"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
 {"login":                                               -> body [^"]*Content-Type[^"]*
@@ -339,7 +339,7 @@ $case->(511, '[', ']', '3 4') . $case->(512, '[', ']', 'body')
 
 
 
-=== TEST 21: a form's Content-Type
+=== TEST 21: a body with a form's Content-Type is ignored
 --- cases
 login=admin                                             -> body [^"]*Content-Type[^"]*
 ?login=admin login=mixed                                -> 3 4
@@ -350,7 +350,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 22: json without a slash or a plus before it
+=== TEST 22: a body with the Content-Type "json" is ignored
 --- cases
 {"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
 --- headers eval
@@ -358,7 +358,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 23: text/plain
+=== TEST 23: a body with the Content-Type "text/plain" is ignored
 --- cases
 {"login":"admin"}                                       -> body [^"]*Content-Type[^"]*
 ?page=1 {"login":"admin"}                               -> body [^"]*Content-Type[^"]*
@@ -368,7 +368,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 24: the body's parameters win over the query string's, one by one
+=== TEST 24: a parameter of the body is taken before the one of the query string
 --- cases
 ?login=mixed {"login":"admin"}                          -> 3 4
 ?login=admin {"login":"nobody"}                         -> null
@@ -384,7 +384,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 25: what is not sent in the body comes from the query string
+=== TEST 25: a parameter that the body sends as null or empty is taken from the query string
 --- cases
 ?cameras_ids[]=3 {"cameras_ids":[]}                     -> 3
 ?cameras_ids[]=3 {"cameras_ids":null}                   -> 3
@@ -402,7 +402,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 26: a large body of what nobody asked for
+=== TEST 26: a large body of unknown members and white space
 --- cases eval
 '{"x":"' . 'y' x 300_000 . '","login":"admin"} -> 3 4' . "\n"
 . '{"x":[' . join(',', ('{"login":"mixed"}') x 20_000) . '],"login":"admin"} -> 3 4'
@@ -410,7 +410,7 @@ login=admin                                             -> body [^"]*Content-Typ
 
 
 
-=== TEST 27: the byte at which JSON ends to parse is the one of the fault, or close by
+=== TEST 27: the byte that an error names is the first wrong one, or up to 8 bytes behind it
 --- run
 for my $case ([ '{"login":"admin"} x', 18 ], [ '{"cameras_ids":[3,]}', 18 ],
               [ '{"login":True}', 9 ], [ '{"login":"tab' . "\t" . '"}', 13 ],
@@ -428,7 +428,7 @@ for my $case ([ '{"login":"admin"} x', 18 ], [ '{"cameras_ids":[3,]}', 18 ],
 
 
 
-=== TEST 28: time is linear in the body, whatever it is cut into
+=== TEST 28: CPU time is linear in the size of the body, whatever pieces it comes in
 --- config eval
 <<"END"
 location = $Billing::URI {

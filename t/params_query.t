@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: each selector alone
+=== TEST 1: each parameter alone, in a query string
 --- cases
 ?cameras_ids[]=3                                -> 3
 ?cameras_ids[]=4&cameras_ids[]=3                -> 3 4
@@ -25,7 +25,7 @@ __DATA__
 
 
 
-=== TEST 2: percent-encoding, of names too
+=== TEST 2: names and values may be percent-encoded
 --- cases
 ?cameras_ids%5B%5D=3                            -> 3
 ?cameras_ids%5b%5d=3&cameras_ids%5b%5d=4        -> 3 4
@@ -54,7 +54,7 @@ __DATA__
 
 
 
-=== TEST 4: not sent
+=== TEST 4: empty and blank values in a query string count as not sent
 --- cases
                                                 -> required
 ?                                               -> required
@@ -74,7 +74,7 @@ __DATA__
 
 
 
-=== TEST 5: unknown parameters
+=== TEST 5: unknown parameters of a query string are ignored
 --- cases
 ?cameras_ids[=3&cameras_uuid[0=3                -> required
 ?page=2&login=admin&x[]=1&x[a][b]=2             -> 3 4
@@ -92,7 +92,7 @@ __DATA__
 
 
 
-=== TEST 6: arrays and scalars
+=== TEST 6: a query string with an array for a string, and the reverse
 --- cases
 ?cameras_ids=3                                  -> cameras_ids: array
 ?cameras_uuid=3                                 -> cameras_uuid: array
@@ -104,7 +104,7 @@ __DATA__
 
 
 
-=== TEST 7: members
+=== TEST 7: members of arrays in a query string
 --- cases
 ?cameras_ids[]=                                 -> cameras_ids.0: integer
 ?cameras_ids[]                                  -> cameras_ids.0: integer
@@ -137,7 +137,7 @@ __DATA__
 
 
 
-=== TEST 8: nested arrays are no members
+=== TEST 8: an array in an array is a wrong member
 --- cases
 ?cameras_ids[0][1]=3                            -> cameras_ids.0: integer
 ?cameras_ids[][]=3                              -> cameras_ids.0: integer
@@ -148,7 +148,7 @@ __DATA__
 
 
 
-=== TEST 9: of a name or a key that is given twice, the last counts
+=== TEST 9: the last one counts of a name or key that is given twice
 --- cases
 ?login=mixed&login=admin                        -> 3 4
 ?login=admin&login=                             -> required
@@ -166,7 +166,7 @@ __DATA__
 
 
 
-=== TEST 10: text that is not UTF-8 is text, and nobody's login
+=== TEST 10: text of a query string that is not UTF-8 is looked for as it is
 --- redis
 SET billing:external:\xe4\xff 10
 ZADD billing:login:caf\xe9 5 5
@@ -187,7 +187,7 @@ ZADD billing:login:caf\xe9 5 5
 
 
 
-=== TEST 11: keys that JSON has to escape
+=== TEST 11: an error names keys that JSON has to escape
 --- cases
 ?cameras_ids["]=x                               -> cameras_ids.": integer
 ?cameras_ids[\]=x                               -> cameras_ids.\: integer
@@ -196,7 +196,7 @@ ZADD billing:login:caf\xe9 5 5
 
 
 
-=== TEST 12: a key that is not UTF-8 is named with question marks
+=== TEST 12: an error names a key that is not UTF-8 with question marks
 --- cases
 ?cameras_ids[%ff]=3                             -> 3
 ?cameras_ids[%ff]=3&cameras_ids[%fe]=4          -> 3 4
@@ -206,7 +206,7 @@ ZADD billing:login:caf\xe9 5 5
 
 
 
-=== TEST 13: lengths are counted in characters
+=== TEST 13: lengths in a query string are counted in characters
 --- cases eval
 '?login=' . 'x' x 255 . " -> 5\n"
 . '?login=' . 'x' x 256 . " -> login: long\n"
@@ -218,7 +218,7 @@ ZADD billing:login:caf\xe9 5 5
 
 
 
-=== TEST 14: the limit of 30
+=== TEST 14: an array in a query string may have 30 members
 --- cases eval
 my $ids = sub { join '&', map { "cameras_ids[]=$_" } @_ };
 my $uuids = sub { join '&', map { "cameras_uuid[]=$_" } @_ };
@@ -232,7 +232,7 @@ my $uuids = sub { join '&', map { "cameras_uuid[]=$_" } @_ };
 
 
 
-=== TEST 15: a POST's query string counts too
+=== TEST 15: the query string of a POST is read
 --- method: POST
 --- route
 billing_allow_post on;
@@ -242,7 +242,7 @@ billing_allow_post on;
 
 
 
-=== TEST 16: what a browser and what PHP's http_build_query send
+=== TEST 16: query strings as browsers and PHP's http_build_query() write them
 --- cases
 ?cameras_ids%5B0%5D=3&cameras_ids%5B1%5D=4      -> 3 4
 ?cameras_ids%5B0%5D=3&login=admin&_=1699999999  -> 3
@@ -250,7 +250,7 @@ billing_allow_post on;
 
 
 
-=== TEST 17: a percent sign that escapes nothing is meant
+=== TEST 17: a percent sign that escapes nothing is taken as it is
 --- redis
 ZADD billing:login:abc% 4 4
 ZADD billing:login:%abc% 5 5
@@ -268,7 +268,7 @@ SET billing:external:ext% 10
 
 
 
-=== TEST 18: names that PHP takes for others
+=== TEST 18: names that PHP changes: dots, spaces, open brackets, NUL
 --- cases
 ?cameras.ids[]=3                                -> 3
 ?cameras+ids[]=3                                -> 3
@@ -288,7 +288,7 @@ SET billing:external:ext% 10
 
 
 
-=== TEST 19: what follows a key
+=== TEST 19: PHP ignores what follows the brackets of a key
 --- cases
 ?cameras_ids[0]x=3                              -> 3
 ?cameras_ids[0]x[1]=3                           -> 3
@@ -318,7 +318,7 @@ SET billing:external:ext% 10
 
 
 
-=== TEST 21: a key has up to 255 characters
+=== TEST 21: the key of a member in a query string may have 255 characters
 --- cases eval
 my $ids = sub { '?' . join('&', map { "cameras_ids[$_->[0]]=$_->[1]" } @_) };
 my $eye = '%F0%9F%8E%A5';
@@ -334,14 +334,14 @@ $ids->([ 'k' x 255, 3 ]) . " -> 3\n"
 
 
 
-=== TEST 22: nesting of any depth is a member that is wrong
+=== TEST 22: a member is wrong however deep it is nested in a query string
 --- cases eval
 '?cameras_ids[0]' . '[a]' x 70 . "=3 -> cameras_ids.0: integer\n"
 . '?cameras_ids' . '[a]' x 2000 . "=3 -> cameras_ids.a: integer\n"
 
 
 
-=== TEST 23: Laravel counts a string's characters as items, and items as characters
+=== TEST 23: a query string with a long string for an array has two messages, and the reverse
 --- cases eval
 '?cameras_ids=' . 'x' x 30 . " -> cameras_ids: array\n"
 . '?cameras_ids=' . join(',', 1 .. 14) . " -> cameras_ids: array, cameras_ids: many\n"

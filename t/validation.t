@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the words, written out
+=== TEST 1: the messages of a 422 in full
 --- request eval
 [
 "GET $Billing::URI\n{}",
@@ -51,7 +51,7 @@ __DATA__
 
 
 
-=== TEST 2: the arrays must be arrays
+=== TEST 2: cameras_ids and cameras_uuid must be arrays
 --- cases
 {"cameras_ids":"3"}                                     -> cameras_ids: array
 {"cameras_ids":3}                                       -> cameras_ids: array
@@ -134,7 +134,7 @@ __DATA__
 
 
 
-=== TEST 5: members of cameras_ids that are not
+=== TEST 5: members of cameras_ids that are no integers
 --- cases
 {"cameras_ids":[9223372036854775808]}                   -> cameras_ids.0: integer
 {"cameras_ids":["9223372036854775808"]}                 -> cameras_ids.0: integer
@@ -187,7 +187,7 @@ __DATA__
 
 
 
-=== TEST 6: a nested value is one member, whatever is in it
+=== TEST 6: an array in an array is one wrong member, whatever it holds
 --- cases
 {"cameras_ids":[[1,2,3],4]}                             -> cameras_ids.0: integer
 {"cameras_ids":[3,[1,[2,{"a":[3]}]],4,"x"]}             -> cameras_ids.3: integer, cameras_ids.1: integer
@@ -197,7 +197,7 @@ __DATA__
 
 
 
-=== TEST 26: errors of members that are arrays come behind those of the others
+=== TEST 7: errors of members that are arrays come behind those of the other members
 --- cases
 {"cameras_ids":[{"a":1},"x",[],"y",[[]],{}]}            -> cameras_ids.1: integer, cameras_ids.2: integer, cameras_ids.3: integer, cameras_ids.5: integer, cameras_ids.0: integer, cameras_ids.4: integer
 {"cameras_uuid":[["3"],null,{"b":"c"},1.5]}             -> cameras_uuid.1: string, cameras_uuid.3: string, cameras_uuid.0: string, cameras_uuid.2: string
@@ -205,7 +205,7 @@ __DATA__
 
 
 
-=== TEST 7: members of cameras_uuid
+=== TEST 8: members of cameras_uuid
 --- cases
 {"cameras_uuid":["3"]}                                  -> 3
 {"cameras_uuid":[3]}                                    -> 3
@@ -224,7 +224,7 @@ __DATA__
 
 
 
-=== TEST 8: members of cameras_uuid that are neither strings nor integers
+=== TEST 9: members of cameras_uuid that are neither strings nor integers
 --- cases
 {"cameras_uuid":[""]}                                   -> cameras_uuid.0: string
 {"cameras_uuid":[" \u00a0"]}                            -> cameras_uuid.0: string
@@ -241,7 +241,7 @@ __DATA__
 
 
 
-=== TEST 9: lengths are counted in characters
+=== TEST 10: lengths in a body are counted in characters
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $eye = '\xf0\x9f\x8e\xa5';
@@ -265,7 +265,7 @@ $case->('{"login":"' . 'x' x 255 . '"}', '5')
 
 
 
-=== TEST 10: at most 30 items
+=== TEST 11: an array may have 30 members
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $list = sub { join ',', @_ };
@@ -283,7 +283,7 @@ $case->('{"cameras_ids":[' . $list->(3 .. 5, 100 .. 126) . ']}', '3 4 5')
 
 
 
-=== TEST 11: too many items, some of them wrong
+=== TEST 12: only the first 30 members of an array are judged
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $list = sub { join ',', @_ };
@@ -299,7 +299,7 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 
 
 
-=== TEST 12: thirty wrong members, each with its error
+=== TEST 13: each of 30 wrong members has its error
 --- cases eval
 '{"cameras_ids":[' . join(',', ('null') x 30) . '],"cameras_uuid":['
 . join(',', ('null') x 30) . '],"login":null} -> '
@@ -308,7 +308,7 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 
 
 
-=== TEST 13: the order of errors is that of the rules, not of the body
+=== TEST 14: errors come in the order of the rules: parameters, then members
 --- cases
 {"login":5,"cameras_uuid":[null],"cameras_ids":["x"]}   -> login: string, cameras_ids.0: integer, cameras_uuid.0: string
 {"login":5,"cameras_uuid":3,"cameras_ids":3}            -> cameras_ids: array, cameras_uuid: array, login: string
@@ -320,7 +320,7 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 
 
 
-=== TEST 14: a selector that is sent but wrong counts as sent
+=== TEST 15: a parameter that is sent but wrong counts as sent
 --- cases
 {"cameras_ids":"x"}                                     -> cameras_ids: array
 {"cameras_uuid":[""]}                                   -> cameras_uuid.0: string
@@ -331,7 +331,7 @@ $case->('{"cameras_ids":["x",' . $list->(1 .. 28) . ',"y","z","z"]}',
 
 
 
-=== TEST 15: billing_max_ids
+=== TEST 16: billing_max_ids limits both arrays
 --- route
 billing_max_ids 2;
 --- cases
@@ -344,7 +344,7 @@ billing_max_ids 2;
 
 
 
-=== TEST 16: billing_max_ids of 1, and of 1000
+=== TEST 17: billing_max_ids may be 1, and 1000
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -369,7 +369,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 17: selectors narrow each other
+=== TEST 18: cameras have to match all parameters that are sent
 --- cases
 {"cameras_ids":[3,5],"login":"admin"}                   -> 3
 {"cameras_ids":[5],"login":"admin"}                     -> null
@@ -393,7 +393,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 18: duplicates count once in the answer, in ascending order
+=== TEST 19: each camera is answered once, in ascending order
 --- cases
 {"cameras_ids":[3,3,3]}                                 -> 3
 {"cameras_ids":[3,"3",3]}                               -> 3
@@ -406,7 +406,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 19: an object counts as an array, whatever its keys
+=== TEST 20: a JSON object counts as an array, whatever its keys
 --- cases
 {"cameras_ids":{"0":3,"2":4}}                           -> 3 4
 {"cameras_ids":{"2":4,"0":3}}                           -> 3 4
@@ -420,7 +420,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 20: errors of an object's members are keyed by its keys, in its order
+=== TEST 21: errors of an object's members have its keys, in its order
 --- cases
 {"cameras_ids":{"0":"x"}}                               -> cameras_ids.0: integer
 {"cameras_ids":{"0":3,"2":"x"}}                         -> cameras_ids.2: integer
@@ -435,7 +435,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 21: the name of a member whose key has a dot or an asterisk
+=== TEST 22: a dot or an asterisk in a key changes the name in the message
 --- cases
 {"cameras_ids":{"a.b":"x"}}                             -> 422 "cameras_ids\.a\.b":\["The cameras ids\.a\.b field must be an integer\."\]
 {"cameras_uuid":{"a_b.c":null}}                         -> 422 "cameras_uuid\.a_b\.c":\["The cameras uuid\.a b\.c field must be a string\."\]
@@ -450,7 +450,7 @@ answers(ask('{"cameras_uuid":[' . join(',', 1 .. 1000) . ']}',
 
 
 
-=== TEST 22: a key has up to 255 characters
+=== TEST 23: the key of a member in a body may have 255 characters
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $eye = '\ud83c\udfa5';
@@ -470,7 +470,7 @@ $case->('{"cameras_ids":{"' . 'k' x 255 . '":3}}', '3')
 
 
 
-=== TEST 23: an object's members are counted once for each key
+=== TEST 24: an object's members are counted once for each key
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $object = sub { '{"cameras_ids":{' . join(',', map { "\"$_\":3" } @_) . '}}' };
@@ -484,7 +484,7 @@ $case->($object->(1 .. 30), '3')
 
 
 
-=== TEST 24: Laravel counts a string's characters as items, and items as characters
+=== TEST 25: a long string for an array has two messages, and the reverse
 --- cases eval
 my $case = sub { "$_[0] -> $_[1]\n" };
 my $list = sub { '[' . join(',', (3) x $_[0]) . ']' };
@@ -501,7 +501,7 @@ $case->('{"cameras_ids":"' . 'x' x 30 . '"}', 'cameras_ids: array')
 
 
 
-=== TEST 25: every character that Laravel trims, and its neighbours
+=== TEST 26: every character that Laravel trims, and those beside it, which it does not
 --- cases eval
 my @trimmed = (0, 0x9 .. 0xd, 0x20, 0x85, 0xa0, 0xad, 0x34f, 0x61c, 0x115f, 0x1160,
                0x1680, 0x17b4, 0x17b5, 0x180e, 0x2000 .. 0x200f, 0x2028, 0x2029,

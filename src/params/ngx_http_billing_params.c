@@ -116,12 +116,17 @@ ngx_http_billing_params(ngx_http_request_t *r,
 
     value = body.param;
 
-    params->has_ids
-        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_IDS]);
-    params->has_uuids
-        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_UUIDS]);
-    params->has_login
-        = ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_LOGIN]);
+    if (ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_IDS])) {
+        params->has_ids = 1;
+    }
+
+    if (ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_UUIDS])) {
+        params->has_uuids = 1;
+    }
+
+    if (ngx_http_billing_value_is_sent(&value[NGX_HTTP_BILLING_PARAM_LOGIN])) {
+        params->has_login = 1;
+    }
 
     if (params->has_ids || params->has_uuids || params->has_login) {
         rc = ngx_http_billing_params_check(&ctx);
@@ -308,7 +313,7 @@ ngx_http_billing_params_check_members(ngx_http_billing_params_ctx_t *ctx,
 
     member = value->array->members.elts;
 
-    /* Laravel finds members that are arrays, and not empty, behind the others */
+    /* Laravel judges members that are arrays, but not empty ones, last */
 
     for (nested = 0; nested < 2; nested++) {
 

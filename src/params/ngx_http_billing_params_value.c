@@ -179,17 +179,13 @@ void
 ngx_http_billing_value_set(ngx_http_billing_value_t *value,
     ngx_http_billing_value_e type)
 {
-    ngx_str_t   key;
-    ngx_uint_t  too_long;
-
-    key = value->key;
-    too_long = value->key_too_long;
-
-    ngx_memzero(value, sizeof(ngx_http_billing_value_t));
-
     value->type = type;
-    value->key = key;
-    value->key_too_long = too_long;
+    value->size = 0;
+    value->integer = 0;
+    value->number = 0;
+    value->array = NULL;
+
+    ngx_str_null(&value->text);
 }
 
 

@@ -1,5 +1,5 @@
-# Random requests for the fuzzer: mostly right ones, and ones that are wrong in
-# one or two places, as those get further than noise does.
+# Random requests for the fuzzer and for laravel.pl. Most are right, or wrong in
+# one or two places: these get further into the module than noise does.
 
 package Grammar;
 
@@ -46,7 +46,7 @@ sub encode {
     return $text;
 }
 
-# The number of members in a list: about a limit now and then.
+# How many members a list has: sometimes close to a limit.
 
 sub count {
     return chance(0.9) ? int rand 5 : one(29, 30, 31, 32, 2, 3, 4, 62);
@@ -65,7 +65,7 @@ sub broken {
     return $text;
 }
 
-# A string of so many characters, of one to four bytes each.
+# A string of n characters of one to four bytes each.
 
 sub characters {
     my ($n) = @_;
@@ -79,7 +79,7 @@ sub characters {
     } 1 .. $n);
 }
 
-# Blanks before and behind a text, or between two halves of it.
+# A text with characters before and behind it that Laravel trims, or does not.
 
 sub blanks { return join '', map { one(@BLANKS) } 1 .. one(1, 1, 2, 5) }
 
@@ -158,7 +158,7 @@ sub json_string {
     my $style = rand;
     my $out = '';
 
-    # characters where they are any, else bytes
+    # text that is not UTF-8 is written byte by byte
 
     my $decoded = utf8::decode($text);
 
@@ -429,7 +429,7 @@ sub request {
 
         $request{body} = one('', ' ', "\n\t\r\x0b\x0c ", text()) if chance(0.02);
 
-        # long ones: for buffers, and for a file
+        # some exceed nginx's buffer, and are read from a file
 
         if (chance(0.03)) {
             $request{body} .= ' ' x one(10, 1000, 8000, 16384, 20000);

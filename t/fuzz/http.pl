@@ -23,7 +23,7 @@ my $LONG_TOKEN = 'eyJhbGciOi.' . 'Jx_~+/-' x 700 . '==';
 my $MAX_BODY = 65536;
 my $MAX_FAULTS = 10;
 
-# errors that are a client's fault, or that the oracle has expected
+# errors of clients, and errors that the oracle expects
 
 my $EXPECTED_LOG = 'client intended to send too large body|client sent invalid chunked body'
                    . '|"none:synced_at" does not exist: the cache has never been loaded'
@@ -37,7 +37,7 @@ my %CACHE = (camera => \%CAMERA, external => \%Billing::Fixtures::EXTERNAL,
              login => \%LOGIN, synced => 1);
 my %TOKENS = map { $_ => 1 } $TOKEN, $LONG_TOKEN;
 
-# The locations: what each has in nginx' configuration, and for the oracle.
+# The locations of nginx: their configuration, and the same settings for the oracle.
 
 my @WORLDS = (
     { %CACHE, path => '/a', tokens => \%TOKENS, conf => '' },
@@ -135,7 +135,7 @@ sub wire {
     my $target = $world->{path};
     $target .= "?$request->{query}" if defined $request->{query};
 
-    # an absolute one, and a path that nginx has to normalize
+    # nginx takes an absolute URI, and normalizes a path
 
     my $kind = rand;
     $target = "http://x$target" if $kind < 0.02;
@@ -255,7 +255,7 @@ sub exchange {
     return (undef, 'no end within 20 seconds, after ' . length($in) . ' bytes');
 }
 
-# Takes an answer off the front of a text.
+# Takes the first answer from a text, or returns nothing if it is not complete.
 
 sub take {
     my ($in, $head) = @_;
@@ -289,7 +289,7 @@ sub take {
     return \%got;
 }
 
-# What is wrong with an answer, if anything is.
+# The first difference between an answer and the one that is expected, or ''.
 
 sub compare {
     my ($want, $got, $method) = @_;
@@ -357,7 +357,7 @@ sub run_batch {
 
     $count{batches}++;
 
-    # a few that no grammar knows: nothing is expected but that nginx lives
+    # damaged requests: all that is expected is that nginx lives
 
     if (Grammar::chance(0.05)) {
         $count{noise}++;
@@ -396,7 +396,7 @@ sub run_batch {
         if length $in;
 }
 
-# Has anything been logged that must not be?
+# The first line of the log, or the report of a sanitizer, that is not expected.
 
 sub log_fault {
     my ($log) = text_of("$dir/error.log")

@@ -1,10 +1,9 @@
 
 /*
- * Body and query string to parameters, on nginx' own memory and files. The
- * input is a line of "FLAGS QUERY", and the body:
- *
- *     FLAGS    four hexadecimal digits: the Content-Type (0 to 3 are JSON),
- *              the limit of a list (30 or 3), and two places to split at
+ * Reads parameters from a body and a query string, with nginx's memory and
+ * files.  The input is a line "FLAGS QUERY", and the body behind it.  FLAGS are
+ * four hexadecimal digits: the Content-Type (0 to 3 are JSON), the limit of an
+ * array (30 or 3), and the sizes of the body's first and further pieces.
  */
 
 
@@ -29,7 +28,7 @@
 
 #define MAX_SPLITS  4096
 
-/* a key of 255 characters, and a message with its name in a longer spelling */
+/* a key of 255 characters; a message may spell its name in twice as many */
 
 #define MAX_KEY      (sizeof("cameras_uuid.") + 255 * 4)
 #define MAX_MESSAGE  (2 * MAX_KEY + 256)
@@ -43,7 +42,7 @@ typedef struct {
 } input_t;
 
 
-/* how the body reaches the module: in one piece, in pieces, from a file */
+/* the body in pieces of these sizes; all but the first may be in a file */
 
 typedef struct {
     size_t       first;
@@ -89,7 +88,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 
-/* as when yajl takes more memory than was reserved */
+/* the module alerts if yajl needs more memory than was reserved for it */
 
 static void
 alert(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
@@ -99,7 +98,7 @@ alert(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
 }
 
 
-/* exactly as long as it is, so that a byte too many is seen */
+/* a copy with nothing behind it: AddressSanitizer sees a read beyond its end */
 
 static ngx_buf_t *
 piece(ngx_pool_t *pool, u_char *p, size_t len)
@@ -142,7 +141,7 @@ body(ngx_http_request_t *r, ngx_str_t *text, split_t *split)
 
         if (split->file && pos) {
 
-            /* the rest, as nginx leaves it when it exceeds the buffer */
+            /* nginx leaves what exceeds its buffer in a file */
 
             n = text->len - pos;
             file = ngx_pcalloc(r->pool, sizeof(ngx_file_t));
@@ -198,7 +197,7 @@ json_ok(u_char *p, size_t len)
 }
 
 
-/* the errors, as JSON by the module's own writer, and the parameters behind */
+/* the errors as JSON, written by the module, and the parameters behind them */
 
 static ngx_str_t
 written(ngx_pool_t *pool, ngx_http_billing_params_t *params)
@@ -297,7 +296,7 @@ sensible(ngx_int_t rc, ngx_http_billing_params_t *params, ngx_uint_t max)
 }
 
 
-/* one way of splitting; the result's memory is the caller's to free */
+/* reads a body in these pieces; the caller frees the result */
 
 static ngx_str_t
 run(input_t *in, split_t *split)
