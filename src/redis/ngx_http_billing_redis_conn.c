@@ -180,6 +180,12 @@ ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
 {
     *due = ngx_current_msec + timer;
 
+    /* nginx would leave a timer as it is that differs by less than 300 ms */
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
     ngx_add_timer(ev, timer);
 }
 
@@ -492,6 +498,10 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
     conn->event.connection->idle = (conn->ninflight == 0);
 
     shared->nbulk -= slot->bulk;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, shared->log, 0,
+                   "billing redis pipeline answered on connection %ui%s",
+                   conn->number, pl ? "" : ", its caller has left");
 
     if (pl) {
         ngx_del_timer(&pl->timer);

@@ -226,14 +226,10 @@ void ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
 const char *ngx_http_billing_redis_conn_open(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Can a pipeline be sent on the connection, with so many in flight? */
-#define ngx_http_billing_redis_conn_room(conn, max)                           \
-    ((conn)->state == NGX_HTTP_BILLING_REDIS_READY                            \
-     && (conn)->ninflight < (max))
-
 /*
- * Sends the pipeline on a connection that has room.  If that fails, the
- * connection is lost, which is told from inside.
+ * Sends the pipeline on a connection that is READY and has less than
+ * NGX_HTTP_BILLING_REDIS_INFLIGHT of them.  If that fails, the connection is
+ * lost, which is told from inside.
  */
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);

@@ -436,6 +436,10 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
 
     pool->shared.stat->connects++;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, pool->shared.log, 0,
+                   "billing redis connection %ui to \"%V\" is ready",
+                   conn->number, &server->peer->name);
+
     if (conn->missing) {
         ngx_http_billing_redis_server_unloaded(server, conn->missing);
 
