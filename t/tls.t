@@ -354,18 +354,18 @@ s3cret
 
 
 
-=== TEST 21: a Redis without TLS
+=== TEST 21: a Redis without TLS, whose log line says so
 --- http_config eval
 'billing_redis rediss://127.0.0.1:$TEST_NGINX_REDIS_PORT; billing_redis_timeout 2s;' . $::CA
 --- run
-# Redis may take the handshake for a command, or wait for the end of a line
+# Redis may take the handshake for a command, or wait for the end of a line.
 
 like(ask('{"cameras_ids":[3]}')->{status}, qr/\A50[34]\z/, 'status');
 --- request eval
 "GET $Billing::URI"
 --- error_code: 401
 --- logged
-\[error\] .*is down: 
+\[error\] .*is down: .*, the port may be one without TLS$
 
 
 
@@ -381,7 +381,7 @@ like($res->{status}, qr/\A50[234]\z/, 'status');
 "GET $Billing::URI"
 --- error_code: 401
 --- logged
-\[error\] 
+\[error\] .*is down: .*, the port may be one with TLS$
 
 
 
@@ -393,7 +393,7 @@ any => silent
 --- cases
 {"cameras_ids":[3]}                             -> 3
 --- logged
-\[error\] .*redis server "127\.0\.0\.1:\d+" is down: 
+\[error\] .*redis server "127\.0\.0\.1:\d+" is down: server does not answer, the port may be one without TLS$
 --- logged_times
 1 is down:
 

@@ -135,7 +135,6 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->nkeys = 0;
     conn->nfences = 0;
     conn->missing = NULL;
-    conn->auth = 0;
     conn->served = 0;
 
     (void) redisAsyncSetConnectCallback(ac,
@@ -552,6 +551,7 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 static void
 ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 {
+    u_char                                text[NGX_HTTP_BILLING_REDIS_REASON];
     const char                           *reason;
     redisAsyncContext                    *ac;
     ngx_http_billing_redis_conn_t        *conn;
@@ -572,6 +572,12 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 
     if (reason == NULL) {
         reason = ac->c.err ? ac->c.errstr : "connection closed";
+    }
+
+    if (conn->state == NGX_HTTP_BILLING_REDIS_CONNECTING
+        || conn->state == NGX_HTTP_BILLING_REDIS_GREETING)
+    {
+        reason = ngx_http_billing_redis_ssl_hint(conn, reason, text);
     }
 
     if (event->unreadable) {

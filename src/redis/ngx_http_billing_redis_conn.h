@@ -18,6 +18,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_INFLIGHT  1024
 
+/* bytes of the reason why a connection is closed, with the zero byte */
+
+#define NGX_HTTP_BILLING_REDIS_REASON    128
+
 /* milliseconds by which a timer is late only if the worker stood still */
 
 #define NGX_HTTP_BILLING_REDIS_STALL     50
@@ -207,10 +211,7 @@ struct ngx_http_billing_redis_conn_s {
     unsigned                              probe:1;
     unsigned                              probation:1;
 
-    /* the next status is that of AUTH */
-    unsigned                              auth:1;
-
-    char                                  reason[128];
+    char                                  reason[NGX_HTTP_BILLING_REDIS_REASON];
 };
 
 
@@ -304,6 +305,14 @@ const char *ngx_http_billing_redis_ssl_error(
     ngx_http_billing_redis_event_t *event);
 
 #endif
+
+/*
+ * Returns the reason for which a connection failed before it could be used,
+ * or text, of NGX_HTTP_BILLING_REDIS_REASON bytes, which says besides that the
+ * URL may be wrong: "rediss://" for a port without TLS, or the reverse.
+ */
+const char *ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, u_char *text);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

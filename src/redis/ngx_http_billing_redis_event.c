@@ -53,6 +53,7 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     event->connection = c;
     event->reason = NULL;
     event->writing = 0;
+    event->received = 0;
     event->unreadable = 0;
 
     ngx_memzero(&event->reader, sizeof(ngx_http_billing_redis_reader_t));
@@ -182,6 +183,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
         }
 
         reader->last += n;
+        event->received = 1;
 
         for ( ;; ) {
             rc = ngx_http_billing_redis_reader_next(reader, rev->log);

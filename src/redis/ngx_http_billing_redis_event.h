@@ -56,6 +56,9 @@ struct ngx_http_billing_redis_event_s {
 
     unsigned                          writing:1;
 
+    /* the server has sent anything besides TLS' own messages */
+    unsigned                          received:1;
+
     /* the reader found what is no reply, or no memory for one */
     unsigned                          unreadable:1;
 };

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_redis_error.h"
 
 
 /* milliseconds for which a server that is back has to stay so */
@@ -21,7 +22,6 @@ static u_char *ngx_http_billing_redis_conn_fence_text(u_char *p,
     ngx_http_billing_redis_conn_t *conn, ngx_uint_t n);
 static void ngx_http_billing_redis_conn_refused(
     ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_conn_redact(ngx_str_t *text);
 static void ngx_http_billing_redis_conn_greeted(
     ngx_http_billing_redis_conn_t *conn);
 
@@ -54,7 +54,6 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
         (void) ngx_http_billing_redis_conn_command(conn, n, argv);
 
         conn->nstatuses++;
-        conn->auth = 1;
     }
 
     if (peer->db.len) {
@@ -211,13 +210,18 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 
     if (conn->nstatuses) {
 
-        if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS) {
+        /* the last one is PING, which may be refused although reads work */
+
+        if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS
+            && (conn->nstatuses > 1
+                || reply->type != NGX_HTTP_BILLING_REDIS_ERROR
+                || !ngx_http_billing_redis_error_misconf(&reply->text)))
+        {
             ngx_http_billing_redis_conn_refused(conn);
             return;
         }
 
         conn->nstatuses--;
-        conn->auth = 0;
 
     } else if (conn->nkeys) {
 
@@ -282,8 +286,8 @@ ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
 
-        if (conn->auth) {
-            ngx_http_billing_redis_conn_redact(&reply->text);
+        if (conn->server->password.len) {
+            ngx_http_billing_redis_error_redact(&reply->text);
         }
 
         reason = (const char *) reply->text.data;
@@ -291,28 +295,6 @@ ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
 
     ngx_http_billing_redis_conn_close(conn, reason,
                                       NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
-}
-
-
-/*
- * The error that answers AUTH: Redis' own texts hold no credentials, but for
- * that of an unknown command, and a proxy may say anything.
- */
-
-static void
-ngx_http_billing_redis_conn_redact(ngx_str_t *text)
-{
-    u_char  *p;
-
-    if (ngx_strncmp(text->data, "WRONGPASS ", 10) == 0) {
-        return;
-    }
-
-    p = ngx_strlchr(text->data, text->data + text->len, ' ');
-
-    if (p) {
-        *p = '\0';
-    }
 }
 
 
@@ -370,14 +352,8 @@ ngx_http_billing_redis_conn_no_echo(ngx_http_billing_redis_conn_t *conn)
 ngx_uint_t
 ngx_http_billing_redis_conn_unready(ngx_http_billing_redis_reply_t *reply)
 {
-    u_char  *text;
-
-    text = reply->text.data;
-
     return reply->type == NGX_HTTP_BILLING_REDIS_ERROR
-           && (ngx_strncmp(text, "LOADING", 7) == 0
-               || ngx_strncmp(text, "MASTERDOWN", 10) == 0
-               || ngx_strncmp(text, "BUSY ", 5) == 0);
+           && ngx_http_billing_redis_error_unavailable(&reply->text);
 }
 
 

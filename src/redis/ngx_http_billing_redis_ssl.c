@@ -2,6 +2,15 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
+/* the type of a TLS record with an alert */
+
+#define NGX_HTTP_BILLING_REDIS_SSL_ALERT  0x15
+
+
+static ngx_uint_t ngx_http_billing_redis_ssl_refuses_plain(
+    ngx_http_billing_redis_conn_t *conn);
+
+
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
 #include <hiredis/hiredis_ssl.h>
@@ -15,6 +24,8 @@ static ngx_int_t ngx_http_billing_redis_ssl_set_name(SSL *ssl,
 static const char *ngx_http_billing_redis_ssl_reason(SSL *ssl,
     redisAsyncContext *ac);
 static int ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store);
+static ngx_uint_t ngx_http_billing_redis_ssl_unanswered(
+    ngx_http_billing_redis_event_t *event);
 
 
 ngx_int_t
@@ -215,6 +226,83 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
     }
 
     return ac->c.errstr;
+}
+
+#endif
+
+
+const char *
+ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, u_char *text)
+{
+    char  *hint;
+
+    if (!(conn->event.context->c.flags & REDIS_CONNECTED)
+        || conn->server->peer->port == 0)
+    {
+        return reason;
+    }
+
+    hint = NULL;
+
+    if (conn->server->peer->ssl_name.len == 0) {
+
+        if (ngx_http_billing_redis_ssl_refuses_plain(conn)) {
+            hint = "the port may be one with TLS";
+        }
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+    } else if (ngx_http_billing_redis_ssl_unanswered(&conn->event)
+               && ngx_strstr(reason, "alert") == NULL)
+    {
+        hint = "the port may be one without TLS";
+
+#endif
+    }
+
+    if (hint == NULL) {
+        return reason;
+    }
+
+    ngx_snprintf(text, NGX_HTTP_BILLING_REDIS_REASON - 1, "%s, %s%Z", reason,
+                 hint);
+    text[NGX_HTTP_BILLING_REDIS_REASON - 1] = '\0';
+
+    return (const char *) text;
+}
+
+
+/* a TLS server takes a command for a broken record: it alerts, and closes */
+
+static ngx_uint_t
+ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_http_billing_redis_event_t  *event;
+
+    event = &conn->event;
+
+    if (event->received) {
+        return event->unreadable
+               && event->reader.start[0] == NGX_HTTP_BILLING_REDIS_SSL_ALERT;
+    }
+
+    return event->reason != conn->reason;
+}
+
+
+#if (NGX_HTTP_BILLING_REDIS_SSL)
+
+/* the server has not answered the first message of the handshake */
+
+static ngx_uint_t
+ngx_http_billing_redis_ssl_unanswered(ngx_http_billing_redis_event_t *event)
+{
+    OSSL_HANDSHAKE_STATE  state;
+
+    state = SSL_get_state(event->ssl);
+
+    return state == TLS_ST_BEFORE || state == TLS_ST_CW_CLNT_HELLO;
 }
 
 #endif

@@ -1,0 +1,94 @@
+
+#include "ngx_http_billing_redis_error.h"
+
+
+static ngx_uint_t ngx_http_billing_redis_error_begins(ngx_str_t *text,
+    ngx_str_t *prefixes);
+
+
+/* how the texts begin, in Redis 5 to 8 and in Valkey */
+
+static ngx_str_t  ngx_http_billing_redis_error_temporary[] = {
+    ngx_string("LOADING "),
+    ngx_string("MASTERDOWN "),
+    ngx_string("BUSY "),
+    ngx_string("ERR max number of clients "),
+    ngx_null_string
+};
+
+
+static ngx_str_t  ngx_http_billing_redis_error_harmless[] = {
+    ngx_string("WRONGPASS "),
+    ngx_string("NOAUTH "),
+    ngx_string("NOPERM "),
+    ngx_string("NOPROTO "),
+    ngx_string("DENIED "),
+    ngx_string("MISCONF "),
+    ngx_string("OOM "),
+    ngx_string("READONLY "),
+    ngx_string("CLUSTERDOWN "),
+    ngx_string("ERR AUTH <password> called without any password configured"),
+    ngx_string("ERR Client sent AUTH, but no password is set"),
+    ngx_string("ERR invalid password"),
+    ngx_string("ERR wrong number of arguments for "),
+    ngx_string("ERR syntax error"),
+    ngx_string("ERR DB index is out of range"),
+    ngx_string("ERR invalid DB index"),
+    ngx_string("ERR SELECT is not allowed in cluster mode"),
+    ngx_string("ERR value is not an integer or out of range"),
+    ngx_null_string
+};
+
+
+ngx_uint_t
+ngx_http_billing_redis_error_unavailable(ngx_str_t *text)
+{
+    return ngx_http_billing_redis_error_begins(text,
+                                       ngx_http_billing_redis_error_temporary);
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_error_misconf(ngx_str_t *text)
+{
+    return text->len >= 8 && ngx_strncmp(text->data, "MISCONF ", 8) == 0;
+}
+
+
+void
+ngx_http_billing_redis_error_redact(ngx_str_t *text)
+{
+    u_char  *p;
+
+    if (ngx_http_billing_redis_error_unavailable(text)
+        || ngx_http_billing_redis_error_begins(text,
+                                        ngx_http_billing_redis_error_harmless))
+    {
+        return;
+    }
+
+    p = ngx_strlchr(text->data, text->data + text->len, ' ');
+
+    if (p) {
+        *p = '\0';
+        text->len = p - text->data;
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_billing_redis_error_begins(ngx_str_t *text, ngx_str_t *prefixes)
+{
+    ngx_str_t  *prefix;
+
+    for (prefix = prefixes; prefix->len; prefix++) {
+
+        if (text->len >= prefix->len
+            && ngx_strncmp(text->data, prefix->data, prefix->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
