@@ -1,7 +1,7 @@
 
-#include <hiredis/hiredis.h>
-
 #include "ngx_http_billing_redis.h"
+
+#include <hiredis/hiredis.h>
 
 
 #define NGX_HTTP_BILLING_REDIS_MAX_PASSWORD  4096
