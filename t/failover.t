@@ -459,3 +459,23 @@ ok(wait_for(4, sub { Billing::error_log() =~ /has its data loaded/ }), 'which is
 1 has no data loaded
 1 has its data loaded
 --- errors_allowed
+
+
+
+=== TEST 24: a server that fails in two ways by turns is logged once a second at most
+--- http_config
+billing_redis_timeout 300ms;
+--- fake eval
+join '', map({ "conn $_ accept => close\n" } map { 2 * $_ } 1 .. 50),
+         "any => error LOADING Redis is loading the dataset in memory\n"
+--- run
+my ($is, $failed) = keep_asking(4, $EXAMPLE, '503', sub { 0 });
+is($failed, 0, 'all are told');
+my $lines = () = Billing::error_log() =~ /is down:/g;
+cmp_ok($Fake->count('accept'), '>', 6, 'it was tried often');
+cmp_ok($lines, '>=', 2, 'both ways are logged');
+cmp_ok($lines, '<=', 6, 'and not each time');
+
+$Fake->change('');
+recovers($EXAMPLE, '3 4', 'when it is well');
+--- errors_allowed
