@@ -500,3 +500,18 @@ for my $case ([ '/file', 4_000_000 ], [ '/memory', 4_000_000 ],
     cmp_ok($one, '<=', 3 * $many + 5, "$uri, $size bytes, chunks of " . ($chunk // 'any size')
            . ": $one ticks for one string, $many for many");
 }
+
+
+
+=== TEST 29: the memory reserved for yajl suffices: otherwise the log has an alert
+--- cases eval
+my $text = sub { '\n' . 'y' x $_[0] };
+my $deep = '[' x 508;
+my $end = ']' x 508;
+'{"x":"' . $text->(300_000) . '","login":"admin"} -> 3 4' . "\n"
+. '{"x":"' . $text->(300_000) . " -> body\n"
+. '{"x":["' . $text->(2_000) . "\",$deep\"" . $text->(300_000) . "\"$end],\"login\":\"admin\"} -> 3 4\n"
+. '{"x":["' . $text->(150_000) . "\",$deep\"" . $text->(270_000) . "\",\"" . 'y' x 262_143
+    . " -> body\n"
+. '{"x":' . '1' x 300_000 . " -> body\n"
+. '{"x":"' . '\u0041' x 50_000 . '\ud800","login":"admin"} -> body' . "\n"

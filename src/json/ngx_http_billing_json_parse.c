@@ -108,7 +108,7 @@ ngx_http_billing_json_valid(ngx_str_t *text, const char **reason)
     u_char     *p, *last;
     ngx_int_t   unit, low;
 
-    *reason = NULL;
+    *reason = "";
 
     last = text->data + text->len;
 
