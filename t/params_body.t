@@ -256,6 +256,9 @@ x                                                       -> body
 {"\xc0\xaf":1,"login":"admin"}                          -> body
 {"login":"\ud800"}                                      -> body
 {"login":"\udc00"}                                      -> body
+{"login":"\uD800"}                                      -> body
+{"login":"\uDC00x"}                                     -> body
+{"login":"\uD83D\uD83D"}                                -> body
 {"login":"\ud800x"}                                     -> body
 {"login":"\ud83d\u0041"}                                -> body
 {"login":"\ud83d\ud83d"}                                -> body
