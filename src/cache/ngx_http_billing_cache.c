@@ -65,7 +65,8 @@ ngx_int_t
 ngx_http_billing_cache_require(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_str_t *prefix)
 {
-    ngx_str_t   key, *name;
+    ngx_str_t         key;
+    const ngx_str_t  *name;
 
     name = &ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KIND_SYNCED_AT].name;
 
@@ -226,7 +227,7 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
 {
     u_char                      *p;
     size_t                       len;
-    ngx_str_t                   *kind_name;
+    const ngx_str_t             *kind_name;
     ngx_http_billing_lookup_t   *lookup, **asked;
 
     kind_name = &ngx_http_billing_cache_kinds[kind].name;

@@ -40,7 +40,7 @@ static const char  ngx_http_billing_cache_no_memory[] =
     "cannot be read for want of memory";
 
 
-/* the arguments without data: a key, and what else is given each time */
+/* the commands: an argument without data is given each time, first the key */
 
 static ngx_str_t  ngx_http_billing_cache_get[] = {
     ngx_string("GET"),
@@ -84,7 +84,7 @@ static ngx_str_t  ngx_http_billing_cache_zscore[] = {
     args, sizeof(args) / sizeof(ngx_str_t)
 
 
-ngx_http_billing_cache_kind_t
+const ngx_http_billing_cache_kind_t
 ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS] = {
 
     { ngx_string("token:"),
@@ -117,9 +117,9 @@ ngx_int_t
 ngx_http_billing_cache_prepare(ngx_http_billing_cache_set_t *set,
     ngx_pool_t *pool)
 {
-    ngx_str_t                      *hmget;
-    ngx_uint_t                      i, n;
-    ngx_http_billing_cache_kind_t  *kind;
+    ngx_str_t                            *hmget;
+    ngx_uint_t                            i, n;
+    const ngx_http_billing_cache_kind_t  *kind;
 
     kind = ngx_http_billing_cache_kinds;
 
@@ -357,10 +357,11 @@ void
 ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    ngx_str_t                        *elt;
-    ngx_str_t                         values[NGX_HTTP_BILLING_CAMERA_FIELDS];
-    ngx_uint_t                        i, n;
-    ngx_http_billing_camera_field_t  *field;
+    ngx_str_t                              *elt;
+    ngx_str_t                               values[
+                                               NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_uint_t                              i, n;
+    const ngx_http_billing_camera_field_t  *field;
 
     if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY || reply->nelts % 2) {
         ngx_http_billing_cache_invalid(lookup,

@@ -35,7 +35,7 @@ typedef struct {
 
 
 /* The kinds, by ngx_http_billing_lookup_kind_e. */
-extern ngx_http_billing_cache_kind_t
+extern const ngx_http_billing_cache_kind_t
     ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS];
 
 

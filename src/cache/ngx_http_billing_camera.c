@@ -9,7 +9,7 @@ static ngx_int_t ngx_http_billing_camera_streams(
     ngx_http_billing_json_t *json, ngx_str_t *value, ngx_str_t *id);
 
 
-ngx_http_billing_camera_field_t
+const ngx_http_billing_camera_field_t
 ngx_http_billing_camera_fields[NGX_HTTP_BILLING_CAMERA_FIELDS] = {
 
     { ngx_string("external_id"), ngx_string("external_id"),
@@ -40,10 +40,10 @@ ngx_int_t
 ngx_http_billing_camera_json(ngx_http_billing_json_t *json, int64_t id,
     ngx_str_t *values, ngx_str_t *text, const char **error)
 {
-    u_char                            buf[NGX_INT64_LEN];
-    ngx_str_t                         digits;
-    ngx_uint_t                        i;
-    ngx_http_billing_camera_field_t  *field;
+    u_char                                  buf[NGX_INT64_LEN];
+    ngx_str_t                               digits;
+    ngx_uint_t                              i;
+    const ngx_http_billing_camera_field_t  *field;
 
     field = ngx_http_billing_camera_fields;
 

@@ -38,7 +38,7 @@ struct ngx_http_billing_camera_field_s {
 
 
 /* The fields, in the order in which they stand in JSON. */
-extern ngx_http_billing_camera_field_t
+extern const ngx_http_billing_camera_field_t
     ngx_http_billing_camera_fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
 
 
