@@ -173,42 +173,6 @@ ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac, int status)
 }
 
 
-void
-ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
-    ngx_msec_t timer)
-{
-    *due = ngx_current_msec + timer;
-
-    /* nginx would leave a timer as it is that differs by less than 300 ms */
-
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
-    ngx_add_timer(ev, timer);
-}
-
-
-ngx_uint_t
-ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due)
-{
-    ngx_msec_int_t  late;
-
-    late = (ngx_msec_int_t) (ngx_current_msec - *due);
-
-    if (late < NGX_HTTP_BILLING_REDIS_STALL) {
-        return 0;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
-                   "billing redis timer is %M ms late", (ngx_msec_t) late);
-
-    ngx_http_billing_redis_add_timer(ev, due, NGX_HTTP_BILLING_REDIS_GRACE);
-
-    return 1;
-}
-
-
 static void
 ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 {
@@ -409,8 +373,20 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
     reply = &event->reader.reply;
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_GREETING) {
-        ngx_http_billing_redis_conn_greeting(conn);
-        return;
+
+        switch (ngx_http_billing_redis_conn_greeting(conn)) {
+
+        case NGX_OK:
+            conn->shared->ready(conn);
+            return;
+
+        case NGX_AGAIN:
+            return;
+
+        default: /* NGX_ERROR */
+            ngx_http_billing_redis_conn_close(conn, conn->reason, conn->blame);
+            return;
+        }
     }
 
     if (conn->ninflight == 0) {
@@ -533,8 +509,10 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 
     /* the reason may be the text of a reply, which goes with the connection */
 
-    ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
-                sizeof(conn->reason));
+    if (reason != conn->reason) {
+        ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
+                    sizeof(conn->reason));
+    }
 
     for (p = conn->reason; *p; p++) {
         if ((u_char) *p < ' ') {

@@ -12,6 +12,7 @@
 
 #include "ngx_http_billing_redis_event.h"
 #include "ngx_http_billing_redis_server.h"
+#include "ngx_http_billing_redis_timer.h"
 
 
 /* pipelines in flight on a connection: a power of 2 */
@@ -21,14 +22,6 @@
 /* bytes of the reason why a connection is closed, with the zero byte */
 
 #define NGX_HTTP_BILLING_REDIS_REASON    128
-
-/* milliseconds by which a timer is late only if the worker stood still */
-
-#define NGX_HTTP_BILLING_REDIS_STALL     50
-
-/* milliseconds after such a stall in which Redis is not judged */
-
-#define NGX_HTTP_BILLING_REDIS_GRACE     100
 
 
 typedef struct ngx_http_billing_redis_conn_s  ngx_http_billing_redis_conn_t;
@@ -246,16 +239,6 @@ void ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
-/*
- * Timers by which Redis is judged; due is the time of the timer.  The second is
- * for a timer that has come: it returns 1, and sets the timer again, if it is
- * so late that the worker stood still: what has arrived is to be read first.
- */
-void ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
-    ngx_msec_t timer);
-ngx_uint_t ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due);
-
-
 /* How a connection begins, and its fences: for the connection's own files. */
 
 /* Sends the first commands: the credentials, the database, and the rest. */
@@ -264,8 +247,13 @@ void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
 /* Sends those that show whether the server serves its data. */
 void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);
 
-/* Takes a reply to one of the first commands, in the order of these. */
-void ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn);
+/*
+ * Takes a reply to one of the first commands, in the order of these.  Returns
+ * NGX_OK if the connection became ready; NGX_AGAIN; or NGX_ERROR if it is of no
+ * use, with conn->reason and conn->blame.
+ */
+ngx_int_t ngx_http_billing_redis_conn_greeting(
+    ngx_http_billing_redis_conn_t *conn);
 
 /* Sends the next fence; NGX_ERROR is for want of memory. */
 ngx_int_t ngx_http_billing_redis_conn_send_fence(

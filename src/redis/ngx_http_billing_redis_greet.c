@@ -20,9 +20,12 @@ static ngx_int_t ngx_http_billing_redis_conn_command(
     ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
 static u_char *ngx_http_billing_redis_conn_fence_text(u_char *p,
     ngx_http_billing_redis_conn_t *conn, ngx_uint_t n);
-static void ngx_http_billing_redis_conn_refused(
+static ngx_int_t ngx_http_billing_redis_conn_refused(
     ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_conn_greeted(
+static ngx_int_t ngx_http_billing_redis_conn_failed(
+    ngx_http_billing_redis_conn_t *conn, const char *reason,
+    ngx_http_billing_redis_blame_e blame);
+static ngx_int_t ngx_http_billing_redis_conn_greeted(
     ngx_http_billing_redis_conn_t *conn);
 
 
@@ -180,7 +183,7 @@ ngx_http_billing_redis_conn_fence_text(u_char *p,
 }
 
 
-void
+ngx_int_t
 ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_str_t                       *key;
@@ -192,20 +195,18 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 
         if (ngx_http_billing_redis_conn_is_fence(conn)) {
             conn->nfences = 0;
-            ngx_http_billing_redis_conn_greeted(conn);
-            return;
+            return ngx_http_billing_redis_conn_greeted(conn);
         }
 
         if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
             && ngx_http_billing_redis_conn_no_echo(conn))
         {
-            ngx_http_billing_redis_conn_close(conn, "server knows no ECHO",
+            return ngx_http_billing_redis_conn_failed(conn,
+                                            "server knows no ECHO",
                                             NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-            return;
         }
 
-        ngx_http_billing_redis_conn_refused(conn);
-        return;
+        return ngx_http_billing_redis_conn_refused(conn);
     }
 
     if (conn->nstatuses) {
@@ -217,8 +218,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
                 || reply->type != NGX_HTTP_BILLING_REDIS_ERROR
                 || !ngx_http_billing_redis_error_misconf(&reply->text)))
         {
-            ngx_http_billing_redis_conn_refused(conn);
-            return;
+            return ngx_http_billing_redis_conn_refused(conn);
         }
 
         conn->nstatuses--;
@@ -226,8 +226,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
     } else if (conn->nkeys) {
 
         if (ngx_http_billing_redis_conn_unready(reply)) {
-            ngx_http_billing_redis_conn_refused(conn);
-            return;
+            return ngx_http_billing_redis_conn_refused(conn);
         }
 
         /* other errors are for the callers who want the key to run into */
@@ -241,18 +240,17 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
         conn->nkeys--;
 
     } else {
-        ngx_http_billing_redis_conn_refused(conn);
-        return;
+        return ngx_http_billing_redis_conn_refused(conn);
     }
 
     if (conn->nstatuses || conn->nkeys) {
-        return;
+        return NGX_AGAIN;
     }
 
     if (ngx_http_billing_redis_reader_left(&conn->event.reader)) {
-        ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
+        return ngx_http_billing_redis_conn_failed(conn,
+                                          "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
-        return;
     }
 
     /* each of the two steps has the time of its own */
@@ -263,12 +261,14 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
     conn->nfences = 1;
 
     (void) ngx_http_billing_redis_conn_send_fence(conn);
+
+    return NGX_AGAIN;
 }
 
 
 /* the reply to one of the first commands is not what it has to be */
 
-static void
+static ngx_int_t
 ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
 {
     const char                      *reason;
@@ -293,35 +293,50 @@ ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
         reason = (const char *) reply->text.data;
     }
 
-    ngx_http_billing_redis_conn_close(conn, reason,
-                                      NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
+    return ngx_http_billing_redis_conn_failed(conn, reason,
+                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
 }
 
 
-static void
+/* the reason may be the text of the reply */
+
+static ngx_int_t
+ngx_http_billing_redis_conn_failed(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, ngx_http_billing_redis_blame_e blame)
+{
+    ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
+                sizeof(conn->reason));
+
+    conn->blame = blame;
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
 ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
 {
     conn->replied = ngx_current_msec;
     conn->event.connection->idle = 1;
 
     if (ngx_http_billing_redis_reader_left(&conn->event.reader)) {
-        ngx_http_billing_redis_conn_close(conn, "reply to a command never sent",
+        return ngx_http_billing_redis_conn_failed(conn,
+                                          "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
-        return;
     }
 
     if (conn->probation && conn->missing == NULL) {
         conn->probation = 0;
         conn->state = NGX_HTTP_BILLING_REDIS_PROBATION;
         ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_PROBATION_TIME);
-        return;
+        return NGX_AGAIN;
     }
 
     ngx_del_timer(&conn->timer);
 
     conn->state = NGX_HTTP_BILLING_REDIS_READY;
 
-    conn->shared->ready(conn);
+    return NGX_OK;
 }
 
 
