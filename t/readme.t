@@ -23,7 +23,7 @@ my $FOREIGN = qr/^(?:
     No\ such\ file\ or\ directory | Permission\ denied | Connection\ refused
     | Connection\ reset\ by\ peer | Server\ closed\ the\ connection
     | certificate | hostname\ mismatch | IP\ address\ mismatch
-    | NOAUTH | WRONGPASS | ERR | LOADING | MASTERDOWN | NOPERM | WRONGTYPE | MOVED
+    | NOAUTH | DENIED | WRONGPASS | ERR | LOADING | MASTERDOWN | NOPERM | WRONGTYPE | MOVED
     | limiting\ requests | by\ zone | billing_token | unknown\ directive
     | module | is\ not\ binary | is\ already\ loaded | version | instead\ of
     | host\ not\ found | synced_at )/x;
