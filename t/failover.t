@@ -238,7 +238,9 @@ listen never
 --- run
 answers(ask($EXAMPLE), '3 4', 'it is used while there is no other one');
 $Fake2->up;
+my $start = Time::HiRes::time();
 ok(wait_for(5, sub { ask($EXAMPLE); $Fake2->count('HMGET') }), 'the second is used when it is up');
+cmp_ok(Time::HiRes::time() - $start, '<', 1.9, 'without a probation');
 my $asked = $Fake->count('HMGET');
 my ($is, $failed) = keep_asking(2, $EXAMPLE, '3 4', sub { 0 });
 is($failed, 0, 'none failed');
@@ -478,4 +480,27 @@ cmp_ok($lines, '<=', 6, 'and not each time');
 
 $Fake->change('');
 recovers($EXAMPLE, '3 4', 'when it is well');
+--- errors_allowed
+
+
+
+=== TEST 25: a server in its probation gets no connection because another one is busy
+--- http_config eval: $::FAKES . 'billing_redis_timeout 5s; billing_redis_connections 4;'
+--- fake
+listen never
+--- fake2
+HMGET => pause 0.2
+--- run
+answers(ask($EXAMPLE), '3 4', 'on the second server');
+$Fake->up;
+ok(wait_for(3, sub { $Fake->count('ECHO') }), 'the first is tried');
+
+for my $turn (1 .. 4) {
+    my @clients = map { client() } 1 .. 8;
+    $_->send(text($EXAMPLE)) for @clients;
+    answers($_->response, '3 4', 'a request') for @clients;
+}
+
+is($Fake->count('HMGET'), 0, 'none was sent to the first');
+cmp_ok($Fake2->count('accept'), '>', 1, 'the second has got more connections');
 --- errors_allowed
