@@ -116,7 +116,7 @@ $strings =~ s/\0/"/g;
 
 for my $row (section('Troubleshooting') =~ /^\| (`.*?`) \|/mg) {
     for my $line ($row =~ /`(.*?)`/g) {
-        my @parts = grep { /\w/ && !/$FOREIGN/ } map { s/^[\s":]+|[\s":]+$//gr }
+        my @parts = grep { /\w/ && !/$FOREIGN/ } map { s/^[\s",:]+|[\s",:]+$//gr }
                     split /\.\.\.|\bN\b|: /, $line;
 
         is_deeply([ grep { index($strings, $_) < 0 } @parts ], [], "the module logs $line")
