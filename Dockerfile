@@ -3,6 +3,10 @@
 #     docker build -t nginx-billing .
 #     docker run --network billing -e BILLING_REDIS=redis://redis:6379 \
 #         -p 127.0.0.1:8080:8080 nginx-billing
+#
+# It runs as www-data, and writes to /tmp only:
+#
+#     docker run --read-only --tmpfs /tmp --cap-drop ALL ...
 
 FROM debian:trixie-slim AS build
 
@@ -29,6 +33,10 @@ RUN apt-get update \
 
 COPY conf/docker/nginx.conf /etc/nginx/nginx.conf
 COPY conf/docker/entrypoint.sh conf/docker/health.sh /usr/local/bin/
+
+# www-data, by number: Kubernetes takes no name for a proof that it is not root
+
+USER 33:33
 
 EXPOSE 8080
 

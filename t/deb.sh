@@ -116,9 +116,11 @@ apt_get install /deb/"$package"_[0-9]*.deb
 
 dpkg-query -Wf '${Depends}\n' "$package" | grep 'nginx-abi-' \
     || die "the package does not depend on an ABI of nginx"
+dpkg-query -Wf '${Built-Using}\n' "$package" | grep '^hiredis (= .*), yajl (= ' \
+    || die "the package does not name the libraries that it contains"
 [ -e $link ] || die "installing did not enable the module"
 
-apt_get install redis-server curl
+apt_get install redis-server curl procps
 
 rm /etc/nginx/sites-enabled/default
 
@@ -155,14 +157,52 @@ sh /usr/share/doc/"$package"/examples/load-sample.sh -s /run/redis.sock
 ask 401 '{"message":"Unauthenticated."}'
 ask 200 '\[{"id":3,.*},{"id":4,.*}\]' -H 'Authorization: Bearer demo-token'
 
+# nchan, which has a hiredis of its own, comes to the nginx that runs, by a
+# reload, and is then there from the start
+
+apt_get install libnginx-mod-nchan
+nginx -q -t
+old=$(pgrep -P "$nginx")
+kill -HUP "$nginx"
+
+tries=200
+while pgrep -P "$nginx" | grep -qxF "$old"; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || die "nginx was not reloaded"
+    sleep 0.05
+done
+
+ask 200 '\[{"id":3,.*},{"id":4,.*}\]' -H 'Authorization: Bearer demo-token'
+
 kill -QUIT "$nginx"
 wait "$nginx" || die "nginx ended with $?"
+
+nginx -g 'daemon off;' &
+nginx=$!
+
+tries=200
+until [ -S /run/nginx.sock ] && curl -s --unix-socket /run/nginx.sock \
+    http://billing/ >/dev/null
+do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || die "nginx did not start beside nchan"
+    sleep 0.05
+done
+
+ask 200 '\[{"id":3,.*},{"id":4,.*}\]' -H 'Authorization: Bearer demo-token'
+echo "works beside nchan"
+
+kill -QUIT "$nginx"
+wait "$nginx" || die "nginx ended with $?"
+if grep -E '\[(alert|crit|emerg)\]' /var/log/nginx/error.log; then
+    die "nginx logged the above"
+fi
 kill "$redis"
 wait "$redis" || die "Redis ended with $?"
 
 rm /etc/nginx/conf.d/billing.conf
 
-apt_get remove "$package"
+apt_get remove "$package" libnginx-mod-nchan
 [ ! -e $link ] || die "removing did not disable the module"
 nginx -q -t
 echo "removed"

@@ -1,8 +1,9 @@
 #!/bin/sh
 
 # Builds the image with buildah, as "docker build" would, then runs it in
-# namespaces of its own with a Redis beside it. A container engine is not
-# needed, and what only an engine enforces (capabilities, limits) is not tested.
+# namespaces of its own with a Redis beside it: as the image's user, with no
+# capabilities, and with nothing writable but /tmp. A container engine is not
+# needed, and its limits are not tested.
 #
 #     sh t/docker.sh
 
@@ -49,10 +50,11 @@ quietly() {
     fi
 }
 
-# contained <variable=value> ... <command> ... with the image's files
+# contained <variable=value> ... <command> ... with the image's files and user
 
 contained() {
-    root_run "$mount" "$@"
+    root_run "$mount" chroot --userspec="$user" / \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
 # refused <words of the message> <variable=value> ...
@@ -72,7 +74,8 @@ refused() {
 # health, as the engine asks it inside the container
 
 health() {
-    eval "nsenter --target $nginx --mount --pid --root --wdns=/ $healthcheck"
+    eval "nsenter --target $nginx --mount --pid --root --wdns=/ \
+        --setuid ${user%:*} --setgid ${user#*:} $healthcheck"
 }
 
 # ask <status> <body, a regex> <curl option> ...
@@ -118,7 +121,8 @@ redis_stop() {
     wait "$redis" || die "Redis ended with $?"
 }
 
-# in a network namespace, so that the ports are free
+# In a network namespace the ports are free, and in one of mounts the image can
+# be made read-only.
 
 run() {
     redis=
@@ -126,11 +130,22 @@ run() {
     trap 'kill -9 $engine $redis 2>/dev/null || :' EXIT
 
     ip link set lo up
-    mount --rbind /dev "$mount/dev"
     echo "127.0.0.1 localhost redis" >"$mount/etc/hosts"
-    cp "$work/ca.crt" "$mount/tmp"
+    cp "$work/ca.crt" "$mount/etc"
+
+    mount --bind "$mount" "$mount"
+    mount -o remount,bind,ro "$mount"
+    mount --rbind /dev "$mount/dev"
+
+    # an engine gives these to the image's user, so that nginx can open them
+
+    touch "$work/stdout" "$work/stderr"
+    chown "$user" "$work/stdout" "$work/stderr"
 
     redis_start
+
+    refused '/tmp is not writable' BILLING_REDIS=redis://redis
+    mount -t tmpfs -o mode=1777 tmpfs "$mount/tmp"
 
     refused 'not set' BILLING_REDIS=
     refused 'not allowed' 'BILLING_REDIS=redis://redis; daemon on'
@@ -139,21 +154,21 @@ run() {
         BILLING_REDIS_PASSWORD_FILE=/nowhere
 
     contained BILLING_REDIS='rediss://user@redis/1 unix:/run/redis.sock?db=1' \
-        BILLING_REDIS_PASSWORD_FILE=/etc/hosts BILLING_REDIS_CA_FILE=/tmp/ca.crt \
-        sh /usr/local/bin/entrypoint.sh nginx -q -t \
+        BILLING_REDIS_PASSWORD_FILE=/etc/hosts BILLING_REDIS_CA_FILE=/etc/ca.crt \
+        sh /usr/local/bin/entrypoint.sh nginx -q -t >>"$work/stdout" \
         || die "the settings were not taken"
 
-    if eval "chroot \"\$mount\" $healthcheck" 2>/dev/null; then
+    if eval "chroot --userspec=$user \"\$mount\" $healthcheck" 2>/dev/null; then
         die "healthy without nginx"
     fi
 
-    # not by way of root_run's function, to have the pid
+    # root_run would not tell the pid
 
     unshare --mount --pid --fork --kill-child=KILL \
-        --mount-proc="$mount/proc" -- chroot "$mount" \
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        --mount-proc="$mount/proc" -- \
+        chroot --userspec="$user" "$mount" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         BILLING_REDIS=redis://redis:6379 sh -c "exec $command" \
-        >"$work/stdout" 2>"$work/stderr" &
+        >>"$work/stdout" 2>>"$work/stderr" &
     engine=$!
 
     wait_for curl -sS -m 1 "$url" || die "no nginx: $(cat "$work/stderr")"
@@ -182,8 +197,10 @@ run() {
     ask 200 '\[{"id":3,.*},{"id":4,.*}\]' --retry 5 \
         -H 'Authorization: Bearer demo-token'
 
-    users=$(ps -o user= --ppid "$nginx" | sort -u)
-    [ "$users" = www-data ] || die "the workers run as \"$users\""
+    users=$(ps -o user= -p "$nginx" --ppid "$nginx" | sort -u)
+    [ "$users" = www-data ] || die "nginx runs as \"$users\""
+    caps=$(grep -h '^Cap\(Prm\|Eff\):' "/proc/$nginx/status" | tr -d '[:alpha:][:space:]:0')
+    [ -z "$caps" ] || die "nginx has capabilities: $caps"
 
     kill -s QUIT "$nginx"
     status=0
@@ -204,7 +221,7 @@ run() {
 }
 
 if [ "$1" = --run ]; then
-    work=$2 mount=$3 command=$4 healthcheck=$5
+    work=$2 mount=$3 command=$4 healthcheck=$5 user=$6
     run
     exit
 fi
@@ -253,6 +270,9 @@ healthcheck=$(config '@{$c->{Healthcheck}{Test}}[1 .. 2]')
 # shellcheck disable=SC2016
 signal=$(config '$c->{StopSignal}')
 
+# shellcheck disable=SC2016
+user=$(config '$c->{User}' | tr -d "'")
+
 [ "$signal" = "'SIGQUIT'" ] || die "the image stops by $signal"
 
 container=$(image from --pull-never billing)
@@ -264,7 +284,8 @@ echo "running $command"
 quietly openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=redis \
     -keyout "$work/ca.key" -out "$work/ca.crt"
 
-unshare --net sh "$0" --run "$work" "$mount" "$command" "$healthcheck"
+unshare --net --mount sh "$0" --run "$work" "$mount" "$command" "$healthcheck" \
+    "$user"
 
 echo "passed, $((built - start)) s to build the image of" \
     "$(du -sm "$mount" | cut -f 1) MB, $(($(date +%s) - built)) s to run it"

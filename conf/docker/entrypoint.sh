@@ -9,7 +9,8 @@
 
 set -euf
 
-# a value may hold a password: it is not shown, and the file is root's
+# A value may hold a password: no message shows one, and only the user of nginx
+# can read the file.
 
 die() {
     echo "entrypoint: $*" >&2
@@ -46,7 +47,10 @@ file() {
     echo "$3 $2;"
 }
 
+[ -w /tmp ] || die "/tmp is not writable: docker run --read-only --tmpfs /tmp"
+
 umask 077
+rm -f /tmp/billing-redis.conf
 
 {
     echo "billing_redis $BILLING_REDIS;"
@@ -54,7 +58,7 @@ umask 077
         billing_redis_password_file
     file BILLING_REDIS_CA_FILE "${BILLING_REDIS_CA_FILE:-}" \
         billing_redis_ssl_trusted_certificate
-} >/run/billing-redis.conf
+} >/tmp/billing-redis.conf
 
 umask 022
 
