@@ -35,7 +35,7 @@ static ngx_int_t ngx_http_billing_init_process(ngx_cycle_t *cycle);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
 
 
-/* the reader of replies takes as many members as a batch may have */
+/* a batch has at most as many members as the reader of replies keeps */
 
 static ngx_conf_num_bounds_t  ngx_http_billing_batch_bounds = {
     ngx_conf_check_num_bounds, 1, 1000
@@ -521,7 +521,7 @@ ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    /* "on" would be taken for a token that is the same for all clients */
+    /* "on" would be a fixed text, the same token for all clients */
 
     if (value[1].len == 0 || ngx_strcmp(value[1].data, "on") == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -551,7 +551,7 @@ ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* a time that is not zero, in milliseconds */
+/* sets a time in milliseconds; zero is refused */
 
 static char *
 ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

@@ -23,7 +23,7 @@ typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers in use */
     ngx_array_t                     redis;
 
-    /* ngx_http_billing_cache_set_t *: what the sets of servers hold */
+    /* ngx_http_billing_cache_set_t *: the contract's state, per set */
     ngx_array_t                     cache_sets;
 
     /* SHA-256 */
@@ -44,7 +44,7 @@ typedef struct {
     ngx_msec_t                      redis_timeout;
     ngx_str_t                       redis_prefix;
 
-    /* NULL: the bearer token */
+    /* NULL: the token is that of the Authorization header */
     ngx_http_complex_value_t       *token;
     ngx_flag_t                      token_required;
 

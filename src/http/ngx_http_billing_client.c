@@ -74,7 +74,7 @@ ngx_http_billing_client_closed(ngx_http_request_t *r, ngx_err_t *err)
 
 #if (NGX_HTTP_V2)
 
-    /* the socket is shared with other streams */
+    /* HTTP/2: a stream has no socket of its own */
 
     if (r->stream) {
         return 0;

@@ -1,6 +1,6 @@
 
 /*
- * The client of a request that waits for Redis: it may leave meanwhile.
+ * Detects that a client has left while its request waits for Redis.
  */
 
 
@@ -21,10 +21,10 @@ ngx_int_t ngx_http_billing_client_watch(ngx_http_request_t *r,
     ngx_http_event_handler_pt handler);
 
 /*
- * Whether the client is gone.  The handler then cancels what it waits for and
- * finalizes the request with NGX_HTTP_CLIENT_CLOSED_REQUEST, in that order:
- * nginx runs post_action before it runs the cleanups of a request.  Otherwise
- * it calls ngx_http_test_reading().
+ * Whether the client is gone.  If so, the caller first cancels its lookups and
+ * then finalizes the request with NGX_HTTP_CLIENT_CLOSED_REQUEST: nginx runs
+ * post_action before it runs the cleanups of a request.  If not, the caller
+ * calls ngx_http_test_reading().
  */
 ngx_uint_t ngx_http_billing_client_gone(ngx_http_request_t *r);
 

@@ -30,7 +30,7 @@ static ngx_str_t  ngx_http_billing_methods = ngx_string("GET, HEAD");
 static ngx_str_t  ngx_http_billing_methods_post = ngx_string("GET, HEAD, POST");
 
 
-/* by ngx_http_billing_phase_e */
+/* indexed by ngx_http_billing_phase_e */
 
 static ngx_http_billing_stage_t  ngx_http_billing_stages[] = {
     { "method", ngx_http_billing_method },
@@ -73,7 +73,7 @@ ngx_http_billing_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* a handler that nginx took the request from may still wait for Redis */
+    /* after an internal redirect, the first context may wait for Redis */
 
     if (ctx->record->data) {
         ngx_http_billing_cancel(ctx->record->data);
@@ -352,7 +352,7 @@ ngx_http_billing_wait(ngx_http_billing_ctx_t *ctx)
 
     r->write_event_handler = ngx_http_billing_write_handler;
 
-    /* a subrequest whose turn has not come does not wait for the client */
+    /* a subrequest before its turn has to wait for others, not the client */
 
     if (c->data != r) {
         return NGX_OK;
@@ -435,7 +435,7 @@ ngx_http_billing_client_handler(ngx_http_request_t *r)
 }
 
 
-/* stops waiting for Redis: the request ends, or another handler has it */
+/* stops waiting for Redis when the request ends or is redirected */
 
 static void
 ngx_http_billing_cancel(void *data)

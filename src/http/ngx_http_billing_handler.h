@@ -18,10 +18,10 @@
 ngx_int_t ngx_http_billing_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_billing_page_handler(ngx_http_request_t *r);
 
-/* Adds the variables; before the configuration is read. */
+/* Adds the variables, before nginx reads the configuration. */
 ngx_int_t ngx_http_billing_add_variables(ngx_conf_t *cf);
 
-/* Sets the digest, which lives as long as the configuration. */
+/* Sets the digest of tokens, which lives as long as the configuration. */
 ngx_int_t ngx_http_billing_token_init(ngx_conf_t *cf);
 
 /* Has each request counted in the log phase. */

@@ -21,7 +21,7 @@ ngx_http_billing_add_header(ngx_http_request_t *r, ngx_table_elt_t **header,
         return NGX_ERROR;
     }
 
-    /* nginx 1.23 has added a field that has to be zero */
+    /* the field "next", since nginx 1.23, has to be zero */
 
     ngx_memzero(h, sizeof(ngx_table_elt_t));
 
@@ -53,8 +53,9 @@ ngx_http_billing_no_store(ngx_http_request_t *r)
     }
 
     /*
-     * "expires" changes the two fields that it finds here, and adds them if
-     * there are none.  These are not in the list of fields that are sent.
+     * "expires" sets Expires and Cache-Control in r->headers_out, and adds a
+     * field to the answer only if there is none yet.  The two fields here take
+     * the values of "expires", and are in no list, so they are never sent.
      */
 
     h = ngx_pcalloc(r->pool, 2 * sizeof(ngx_table_elt_t));

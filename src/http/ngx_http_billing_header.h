@@ -21,8 +21,8 @@ ngx_int_t ngx_http_billing_add_header(ngx_http_request_t *r,
     ngx_table_elt_t **header, ngx_str_t *key, ngx_str_t *value);
 
 /*
- * Adds "Cache-Control: no-store", beside which "expires" adds no other, and
- * makes the answer one that does not depend on conditions of the request.
+ * Adds "Cache-Control: no-store" and keeps "expires" from adding another one.
+ * The request's conditions (If-Modified-Since and the like) are ignored.
  */
 ngx_int_t ngx_http_billing_no_store(ngx_http_request_t *r);
 

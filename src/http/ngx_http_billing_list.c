@@ -3,22 +3,22 @@
 
 
 /*
- * Cameras go to the client in batches.  A batch is asked for in one pipeline;
- * with the last one of a page of a login's ids goes the question for the page
- * that follows.  Two batches go down the filters together, and only when the
- * client has taken those before: a request has no more in memory.
+ * Cameras go to the client in batches.  One pipeline asks for a batch.  A
+ * login's ids are read page by page: the pipeline of a page's last batch also
+ * asks for the next page.
  *
- * A batch is bounded by bytes, too.  Cameras beyond the bound are read from
- * Redis and dropped, and are the first ones of the next batch, which then is
- * smaller.
+ * Memory is bounded: at most two batches go down the filters together, and
+ * only after the client has taken all earlier ones.  A batch is also bounded
+ * by bytes.  Cameras beyond this bound are read from Redis and dropped; the
+ * next batch is smaller and begins with them.
  */
 
 
-/* bytes of cameras in a batch, of which the last one may be larger */
+/* bytes of cameras in a batch; the last camera may exceed the bound */
 
 #define NGX_HTTP_BILLING_LIST_BYTES  (1024 * 1024)
 
-/* bytes of a batch that does not wait for the next one */
+/* a batch of so many bytes is sent at once; a smaller one is held */
 
 #define NGX_HTTP_BILLING_LIST_HELD   (NGX_HTTP_BILLING_LIST_BYTES / 4)
 
@@ -98,7 +98,7 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
     list = &ctx->list;
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    /* the cameras of the batch before are in the answer by now */
+    /* the cameras of the previous batch are in the answer by now */
 
     if (list->pool) {
         ngx_reset_pool(list->pool);
@@ -111,7 +111,7 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
         }
     }
 
-    /* once there is something in the answer, each batch has the whole time */
+    /* an answer that has begun gets a new deadline with each batch */
 
     if (ctx->cameras) {
         ctx->deadline = ngx_current_msec + blcf->redis_timeout;
@@ -135,7 +135,7 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
                    "billing batch: %ui cameras from %ui of %ui", list->n,
                    list->next, list->ids.nelts);
 
-    /* the answer has begun: is the data still there? */
+    /* the answer has begun: each batch checks that data is still loaded */
 
     list->synced_at = NULL;
 
@@ -166,7 +166,7 @@ ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
     id = list->ids.elts;
     id += list->next;
 
-    /* cameras that were named by another selector have to be the login's */
+    /* a camera named by another selector has to be one of the login's */
 
     member = ctx->params.has_login && !list->login;
 
@@ -200,7 +200,7 @@ ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* with the last ids of a login's page, the page that follows is asked for */
+/* asks for the next page of a login's ids together with the last batch */
 
 static ngx_int_t
 ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx)
@@ -226,7 +226,7 @@ ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx)
         id = list->ids.elts;
         last = id[n - 1];
 
-        /* the next page begins after the last one's score */
+        /* the next page begins after the score of the page's last id */
 
         if (ngx_http_billing_cache_member(&ctx->cache, login, last) == NULL) {
             return NGX_ERROR;
@@ -293,7 +293,7 @@ ngx_http_billing_batch_answered(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* taken: how many of the batch need not be asked for again */
+/* taken: how many cameras of the batch are not to be asked for again */
 
 static ngx_int_t
 ngx_http_billing_batch_cameras(ngx_http_billing_ctx_t *ctx, ngx_uint_t *taken)
@@ -361,7 +361,7 @@ ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
 }
 
 
-/* a list must not end early because Redis was flushed while it was read */
+/* if Redis was flushed meanwhile, the list is broken off, not ended early */
 
 static ngx_http_billing_action_e
 ngx_http_billing_batch_emptied(ngx_http_billing_ctx_t *ctx)
@@ -436,7 +436,7 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
         }
     }
 
-    /* a filter may not keep anything back: more comes only when all is sent */
+    /* no filter may keep data back: the next batch waits until all is sent */
 
     last->flush = 1;
 
@@ -454,7 +454,7 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
         return NGX_HTTP_BILLING_NEXT;
     }
 
-    /* the client may be slow: memory that is not needed meanwhile goes back */
+    /* the client may be slow: the batch's memory is freed before the wait */
 
     ngx_destroy_pool(list->pool);
     list->pool = NULL;

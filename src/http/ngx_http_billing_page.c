@@ -6,7 +6,7 @@
 #include "ngx_http_billing_status_page.h"
 
 
-/* milliseconds in which caches are asked for their ages */
+/* milliseconds that Redis has to answer the status page's lookups */
 
 #define NGX_HTTP_BILLING_PAGE_TIMEOUT  500
 
@@ -28,7 +28,7 @@ struct ngx_http_billing_page_ctx_s {
 
     ngx_http_billing_probe_t       *probes;
 
-    /* probes without an answer, and the end of the wait for them */
+    /* probes without an answer, and the deadline of all probes */
     ngx_uint_t                      waiting;
     ngx_event_t                     timer;
 };
@@ -197,7 +197,7 @@ ngx_http_billing_page_probed(void *data,
     cache->synced = (cache->up && ngx_http_billing_lookup_found(probe->lookup));
     cache->synced_at = probe->lookup->synced_at;
 
-    /* the loader's clock may be ahead, and this one may be set back */
+    /* the loader's clock may be ahead of this machine's */
 
     cache->synced_age = ngx_max((int64_t) ngx_time() - cache->synced_at, 0);
 
@@ -207,7 +207,7 @@ ngx_http_billing_page_probed(void *data,
 }
 
 
-/* Redis may have more time, but the reader of the page does not wait so long */
+/* the page's deadline: billing_redis_timeout may be longer */
 
 static void
 ngx_http_billing_page_timeout(ngx_event_t *ev)

@@ -29,9 +29,10 @@ ngx_http_billing_record_init(ngx_conf_t *cf)
 
 
 /*
- * The log phase sees each request once, with the status that its client got:
- * also a request that nginx ended before the handler had it, and one that was
- * redirected from there.  It sees subrequests where these are logged.
+ * The log phase runs once per request, with the status that the client got:
+ * also for a request that nginx ended before this module's handler ran, and
+ * for one that was redirected elsewhere.  A subrequest is counted only with
+ * "log_subrequest on".
  */
 
 static ngx_int_t
@@ -181,15 +182,15 @@ ngx_http_billing_record_waited(ngx_http_billing_record_t *record)
 
     ms = (ngx_msec_int_t) (ngx_http_billing_record_now() - record->asked);
 
-    /* the clock may be set back */
+    /* the system's clock may be set back */
 
     return record->waited + ngx_max(ms, 0);
 }
 
 
 /*
- * The milliseconds of ngx_current_msec begin at other times: a wait measured by
- * it could be longer than $request_time.
+ * The clock of $request_time, in milliseconds.  ngx_current_msec changes at
+ * other moments: a wait measured with it could exceed $request_time.
  */
 
 static ngx_msec_t

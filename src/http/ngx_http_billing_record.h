@@ -21,21 +21,21 @@ typedef struct {
     ngx_http_request_t       *request;
     ngx_http_billing_slot_t  *slot;
 
-    /* the state of the handler that has the request, or had it last */
+    /* the context of the handler that has the request, or had it last */
     void                     *data;
 
-    /* the name of the client whose token is valid, bounded */
+    /* the name of a valid token's client, cut to a bound; or empty */
     ngx_str_t                 client;
 
-    /* cameras in the answer so far, or NULL if it is no list of them */
+    /* cameras in the answer so far; NULL if the answer lists none */
     ngx_uint_t               *cameras;
 
-    /* the Redis server that has answered last, or NULL */
+    /* the name of the Redis server that answered last, or NULL */
     ngx_str_t                *server;
 
     /*
-     * since when the request waits for Redis, and how long it did before, in
-     * milliseconds of the clock that $request_time is taken from
+     * asked: since when the request waits for Redis; waited: how long earlier
+     * waits took.  Both in milliseconds of the clock of $request_time.
      */
     ngx_msec_t                asked;
     ngx_msec_t                waited;
@@ -50,7 +50,7 @@ typedef struct {
 /*
  * These return the record of a request, also after internal redirects, which
  * clear a module's context.  The first one adds a record if there is none.
- * Both return NULL if there is none.
+ * Both return NULL if there is no record.
  */
 ngx_http_billing_record_t *ngx_http_billing_record_get(ngx_http_request_t *r);
 ngx_http_billing_record_t *ngx_http_billing_record_find(
@@ -59,7 +59,7 @@ ngx_http_billing_record_t *ngx_http_billing_record_find(
 /* The request begins to wait for Redis. */
 void ngx_http_billing_record_ask(ngx_http_billing_record_t *record);
 
-/* The request does not wait any more; server, unless it is NULL, has answered. */
+/* The request stops waiting; server has answered, unless it is NULL. */
 void ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server);
 

@@ -24,14 +24,14 @@
 typedef enum {
     NGX_HTTP_BILLING_PHASE_METHOD = 0,
 
-    /* the caller's token is asked for, and the server without it checked */
+    /* the token is looked up; a server without the token is checked */
     NGX_HTTP_BILLING_PHASE_TOKEN,
     NGX_HTTP_BILLING_PHASE_TOKEN_ANSWERED,
     NGX_HTTP_BILLING_PHASE_TOKEN_CHECKED,
 
     NGX_HTTP_BILLING_PHASE_PARAMS,
 
-    /* from selectors to the ids of cameras that may be in the answer */
+    /* selectors become the ids of cameras that may be in the answer */
     NGX_HTTP_BILLING_PHASE_RESOLVE,
     NGX_HTTP_BILLING_PHASE_RESOLVED,
 
@@ -40,7 +40,7 @@ typedef enum {
     NGX_HTTP_BILLING_PHASE_BATCH,
     NGX_HTTP_BILLING_PHASE_BATCH_ANSWERED,
 
-    /* no camera was found: has the server its data? */
+    /* no camera was found: 503 if the server's data is not loaded, else null */
     NGX_HTTP_BILLING_PHASE_NOTHING,
     NGX_HTTP_BILLING_PHASE_NOTHING_ANSWERED,
 
@@ -51,16 +51,16 @@ typedef enum {
 /* what is to happen before the stage of the phase is run */
 
 typedef enum {
-    /* nothing */
+    /* nothing: the stage is run at once */
     NGX_HTTP_BILLING_NEXT = 0,
 
-    /* the lookups gathered in ctx->cache are asked for and answered */
+    /* Redis answers the lookups gathered in ctx->cache */
     NGX_HTTP_BILLING_ASK,
 
-    /* the request's body is read */
+    /* nginx reads the request's body */
     NGX_HTTP_BILLING_READ,
 
-    /* the client takes what was sent */
+    /* the client takes the data that was sent */
     NGX_HTTP_BILLING_WRITE,
 
     /* no stage is run: the request is finalized with ctx->rc */
@@ -72,8 +72,8 @@ typedef enum {
     NGX_HTTP_BILLING_AUTH_UNKNOWN = 0,
 
     /*
-     * the token was not found, and another connection said that data is
-     * loaded: both are asked for again, together
+     * the token was missing on one connection, and synced_at was found on
+     * another one: both lookups are repeated, in one pipeline
      */
     NGX_HTTP_BILLING_AUTH_UNSURE,
 
@@ -84,23 +84,23 @@ typedef enum {
 /* cameras on their way to the client; see ngx_http_billing_list.c */
 
 typedef struct {
-    /* int64_t: the ids of this page, and the first that is not sent yet */
+    /* int64_t: the ids of this page, and the index of the first unsent one */
     ngx_array_t                        ids;
     ngx_uint_t                         next;
 
-    /* int64_t: the page of a login's ids that follows, if it was asked for */
+    /* int64_t: the next page of a login's ids, if it was asked for */
     ngx_array_t                        following;
 
-    /* how many cameras a batch may have now */
+    /* how many cameras the next batch may have */
     ngx_uint_t                         size;
 
-    /* of the batch that is asked for: camera and, or NULL, member lookups */
+    /* the batch's camera lookups; its member lookups, or NULL */
     ngx_http_billing_lookup_t        **cameras;
     ngx_http_billing_lookup_t        **members;
     ngx_http_billing_lookup_t         *synced_at;
     ngx_uint_t                         n;
 
-    /* the memory of that batch; NULL while the client is waited for */
+    /* the batch's memory; NULL while the request waits for the client */
     ngx_pool_t                        *pool;
 
     /* buffers that the client has not taken yet */
@@ -109,13 +109,13 @@ typedef struct {
     /* the ids are those of a login, page by page */
     unsigned                           login:1;
 
-    /* the page that follows is asked for together with the batch */
+    /* the next page is asked for together with the batch */
     unsigned                           paged:1;
 
-    /* a batch is in the answer and goes to the client with the next one */
+    /* a batch is written, and is sent together with the next one */
     unsigned                           held:1;
 
-    /* data was loaded when the list went on */
+    /* a check since the answer began has found data loaded */
     unsigned                           synced:1;
 } ngx_http_billing_list_t;
 
@@ -131,24 +131,24 @@ typedef struct {
     ngx_int_t                          rc;
 
     /*
-     * Redis is waited for until then, a value of ngx_current_msec; a body is
-     * not read on its time
+     * the request waits for Redis until then, a value of ngx_current_msec;
+     * reading the body does not use up this time
      */
     ngx_msec_t                         deadline;
     ngx_msec_t                         reading;
 
     ngx_http_billing_params_t          params;
 
-    /* the lookups under way: NULL or empty where they are not asked for */
+    /* the lookups under way; NULL or empty: not asked for */
     ngx_http_billing_cache_t           cache;
     ngx_http_billing_lookup_t         *token;
     ngx_http_billing_lookup_t         *synced_at;
     ngx_array_t                        externals;
 
-    /* the connection on which a token was not found */
+    /* the number of the connection on which the token was missing */
     ngx_uint_t                         connection;
 
-    /* the connection on which data was loaded when nothing was found */
+    /* no camera was found: the connection on which synced_at was found */
     ngx_uint_t                         loaded;
 
     /* int64_t: the cameras that may be in the answer */
@@ -162,15 +162,15 @@ typedef struct {
 
     unsigned                           header_sent:1;
 
-    /* nothing was found with data loaded: what is found now counts */
+    /* data is loaded, and the lookups are repeated: this result is final */
     unsigned                           again:1;
 
-    /* and not all of it was answered on the connection "loaded" */
+    /* not all repeated lookups were answered on the connection "loaded" */
     unsigned                           mixed:1;
 } ngx_http_billing_ctx_t;
 
 
-/* Stages; they set ctx->phase to the one that follows. */
+/* Stages: each sets ctx->phase to the next phase. */
 
 ngx_http_billing_action_e ngx_http_billing_token(ngx_http_billing_ctx_t *ctx);
 ngx_http_billing_action_e ngx_http_billing_token_answered(
@@ -194,18 +194,19 @@ ngx_http_billing_action_e ngx_http_billing_batch_answered(
 
 
 /*
- * Ends of the way: these return NGX_HTTP_BILLING_DONE, for a stage to return.
- * They send a whole answer, unless they say otherwise.
+ * Ends of a request: a stage returns what these return, which is
+ * NGX_HTTP_BILLING_DONE.  Each sends a whole answer, unless its comment says
+ * otherwise.
  */
 
 /* The request is finalized with rc. */
 ngx_http_billing_action_e ngx_http_billing_done(ngx_http_billing_ctx_t *ctx,
     ngx_int_t rc);
 
-/* There is no memory, or nginx has failed: 500, or the answer breaks off. */
+/* No memory, or nginx failed: 500, or the answer is broken off. */
 ngx_http_billing_action_e ngx_http_billing_error(ngx_http_billing_ctx_t *ctx);
 
-/* The round of lookups has failed: 502 to 504, or the answer breaks off. */
+/* The lookups failed: 502, 503 or 504, or the answer is broken off. */
 ngx_http_billing_action_e ngx_http_billing_failed(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_redis_result_e result);
 
@@ -217,11 +218,11 @@ ngx_http_billing_action_e ngx_http_billing_unloaded(
 ngx_http_billing_action_e ngx_http_billing_send_json(
     ngx_http_billing_ctx_t *ctx, ngx_uint_t status);
 
-/* 401; sent: a token was sent. */
+/* 401; sent: the request had a token. */
 ngx_http_billing_action_e ngx_http_billing_send_unauthorized(
     ngx_http_billing_ctx_t *ctx, ngx_uint_t sent);
 
-/* 405; allowed: these methods. */
+/* 405; allowed: the value of the Allow header. */
 ngx_http_billing_action_e ngx_http_billing_send_not_allowed(
     ngx_http_billing_ctx_t *ctx, ngx_str_t *allowed);
 
@@ -231,15 +232,15 @@ ngx_http_billing_action_e ngx_http_billing_send_unprocessable(
 
 
 /*
- * Sends the header of an answer; a length of -1 is unknown.  Returns as
- * ngx_http_send_header() does.
+ * Sends the header of an answer; a length of -1 means that it is unknown.
+ * Returns as ngx_http_send_header() does.
  */
 ngx_int_t ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx,
     ngx_uint_t status, off_t length);
 
 /*
- * Sends more of what the client has not taken yet.  Returns NGX_OK when all of
- * it is sent, NGX_AGAIN, or NGX_ERROR.
+ * Sends more of the buffers that the client has not taken yet.  Returns NGX_OK
+ * when all are sent; NGX_AGAIN if some are left; or NGX_ERROR.
  */
 ngx_int_t ngx_http_billing_list_flush(ngx_http_billing_ctx_t *ctx);
 

@@ -8,7 +8,7 @@ static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
 static ngx_uint_t ngx_http_billing_has_id(ngx_array_t *ids, int64_t id);
 
 
-/* a login alone is resolved page by page: see ngx_http_billing_list.c */
+/* the ids of a login alone are read later, page by page, by the list */
 
 ngx_http_billing_action_e
 ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
@@ -118,9 +118,10 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 
 
 /*
- * A server may hold nothing because its data is not loaded.  If it is loaded,
- * that may have happened after the first look: one more look follows, on the
- * connection that has said so.
+ * No camera was found.  If synced_at is missing, the server's data is not
+ * loaded.  If synced_at is there, the data may have been loaded after the
+ * lookups: they are repeated once, and have to be answered on the connection
+ * that found synced_at.
  */
 
 ngx_http_billing_action_e
@@ -186,7 +187,7 @@ ngx_http_billing_nothing_answered(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* ascending, each id once */
+/* sorts the ids ascending and drops duplicates */
 
 static void
 ngx_http_billing_sort_ids(ngx_array_t *ids)

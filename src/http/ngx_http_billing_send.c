@@ -2,7 +2,7 @@
 #include "ngx_http_billing_request.h"
 
 
-/* seconds after which a client may ask again when the answer was 503 */
+/* the Retry-After of a 503, in seconds */
 
 #define NGX_HTTP_BILLING_RETRY_AFTER    "5"
 
@@ -96,7 +96,7 @@ ngx_http_billing_unloaded(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* whether the answer has begun, so that it can only be broken off */
+/* if the answer has begun, an error can only break it off */
 
 static ngx_uint_t
 ngx_http_billing_broken_off(ngx_http_billing_ctx_t *ctx)
@@ -106,7 +106,7 @@ ngx_http_billing_broken_off(ngx_http_billing_ctx_t *ctx)
 
     if (!ctx->header_sent) {
 
-        /* a batch that is held is not sent any more */
+        /* a held batch is dropped */
 
         (void) ngx_http_billing_json_take(&ctx->json, &out, &size);
 
@@ -158,7 +158,7 @@ ngx_http_billing_send_header(ngx_http_billing_ctx_t *ctx, ngx_uint_t status,
     ctx->record->cameras = (status == NGX_HTTP_OK) ? &ctx->cameras : NULL;
 
     if (status == NGX_HTTP_BILLING_UNPROCESSABLE) {
-        /* nginx has no words for it */
+        /* nginx has no reason phrase for 422 */
         ngx_str_set(&r->headers_out.status_line, "422 Unprocessable Entity");
     }
 
@@ -193,7 +193,7 @@ ngx_http_billing_send_json(ngx_http_billing_ctx_t *ctx, ngx_uint_t status)
         return ngx_http_billing_error(ctx);
     }
 
-    /* no "100 Continue" before an answer that does not need the body */
+    /* no "100 Continue": this answer does not need the body */
 
     r->expect_tested = 1;
 
@@ -381,7 +381,7 @@ ngx_http_billing_send_unprocessable(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* as with proxy_intercept_errors, error_page comes before our own body */
+/* an error_page for the status replaces the module's own body */
 
 static ngx_uint_t
 ngx_http_billing_has_error_page(ngx_http_request_t *r, ngx_uint_t status)

@@ -3,7 +3,7 @@
 #include "ngx_http_billing_request.h"
 
 
-/* bytes of a client's name that are kept */
+/* bytes of a client's name that are kept: the rest is cut off */
 
 #define NGX_HTTP_BILLING_TOKEN_CLIENT  255
 
@@ -29,7 +29,7 @@ ngx_http_billing_token_init(ngx_conf_t *cf)
 
 #if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
 
-    /* fetching it for each token would take longer than hashing the token */
+    /* fetching the digest for each token would cost more than hashing it */
 
     digest = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (digest == NULL) {
@@ -189,7 +189,7 @@ ngx_http_billing_token_answered(ngx_http_billing_ctx_t *ctx)
         return NGX_HTTP_BILLING_READ;
     }
 
-    /* a server that has lost its data, or has none yet, knows no token */
+    /* the server may know no token because its data is not loaded */
 
     ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN_CHECKED;
     ctx->connection = ctx->cache.connection;
@@ -244,7 +244,7 @@ ngx_http_billing_token_checked(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* the access log has the name in each line: it is cut between characters */
+/* bounds the name, which each access log line repeats, at a whole character */
 
 static void
 ngx_http_billing_token_bound(ngx_str_t *client)
