@@ -2,7 +2,7 @@
 #include "ngx_http_billing_cache_reply.h"
 
 
-/* commands above which a pipeline, as a batch of a list is, waits its turn */
+/* a pipeline of more commands, as a batch of a list is, is a bulk one */
 
 #define NGX_HTTP_BILLING_CACHE_BULK  64
 
@@ -298,8 +298,8 @@ ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
 
 
 /*
- * HMGET gives the same reply for a hash that is gone as for a hash that has
- * none of the fields.  Only such cameras are asked for again, by HGETALL.
+ * HMGET replies alike for a missing hash and for a hash without any of the
+ * fields.  HGETALL tells the two apart, and is sent only for such cameras.
  */
 
 static ngx_int_t
@@ -334,7 +334,7 @@ ngx_http_billing_cache_ask_again(ngx_http_billing_cache_t *cache)
         }
     }
 
-    /* the pipeline is small, and it has waited for its turn already */
+    /* not bulk: the pipeline is small, and the first one waited its turn */
 
     ngx_http_billing_cache_send(cache, ngx_http_billing_cache_reply_again, 0);
 
@@ -415,7 +415,7 @@ ngx_http_billing_cache_answered(ngx_http_billing_cache_t *cache, ngx_uint_t n,
     asked = cache->asked.elts;
     lookup = asked[n];
 
-    /* a connection that was lost may have brought the reply before */
+    /* the reply may have come before, on a connection that was lost */
 
     lookup->result = NGX_HTTP_BILLING_LOOKUP_MISSING;
     lookup->error = NULL;
@@ -457,7 +457,7 @@ ngx_http_billing_cache_done(void *data,
 
     } else if (cache->connection != cache->pipeline.connection) {
 
-        /* ambiguous cameras were asked for on another one */
+        /* HGETALL was answered on another connection than HMGET */
 
         cache->connection = 0;
     }
@@ -521,7 +521,7 @@ ngx_http_billing_cache_kept(ngx_http_billing_cache_t *cache)
 
     for (i = 0; i < cache->asked.nelts; i++) {
 
-        /* a missing one is for ngx_http_billing_cache_unloaded() to judge */
+        /* a missing synced_at is judged by ngx_http_billing_cache_unloaded() */
 
         if (asked[i]->kind == NGX_HTTP_BILLING_KIND_SYNCED_AT
             && !ngx_http_billing_lookup_found(asked[i]))

@@ -1,8 +1,8 @@
 
 /*
- * The cache contract: what the loader writes to Redis, and lookups that read
- * it.  The kinds of keys are a table in ngx_http_billing_cache_reply.c, and the
- * fields of a camera are one in ngx_http_billing_camera.c.
+ * The cache contract: the keys that the loader writes to Redis, and the lookups
+ * that read them.  A table in ngx_http_billing_cache_reply.c has the kinds of
+ * keys, and a table in ngx_http_billing_camera.c the fields of a camera.
  */
 
 
@@ -18,13 +18,13 @@
 #include "ngx_http_billing_redis.h"
 
 
-/* bytes of a token's SHA-256, which stands in its key */
+/* bytes of a token's SHA-256; the token's key has them in hexadecimal */
 
 #define NGX_HTTP_BILLING_TOKEN_HASH  32
 
 
 typedef enum {
-    /* a valid token, by its SHA-256 */
+    /* whether a token is valid, by its SHA-256 */
     NGX_HTTP_BILLING_KIND_TOKEN = 0,
 
     /* the camera that has an external id */
@@ -47,7 +47,7 @@ typedef enum {
 
 
 typedef enum {
-    /* the key does not exist, or a member is not in it */
+    /* the key does not exist, or the login lacks the member */
     NGX_HTTP_BILLING_LOOKUP_MISSING = 0,
 
     NGX_HTTP_BILLING_LOOKUP_FOUND,
@@ -58,7 +58,7 @@ typedef enum {
     /* the reply breaks the contract */
     NGX_HTTP_BILLING_LOOKUP_INVALID,
 
-    /* a camera that was not kept: the limit of bytes was reached before */
+    /* the camera was dropped: the limit of bytes had been reached */
     NGX_HTTP_BILLING_LOOKUP_DEFERRED
 } ngx_http_billing_lookup_result_e;
 
@@ -77,19 +77,19 @@ typedef struct {
     /* token, when found: the client's name; camera, when found: its JSON */
     ngx_str_t                           text;
 
-    /* login: int64_t, the cameras that were found, as many as have room */
+    /* login: int64_t, the ids of the cameras found, up to ids->nalloc */
     ngx_array_t                        *ids;
 
     /* synced_at, when found: seconds since 1970 */
     time_t                              synced_at;
 
-    /* invalid: why, and Redis' own words if it answered with an error */
+    /* invalid: why, and the text of Redis if the reply is an error */
     const char                         *error;
     ngx_str_t                           reason;
 } ngx_http_billing_lookup_t;
 
 
-/* what one set of servers holds; it lives as long as the configuration */
+/* the contract of one set of servers; as long-lived as the configuration */
 
 typedef struct {
     ngx_http_billing_redis_t           *redis;
@@ -110,23 +110,23 @@ typedef struct {
     ngx_log_t                          *log;
 
     /*
-     * bytes of cameras that are kept, and how many were: the caller may set a
-     * limit after ngx_http_billing_cache_init(); 0 is none.  The last camera
-     * may exceed it.
+     * limit: how many bytes of cameras' JSON to keep, for the caller to set
+     * after ngx_http_billing_cache_init(); 0 is no limit, and the last camera
+     * may exceed it.  size: the bytes kept so far.
      */
     size_t                              limit;
     size_t                              size;
 
-    /* the caller's to set: called once, as it is for a pipeline */
+    /* for the caller to set: called once when the lookups have results */
     ngx_http_billing_redis_done_pt      done;
     void                               *data;
 
-    /* the caller's to set: it fails at once rather than keep others waiting */
+    /* for the caller to set: the lookups fail at once if the queue is long */
     ngx_uint_t                          optional;
 
     /*
-     * when done: the name of the server that has answered, or NULL, and the
-     * serial number of the connection, or 0 if it was none or more than one
+     * when done: the name of the server that has answered, or NULL; and the
+     * serial number of its connection, or 0 if there was none or several
      */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
@@ -145,22 +145,22 @@ typedef struct {
 
 
 /*
- * Finds what belongs to the servers among the sets, an array of pointers, or
- * adds it.  At configuration; returns NULL if there is no memory.
+ * Finds the servers' element in sets, an array of pointers, or adds one.  At
+ * configuration; returns NULL if there is no memory.
  */
 ngx_http_billing_cache_set_t *ngx_http_billing_cache_set(ngx_conf_t *cf,
     ngx_array_t *sets, ngx_http_billing_redis_t *redis);
 
 /*
- * Has servers without the prefix's synced_at passed over: their data is not
- * loaded.  At configuration.
+ * Makes the prefix's synced_at a required key: a server without the key is
+ * passed over, as its data is not loaded.  At configuration.
  */
 ngx_int_t ngx_http_billing_cache_require(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_str_t *prefix);
 
 /*
- * Begins to gather lookups, about n of them.  The lookups, and all that they
- * point to, are the pool's.
+ * Begins to gather lookups, about n of them.  The lookups, and all data that
+ * they point to, are allocated from the pool.
  */
 ngx_int_t ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     ngx_http_billing_cache_set_t *set, ngx_pool_t *pool, ngx_str_t *prefix,
@@ -199,14 +199,14 @@ void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
     ngx_msec_t timeout, ngx_msec_t deadline, ngx_log_t *log);
 
 /*
- * Tells that the server which has answered holds no synced_at, the lookup: the
- * server is passed over.  Returns NGX_OK if another server may be asked, and
- * NGX_DECLINED if there is none, which is logged in the same way.
+ * The server that has answered lacks synced_at, which is the lookup: the server
+ * is passed over.  Returns NGX_OK if another server may be asked.  If there is
+ * none, logs this as a fault of the contract and returns NGX_DECLINED.
  */
 ngx_int_t ngx_http_billing_cache_unloaded(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup);
 
-/* Forgets what was asked, if anything: cache->done is not called. */
+/* Cancels the lookups under way, if any: cache->done is not called. */
 void ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache);
 
 

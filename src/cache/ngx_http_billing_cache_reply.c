@@ -2,11 +2,11 @@
 #include "ngx_http_billing_cache_reply.h"
 
 
-/* a score of a sorted set is exact up to here */
+/* the largest id: scores of sorted sets are exact up to this one */
 
 #define NGX_HTTP_BILLING_CACHE_MAX_ID        9007199254740991LL
 
-/* bounds of a score that is looked at: its digits, and a double's exponent */
+/* bounds of a score's digits as an integer, and of its exponent */
 
 #define NGX_HTTP_BILLING_CACHE_MAX_SCORE     9223372036854775807LL
 #define NGX_HTTP_BILLING_CACHE_MAX_EXPONENT  308
@@ -40,7 +40,7 @@ static const char  ngx_http_billing_cache_no_memory[] =
     "cannot be read for want of memory";
 
 
-/* the commands: an argument without data is given each time, first the key */
+/* commands; arguments without data are variable ones, first the key */
 
 static ngx_str_t  ngx_http_billing_cache_get[] = {
     ngx_string("GET"),
@@ -59,7 +59,7 @@ static ngx_str_t  ngx_http_billing_cache_hmget[] = {
     ngx_null_string
 };
 
-/* the least score, and how many members */
+/* the least score, and the limit of members */
 
 static ngx_str_t  ngx_http_billing_cache_zrangebyscore[] = {
     ngx_string("ZRANGEBYSCORE"),
@@ -174,7 +174,7 @@ ngx_http_billing_cache_invalid(ngx_http_billing_lookup_t *lookup,
 }
 
 
-/* whether the key exists; nil is the reply for a key that does not */
+/* whether the key exists: Redis replies nil for a missing key */
 
 static ngx_uint_t
 ngx_http_billing_cache_is_string(ngx_http_billing_lookup_t *lookup,
@@ -307,7 +307,7 @@ ngx_http_billing_cache_read_login(ngx_http_billing_cache_t *cache,
             return;
         }
 
-        /* Redis sends members in the order of their scores, which are ids */
+        /* Redis sends members ordered by score, and a score is an id */
 
         if (id <= last) {
             ngx_http_billing_cache_invalid(lookup,
@@ -450,7 +450,7 @@ ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst, ngx_str_t *text)
 }
 
 
-/* an id from 1 as its digits, or 0 if it is none */
+/* returns an id, which is at least 1; or 0 if the text is no id */
 
 static int64_t
 ngx_http_billing_cache_id(ngx_str_t *text)
@@ -469,7 +469,7 @@ ngx_http_billing_cache_id(ngx_str_t *text)
 
 /*
  * Redis prints a score as a double: as "3", or with an exponent as "1e+17".
- * strtod() would read it as the locale says.
+ * strtod() depends on the locale.
  */
 
 static ngx_uint_t

@@ -1,6 +1,6 @@
 
 /*
- * The kinds of lookups: their keys, their commands, and who reads the replies.
+ * The kinds of lookups: their keys, their commands, and readers of replies.
  * Private to the cache files.
  */
 
@@ -14,8 +14,8 @@
 
 
 /*
- * Reads a reply that is no error.  Sets lookup->result, and lookup->error with
- * NGX_HTTP_BILLING_LOOKUP_INVALID.
+ * Reads a reply that is no error.  Sets lookup->result; if the result is
+ * NGX_HTTP_BILLING_LOOKUP_INVALID, also lookup->error.
  */
 typedef void (*ngx_http_billing_cache_read_pt)(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
@@ -23,10 +23,10 @@ typedef void (*ngx_http_billing_cache_read_pt)(
 
 
 typedef struct {
-    /* what follows the prefix in the key */
+    /* the part of the key after the prefix */
     ngx_str_t                        name;
 
-    /* the command: arguments without data are given each time, the key first */
+    /* the command; arguments without data are variable ones, first the key */
     ngx_str_t                       *args;
     ngx_uint_t                       nargs;
 
@@ -48,8 +48,8 @@ void ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 
 /*
- * Copies the text of a reply, which is gone soon, to the pool; dst stays as it
- * is if there is no memory.
+ * Copies the text of a reply, which is valid for a moment only, to the pool.
+ * If there is no memory, dst is not changed.
  */
 ngx_int_t ngx_http_billing_cache_copy(ngx_pool_t *pool, ngx_str_t *dst,
     ngx_str_t *text);

@@ -26,7 +26,7 @@ typedef ngx_int_t (*ngx_http_billing_camera_write_pt)(
 
 
 struct ngx_http_billing_camera_field_s {
-    /* the names in the hash and in JSON */
+    /* the name, both in the hash and in JSON */
     ngx_str_t                          name;
     ngx_str_t                          member;
 

@@ -8,13 +8,14 @@
 #define NGX_HTTP_BILLING_CONTRACT_MAX    60000
 
 /*
- * The contract is kept again when the key of the first line is read, or when
- * other keys are read and no fault was seen for so many milliseconds.
+ * The contract counts as kept again when the key of the first line is read
+ * without a fault, or when other keys are and the last fault is so many
+ * milliseconds ago.
  */
 
 #define NGX_HTTP_BILLING_CONTRACT_QUIET  10000
 
-/* bytes of a key, and of what Redis has said, that are logged */
+/* bytes of a key, and of an error text of Redis, that are logged */
 
 #define NGX_HTTP_BILLING_CONTRACT_TEXT   512
 
@@ -126,7 +127,7 @@ ngx_http_billing_contract_next(ngx_http_billing_contract_t *contract)
 }
 
 
-/* what a caller or Redis has sent may hold control characters */
+/* escapes control characters, which a caller or Redis may have sent */
 
 static void
 ngx_http_billing_contract_escape(u_char *buf, ngx_str_t *dst, ngx_str_t *src)

@@ -1,14 +1,14 @@
 
 /*
- * Tells in the error log whether the data of a set of servers keep the cache
- * contract.  Each worker tells it once per change, and counts what follows:
+ * Logs whether the data of a set of servers keep the cache contract.  A worker
+ * logs a change once, and counts the faults that follow:
  *
  *     error: a key breaks the contract, with the key and the reason
- *     error: how many more did since the last line; after 1 s at the earliest,
- *            then after 2 s, 4 s and so on
+ *     error: how many more keys did since the last line; the earliest such line
+ *            comes after 1 s, the next ones after 2 s, 4 s and so on
  *     warn:  the contract is kept again
  *
- * Each fault that has no such line has one at debug level.
+ * A fault that has no line of its own here is logged at debug level.
  */
 
 
@@ -26,7 +26,7 @@
 
 
 typedef struct {
-    /* the key of the first line, or its first bytes; its length is whole */
+    /* the first bytes of the first line's key; the length of the whole key */
     u_char        key[NGX_HTTP_BILLING_CONTRACT_KEY];
     size_t        len;
 
@@ -34,7 +34,7 @@ typedef struct {
     ngx_msec_t    logged;
     ngx_msec_t    interval;
 
-    /* the last fault; the faults in all, and since the last line */
+    /* the last fault's time; faults in all, and since the last line */
     ngx_msec_t    seen;
     ngx_uint_t    faults;
     ngx_uint_t    count;
@@ -44,8 +44,8 @@ typedef struct {
 
 
 /*
- * A key breaks the contract.  What Redis has said may be empty.  Both may hold
- * any bytes: control characters are escaped in the log.
+ * A key breaks the contract.  The text of Redis may be empty.  Key and text may
+ * hold any bytes: control characters are escaped in the log.
  */
 void ngx_http_billing_contract_broken(ngx_http_billing_contract_t *contract,
     ngx_str_t *key, const char *error, ngx_str_t *said, ngx_log_t *log);

@@ -5,7 +5,7 @@
 static ngx_uint_t ngx_http_billing_json_is_ascii(ngx_str_t *text);
 
 
-/* ngx_utf8_decode() accepts surrogates, and bytes that UTF-8 does not have */
+/* ngx_utf8_decode() accepts surrogates and other invalid bytes */
 
 ngx_int_t
 ngx_http_billing_json_utf8_length(ngx_str_t *text)
@@ -60,7 +60,7 @@ ngx_http_billing_json_utf8_length(ngx_str_t *text)
 }
 
 
-/* the highest bits of the bytes are gathered, and looked at together */
+/* tests eight bytes at once: a byte beyond ASCII has its highest bit set */
 
 static ngx_uint_t
 ngx_http_billing_json_is_ascii(ngx_str_t *text)

@@ -25,7 +25,7 @@ typedef void (*ngx_http_billing_json_full_pt)(ngx_http_billing_json_t *json,
 struct ngx_http_billing_json_s {
     yajl_gen                       gen;
 
-    /* the room for what is written next, and who takes what does not fit */
+    /* the room left, and the function that makes more when it is full */
     u_char                        *pos;
     u_char                        *end;
     ngx_http_billing_json_full_pt  full;
@@ -33,7 +33,7 @@ struct ngx_http_billing_json_s {
     /* all statuses of yajl_gen_*() or-ed together: yajl_gen_status_ok is 0 */
     ngx_uint_t                     status;
 
-    /* a chain: the buffers written, the current one, and the sum before it */
+    /* a chain: its buffers, the current one, and the bytes before that one */
     ngx_chain_t                   *out;
     ngx_chain_t                  **last;
     ngx_buf_t                     *buf;
@@ -75,9 +75,9 @@ ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
 
 /*
  * Takes the buffers that were written since the last call, at least one, and
- * their size; the document goes on.  The buffers are the pool's; those that are
- * put into json->free are used again.  Returns the last buffer, or NULL if
- * anything could not be written.
+ * their size; the document goes on.  The buffers are the pool's; the caller may
+ * put them into json->free, to be used again.  Returns the last buffer, or NULL
+ * if anything could not be written.
  */
 ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
@@ -90,7 +90,7 @@ ngx_int_t ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
     ngx_str_t *text);
 
 
-/* These write; whether all went well is told when the document is taken. */
+/* These write.  An error is kept and returned when the document is taken. */
 
 #define ngx_http_billing_json_map_open(json)                                  \
     (json)->status |= yajl_gen_map_open((json)->gen)

@@ -62,7 +62,7 @@ ngx_http_billing_json_malloc(void *ctx, size_t size)
 
     } else {
 
-        /* a yajl that takes more than the one that was measured */
+        /* this yajl takes more memory than yajl 2.1.0, which was measured */
 
         ngx_log_error(NGX_LOG_ALERT, alloc->pool->log, 0,
                       "yajl needs more memory than is reserved for it");
@@ -99,7 +99,7 @@ ngx_http_billing_json_realloc(void *ctx, void *p, size_t size)
 
     if (end == alloc->last && size <= (size_t) (alloc->end - (u_char *) p)) {
 
-        /* the newest block grows where it is */
+        /* the newest block grows in place */
 
         end = (u_char *) p + ngx_align(size,
                                        sizeof(ngx_http_billing_json_block_t));
@@ -123,5 +123,5 @@ ngx_http_billing_json_realloc(void *ctx, void *p, size_t size)
 static void
 ngx_http_billing_json_free(void *ctx, void *p)
 {
-    /* all of it is given back at once */
+    /* ngx_http_billing_json_alloc_done() frees all memory at once */
 }

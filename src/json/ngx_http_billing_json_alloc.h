@@ -1,8 +1,7 @@
 
 /*
- * Memory for yajl, which uses an allocation without looking whether it has
- * failed.  As much as yajl can ask for is reserved before yajl is called, so
- * that its allocations cannot fail.
+ * Memory for yajl.  yajl does not check its allocations.  So as much memory as
+ * yajl can ask for is reserved before yajl is called: no allocation can fail.
  */
 
 
@@ -26,13 +25,13 @@ typedef struct {
 
 
 /*
- * Reserves size bytes in the pool; alloc->funcs are for yajl then.  The
+ * Reserves size bytes in the pool, and sets alloc->funcs for yajl.  The
  * structure must not move while yajl uses it.  Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_billing_json_alloc_init(ngx_http_billing_json_alloc_t *alloc,
     ngx_pool_t *pool, size_t size);
 
-/* Gives the memory back, and all that yajl has in it. */
+/* Frees the memory, and with it everything that yajl allocated. */
 void ngx_http_billing_json_alloc_done(ngx_http_billing_json_alloc_t *alloc);
 
 

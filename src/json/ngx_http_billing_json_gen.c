@@ -2,7 +2,7 @@
 #include "ngx_http_billing_json.h"
 
 
-/* bytes of a buffer in a chain, and of the room for a string at first */
+/* bytes of a chain's buffer, and of a string's first room */
 
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
 #define NGX_HTTP_BILLING_JSON_STRING  1024
@@ -122,7 +122,7 @@ ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
 }
 
 
-/* most calls write a byte, or a few: these are written without another call */
+/* most calls write a few bytes, which need no call of a copying function */
 
 static void
 ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
@@ -150,7 +150,7 @@ ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
 
     } else if (len >= 8) {
 
-        /* the two moves overlap, as those below do */
+        /* here and below, two copies that may overlap cover any length */
 
         ngx_memcpy(p, s, 8);
         ngx_memcpy(p + len - 8, s + len - 8, 8);

@@ -49,7 +49,7 @@ ngx_http_billing_json_parse(ngx_pool_t *pool, ngx_str_t *text,
 
     handle = yajl_alloc(callbacks, &alloc.funcs, data);
 
-    /* the text in one piece: yajl begins a token that is cut anew each time */
+    /* the text in one piece: yajl would read a cut token anew each time */
 
     status = yajl_parse(handle, text->data, len);
 
@@ -58,7 +58,7 @@ ngx_http_billing_json_parse(ngx_pool_t *pool, ngx_str_t *text,
     if (status == yajl_status_ok && len == text->len) {
         status = yajl_complete_parse(handle);
 
-        /* yajl sees an open string after the end only with the next byte */
+        /* yajl notices a string left open at the end only with another byte */
 
         if (status == yajl_status_ok) {
             status = yajl_parse(handle, (u_char *) "\n", 1);
@@ -128,7 +128,7 @@ ngx_http_billing_json_valid(ngx_str_t *text, const char **reason)
             continue;
         }
 
-        /* surrogates begin with this digit, and most escapes do not */
+        /* a surrogate's first digit is D, and most escapes have another */
 
         if ((p[2] | 0x20) != 'd') {
             p += 5;
@@ -158,7 +158,7 @@ ngx_http_billing_json_valid(ngx_str_t *text, const char **reason)
 }
 
 
-/* the value of an escape "\uXXXX", or NGX_ERROR if there is none */
+/* returns the value of an escape "\uXXXX", or NGX_ERROR if there is none */
 
 static ngx_int_t
 ngx_http_billing_json_unit(u_char *p, u_char *last)
@@ -189,7 +189,7 @@ ngx_http_billing_json_reason(ngx_pool_t *pool, yajl_handle handle,
     text.data = p;
     text.len = ngx_strlen(p);
 
-    /* it ends in a line feed, and a lexical error in a full stop as well */
+    /* yajl's text ends in a line feed; a lexical error, in a full stop too */
 
     while (text.len
            && (p[text.len - 1] == LF || p[text.len - 1] == '.'))

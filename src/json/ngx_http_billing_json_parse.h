@@ -1,7 +1,7 @@
 
 /*
- * JSON that is read: yajl's parser, and what RFC 8259 forbids but yajl lets
- * pass.
+ * Reads JSON: by yajl's parser, and by checks for faults that RFC 8259 forbids
+ * but yajl accepts.
  */
 
 
@@ -16,10 +16,10 @@
 
 
 typedef struct {
-    /* in the parser's words, without a full stop; empty if cancelled */
+    /* the parser's text without a full stop; empty if a callback cancelled */
     ngx_str_t   reason;
 
-    /* bytes before the token that is wrong */
+    /* bytes before the wrong token */
     size_t      offset;
 } ngx_http_billing_json_error_t;
 
@@ -30,7 +30,7 @@ typedef struct {
  * reason is the pool's, if the text is no JSON; NGX_ABORT with the offset if a
  * callback has cancelled; NGX_ERROR for want of memory.
  *
- * Strings may hold text that is not UTF-8: that is for the callbacks to check.
+ * UTF-8 is not checked: the callbacks have to check their strings.
  */
 ngx_int_t ngx_http_billing_json_parse(ngx_pool_t *pool, ngx_str_t *text,
     const yajl_callbacks *callbacks, void *data,

@@ -6,7 +6,7 @@
 #include "ngx_http_billing_json.h"
 
 
-/* what a message holds besides the name, at most */
+/* bytes of a message without the names in it, at most */
 
 #define NGX_HTTP_BILLING_PARAMS_MESSAGE  256
 
@@ -48,7 +48,7 @@ static ngx_int_t ngx_http_billing_params_error(
     const char *fmt, ...);
 
 
-/* as Laravel writes a parameter that is no member of an array */
+/* the names of parameters in messages, as Laravel writes them */
 
 static const ngx_str_t  ngx_http_billing_params_titles[] = {
     ngx_string("cameras ids"),
@@ -149,7 +149,7 @@ ngx_http_billing_params(ngx_http_request_t *r,
 }
 
 
-/* what the body sends as null or empty is taken from the query string */
+/* a parameter that the body sends as null or empty is the query string's */
 
 static void
 ngx_http_billing_params_merge(ngx_http_billing_values_t *body,
@@ -167,7 +167,7 @@ ngx_http_billing_params_merge(ngx_http_billing_values_t *body,
 }
 
 
-/* Laravel's order: the errors of members come behind all others */
+/* errors come in Laravel's order: parameters first, then members of arrays */
 
 static ngx_int_t
 ngx_http_billing_params_check(ngx_http_billing_params_ctx_t *ctx)
@@ -224,7 +224,7 @@ ngx_http_billing_params_check_array(ngx_http_billing_params_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    /* Laravel says so of the characters of a string, too */
+    /* Laravel's rule "max" counts a string's characters as items */
 
     if (value->size > ctx->max_ids
         && value->type != NGX_HTTP_BILLING_VALUE_INTEGER
@@ -280,7 +280,7 @@ ngx_http_billing_params_check_login(ngx_http_billing_params_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    /* Laravel says so of the members of an array, too */
+    /* Laravel's rule "max" counts an array's members as characters */
 
     if (value->size > NGX_HTTP_BILLING_VALUE_CHARS
         && value->type != NGX_HTTP_BILLING_VALUE_INTEGER)
@@ -313,7 +313,7 @@ ngx_http_billing_params_check_members(ngx_http_billing_params_ctx_t *ctx,
 
     member = value->array->members.elts;
 
-    /* Laravel judges members that are arrays, but not empty ones, last */
+    /* Laravel judges non-empty nested arrays after all other members */
 
     for (nested = 0; nested < 2; nested++) {
 
@@ -451,7 +451,7 @@ ngx_http_billing_params_required(ngx_http_billing_params_ctx_t *ctx)
 
 /*
  * A member's key in "errors", and its name in the message: the key as it is,
- * unless it has a dot or an asterisk, which Laravel uses for itself.
+ * unless it has a dot or an asterisk, which have a meaning in Laravel.
  */
 
 static ngx_int_t
@@ -523,9 +523,9 @@ ngx_http_billing_params_is_plain(ngx_str_t *key)
 
 
 /*
- * Str::snake() with spaces in the place of underscores: white space goes, and
- * capitals become small letters behind a space; so do letters that begin a
- * word.  Other letters than those of ASCII stay as they are.
+ * Laravel's Str::snake(), with spaces in the place of underscores.  White space
+ * is dropped.  A capital becomes a space and a small letter; so does a letter
+ * that begins a word.  Letters beyond ASCII stay as they are.
  */
 
 static u_char *

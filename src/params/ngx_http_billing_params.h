@@ -23,7 +23,7 @@ typedef struct {
 
     ngx_str_t             login;
 
-    /* which of the three were sent */
+    /* the parameters that were sent */
     unsigned              has_ids:1;
     unsigned              has_uuids:1;
     unsigned              has_login:1;
@@ -43,10 +43,11 @@ typedef struct {
 
 
 /*
- * Reads the parameters of a request whose body nginx has read; max_ids is how
- * many members each array may have.  What comes out is in the request's pool.
- * Returns NGX_OK, NGX_DECLINED with errors, or NGX_ERROR for want of memory or
- * if the body's temporary file cannot be read.
+ * Reads and judges the parameters of a request whose body nginx has read.
+ * max_ids is the limit of members of each array (billing_max_ids).  Parameters
+ * and errors are in the request's pool.  Returns NGX_OK; NGX_DECLINED with
+ * errors; or NGX_ERROR if there is no memory or the body's temporary file
+ * cannot be read.
  */
 ngx_int_t ngx_http_billing_params(ngx_http_request_t *r,
     ngx_http_billing_params_t *params, ngx_uint_t max_ids);

@@ -4,7 +4,7 @@
 #include "ngx_http_billing_json_parse.h"
 
 
-/* PHP's json_decode() counts the innermost value as its level 512 */
+/* PHP's json_decode() allows 512 levels, and counts a scalar as a level */
 
 #define NGX_HTTP_BILLING_BODY_DEPTH  511
 
@@ -12,7 +12,7 @@
 typedef struct {
     ngx_http_billing_values_t  *values;
 
-    /* objects and arrays that are open */
+    /* open objects and arrays */
     ngx_uint_t                  depth;
 
     /* the last key of the outermost object */
@@ -25,7 +25,7 @@ typedef struct {
     /* set if the parameter that is open is an object */
     ngx_uint_t                  keyed;
 
-    /* why a callback has cancelled; NULL for want of memory */
+    /* why a callback cancelled the parser; NULL: there was no memory */
     const char                 *error;
 } ngx_http_billing_body_t;
 
@@ -112,8 +112,8 @@ ngx_http_billing_params_body(ngx_http_request_t *r,
 
 
 /*
- * The body in one piece: yajl begins a token anew in each piece, which would
- * cost the square of the token's length.
+ * Returns the body in one piece.  yajl would read a token anew with each piece:
+ * the time would grow with the square of the token's length.
  */
 
 static ngx_int_t
@@ -211,7 +211,7 @@ ngx_http_billing_body_is_blank(ngx_str_t *text)
 }
 
 
-/* as Laravel takes it, but in any case */
+/* a Content-Type is JSON as in Laravel, but the case does not matter */
 
 static ngx_uint_t
 ngx_http_billing_body_is_json(ngx_http_request_t *r)
@@ -281,8 +281,8 @@ ngx_http_billing_body_parse(ngx_http_request_t *r,
 
 
 /*
- * Where the value that comes next belongs, or NULL if nobody needs it.  All
- * callbacks, as yajl has it, return 1 to go on and 0 to cancel.
+ * Sets where the next value belongs, or NULL if the value is ignored.  As each
+ * of yajl's callbacks, returns 1 to go on and 0 to cancel.
  */
 
 static int

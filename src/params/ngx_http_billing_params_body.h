@@ -18,7 +18,7 @@
 /*
  * Reads the body, if there is one, into values, whose pool and max are set.
  * Returns NGX_OK; NGX_DECLINED with the error, in the request's pool, if the
- * body is no JSON; NGX_ERROR for want of memory or if the temporary file
+ * body is not JSON; NGX_ERROR if there is no memory or the temporary file
  * cannot be read.  *ignored is set if there is a body, but its Content-Type is
  * not JSON.
  */

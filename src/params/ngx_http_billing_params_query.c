@@ -2,7 +2,7 @@
 #include "ngx_http_billing_params_query.h"
 
 
-/* the key that "name[]" gets: the one after the greatest integer so far */
+/* the next key of "name[]": the greatest integer so far, plus one */
 
 typedef struct {
     int64_t                     key;
@@ -17,7 +17,7 @@ typedef struct {
 } ngx_http_billing_query_t;
 
 
-/* a name taken apart: "name", "name[key]", "name[key][...]" */
+/* the parts of "name", "name[key]" or "name[key][...]" */
 
 typedef struct {
     ngx_uint_t                  param;
@@ -108,7 +108,7 @@ ngx_http_billing_query_pair(ngx_http_billing_query_t *query, u_char *p,
             return NGX_ERROR;
         }
 
-        /* there is no key left for it */
+        /* the greatest integer is in use: PHP drops the member */
 
         if (value == NULL) {
             return NGX_OK;
@@ -176,8 +176,8 @@ ngx_http_billing_query_unescape(ngx_pool_t *pool, ngx_str_t *text, u_char *p,
 
 
 /*
- * PHP ends a name at a NUL, skips the spaces before it, and takes spaces, dots
- * and a bracket that is not closed for underscores.
+ * PHP cuts a name at a NUL, skips leading spaces, and turns spaces, dots and a
+ * bracket that is not closed into underscores.
  */
 
 static void
@@ -227,7 +227,7 @@ ngx_http_billing_query_name(ngx_http_billing_query_name_t *name,
 }
 
 
-/* "[key]": returns where it ends, or NULL if there is none */
+/* reads "[key]"; returns its end, or NULL if there is none */
 
 static u_char *
 ngx_http_billing_query_key(ngx_str_t *key, u_char *p, u_char *last)
@@ -259,7 +259,7 @@ ngx_http_billing_query_key(ngx_str_t *key, u_char *p, u_char *last)
 }
 
 
-/* *member is NULL if there is no key left for it */
+/* sets *member; NULL if no key is left for the member */
 
 static ngx_int_t
 ngx_http_billing_query_member(ngx_http_billing_query_t *query,
@@ -292,7 +292,7 @@ ngx_http_billing_query_member(ngx_http_billing_query_t *query,
 }
 
 
-/* writes the key into buf if it is empty */
+/* an empty key becomes the next integer, written into buf */
 
 static ngx_int_t
 ngx_http_billing_query_next(ngx_http_billing_query_next_t *next,

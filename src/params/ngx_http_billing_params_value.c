@@ -3,7 +3,7 @@
 #include "ngx_http_billing_json.h"
 
 
-/* doubles hold integers exactly up to here, which has so many digits */
+/* doubles hold integers exactly up to this one; and its number of digits */
 
 #define NGX_HTTP_BILLING_VALUE_EXACT         9007199254740992LL
 #define NGX_HTTP_BILLING_VALUE_EXACT_DIGITS  16
@@ -12,7 +12,7 @@
 typedef struct {
     ngx_str_node_t   sn;
 
-    /* the member's place in the array */
+    /* the member's index in the array */
     ngx_uint_t       n;
 } ngx_http_billing_value_key_t;
 
@@ -43,8 +43,8 @@ const ngx_str_t  ngx_http_billing_params_names[] = {
 
 
 /*
- * Laravel 13 trims these: the white space of a regular expression in Unicode,
- * NUL, and characters that are not seen.
+ * Characters that Laravel 13 trims: Unicode white space (\s in a regular
+ * expression), NUL, and invisible characters.
  */
 
 static const ngx_http_billing_value_range_t  ngx_http_billing_value_blanks[] = {
@@ -233,7 +233,7 @@ ngx_http_billing_value_member(ngx_http_billing_values_t *values,
         return member;
     }
 
-    /* a key that is empty is no key that is missing */
+    /* NULL stands for a missing key, so an empty key has data */
 
     node = ngx_palloc(values->pool,
                       sizeof(ngx_http_billing_value_key_t) + key->len + 1);
@@ -275,7 +275,7 @@ ngx_http_billing_value_add(ngx_http_billing_value_t *value, ngx_uint_t max)
 }
 
 
-/* what has too many characters is of no use: its size says so */
+/* a text with too many characters is not kept: its size is enough */
 
 static ngx_int_t
 ngx_http_billing_value_text(ngx_http_billing_values_t *values,
@@ -335,8 +335,8 @@ ngx_http_billing_value_trim(ngx_str_t *text, ngx_uint_t utf8)
 
 
 /*
- * The length of the character, or 0 if it is not to be trimmed.  In text that
- * is not UTF-8, PHP's trim() looks at bytes, and leaves form feeds.
+ * Returns the length of a character that is trimmed, or 0.  Text that is not
+ * UTF-8 is trimmed by bytes, as PHP's trim() does, which keeps form feeds.
  */
 
 static ngx_uint_t
@@ -374,7 +374,7 @@ ngx_http_billing_value_blank(const u_char *p, const u_char *last,
 }
 
 
-/* as mb_strlen() counts: bytes that begin a character, and stray ones */
+/* counts as PHP's mb_strlen(): bytes that begin a character, stray bytes */
 
 static ngx_uint_t
 ngx_http_billing_value_characters(ngx_str_t *text)
@@ -453,8 +453,8 @@ ngx_http_billing_value_decimal(const u_char *p, size_t len, int64_t *number)
 
 
 /*
- * A JSON number with a fraction or an exponent: in decimal, as the functions of
- * libc depend on the locale.
+ * Reads a JSON number with a fraction or an exponent, digit by digit: libc's
+ * functions depend on the locale.
  */
 
 static ngx_int_t
@@ -469,7 +469,7 @@ ngx_http_billing_value_whole(const u_char *p, size_t len, int64_t *number)
     negative = (*p == '-');
     p += negative;
 
-    /* digits from the first to the last one that is not zero */
+    /* counts the digits from the first to the last that is not zero */
 
     n = 0;
     digits = 0;

@@ -1,7 +1,8 @@
 
 /*
- * What a caller sent for each parameter: the body and the query string are
- * both read into these values, by the rules of Laravel's input middleware.
+ * The values that a caller sent for the parameters.  Both the body and the
+ * query string are read into them, by the rules of Laravel's input middleware.
+ * ngx_http_billing_value_decimal() says what text is an integer.
  */
 
 
@@ -18,7 +19,7 @@
 #define NGX_HTTP_BILLING_PARAM_LOGIN  2
 #define NGX_HTTP_BILLING_PARAMS       3
 
-/* characters of a string, and of a member's key */
+/* characters that a string, or a member's key, may have */
 
 #define NGX_HTTP_BILLING_VALUE_CHARS  255
 
@@ -46,7 +47,7 @@ typedef struct {
 
     /*
      * a trimmed string, or a JSON integer as it was written, in the pool; empty
-     * if it has too many characters
+     * if the text has too many characters
      */
     ngx_str_t                        text;
 
@@ -57,11 +58,11 @@ typedef struct {
     unsigned                         integer:1;
     int64_t                          number;
 
-    /* of a member: its key; NULL if the key is the place in the array */
+    /* a member's key; without data, the key is the index in the array */
     ngx_str_t                        key;
     unsigned                         key_too_long:1;
 
-    /* NULL if it is no array, or a nested one, whose members nobody needs */
+    /* NULL if the value is no array, or a nested one: that is not kept */
     ngx_http_billing_value_array_t  *array;
 } ngx_http_billing_value_t;
 
@@ -70,21 +71,21 @@ struct ngx_http_billing_value_array_s {
     /* ngx_http_billing_value_t: the first members, in the order sent */
     ngx_array_t                      members;
 
-    /* members by their keys */
+    /* the members, by their keys */
     ngx_rbtree_t                     keys;
     ngx_rbtree_node_t                sentinel;
 
-    /* a place for each member beyond the limit */
+    /* a dummy: each member beyond the limit is written here */
     ngx_http_billing_value_t         rest;
 };
 
 
-/* what one source has sent, all of it in the pool */
+/* the values of one source, all of them in the pool */
 
 typedef struct {
     ngx_pool_t                      *pool;
 
-    /* how many members of an array are kept */
+    /* how many members of each array are kept */
     ngx_uint_t                       max;
 
     ngx_http_billing_value_t         param[NGX_HTTP_BILLING_PARAMS];
@@ -98,9 +99,9 @@ extern const ngx_str_t  ngx_http_billing_params_names[NGX_HTTP_BILLING_PARAMS];
 ngx_uint_t ngx_http_billing_value_find(const u_char *name, size_t len);
 
 /*
- * Each of these makes a value what was sent, whatever it was before; a member
- * keeps its key.  The text may be the caller's, only what is kept is copied.
- * They return NGX_OK, or NGX_ERROR for want of memory.
+ * These functions set a value and replace an earlier one; a member keeps its
+ * key.  The text is copied if it is kept.  They return NGX_OK, or NGX_ERROR if
+ * there is no memory.
  */
 
 ngx_int_t ngx_http_billing_value_string(ngx_http_billing_values_t *values,
@@ -118,9 +119,9 @@ void ngx_http_billing_value_set(ngx_http_billing_value_t *value,
     ngx_http_billing_value_e type);
 
 /*
- * The member of an array for a key, which is copied, or for the next place if
- * the key is NULL.  A key that was there before keeps its place.  Returns NULL
- * for want of memory; the pointer is valid until the next call.
+ * Returns the array's member with the key, which is copied; if the key is NULL,
+ * a new member at the next index.  A member that exists keeps its place.
+ * Returns NULL if there is no memory; the pointer is valid until the next call.
  */
 ngx_http_billing_value_t *ngx_http_billing_value_member(
     ngx_http_billing_values_t *values, ngx_http_billing_value_t *array,

@@ -2,7 +2,7 @@
 #include "ngx_http_billing_redis_pool.h"
 
 
-/* bulk pipelines in flight: all that is sent after them waits for them */
+/* bulk pipelines in flight, at most: each delays the pipelines behind it */
 
 #define NGX_HTTP_BILLING_REDIS_BULK      2
 
@@ -19,7 +19,7 @@ struct ngx_http_billing_redis_s {
     ngx_http_billing_redis_pool_t    pool;
     ngx_log_t                       *log;
 
-    /* pipelines that wait for a connection; those that are not optional */
+    /* pipelines that wait for a connection; how many are not optional */
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
     ngx_uint_t                       noptional;
@@ -27,7 +27,7 @@ struct ngx_http_billing_redis_s {
     /* bulk pipelines that wait for their turn */
     ngx_queue_t                      bulk;
 
-    /* pipelines that failed, whose callers are told when no other code runs */
+    /* pipelines that failed: a posted event calls their handlers later */
     ngx_queue_t                      failed;
     ngx_event_t                      posted;
 };
@@ -137,7 +137,7 @@ ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
         return 0;
     }
 
-    /* what is not set has no data */
+    /* a setting that is absent has no data */
 
     return one->len == 0
            || ngx_memcmp(one->data, two->data, one->len) == 0;
@@ -538,8 +538,8 @@ ngx_http_billing_redis_flush(void *data)
 
 
 /*
- * A connection is lost: others may be as well, which the events of this round
- * will tell, before anything is sent again.
+ * A connection was lost.  The pipeline is sent again by a posted event: first
+ * the other events of this turn show which other connections are lost.
  */
 
 static void
@@ -555,7 +555,7 @@ ngx_http_billing_redis_returned(void *data,
 
     pl->resend = 1;
 
-    /* those sent first were returned last, and go before those that wait */
+    /* at the head: the pipeline that was sent first is returned last */
 
     ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
                                  1);
@@ -564,7 +564,7 @@ ngx_http_billing_redis_returned(void *data,
 }
 
 
-/* the pipeline is in no queue and in no slot */
+/* fails a pipeline that is in no queue and in no slot */
 
 static void
 ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
@@ -614,7 +614,7 @@ ngx_http_billing_redis_timeout(ngx_event_t *ev)
 
     if (conn) {
 
-        /* others have to be given a chance elsewhere before their deadline */
+        /* half the timeout: other pipelines need time for another server */
 
         ngx_http_billing_redis_conn_check(conn, pl->timeout / 2);
     }

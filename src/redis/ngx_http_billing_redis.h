@@ -23,10 +23,10 @@ typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
 
 
 typedef struct {
-    /* as it was configured, with its credentials */
+    /* the URL as configured, with its credentials */
     ngx_str_t                          url;
 
-    /* as it is named in log lines */
+    /* the name in log lines, without credentials */
     ngx_str_t                          name;
 
     /* a path if there is no port, else a numeric address; zero-terminated */
@@ -55,16 +55,16 @@ typedef struct {
     /* ngx_http_billing_redis_peer_t, in the order of preference */
     ngx_array_t                       *peers;
 
-    /* for those that have none in their URL; of the file named */
+    /* the password of servers without one in their URL, and its file */
     ngx_str_t                          password_file;
     ngx_str_t                          password;
 
     ngx_msec_t                         connect_timeout;
 
-    /* of each worker */
+    /* per worker */
     ngx_uint_t                         connections;
 
-    /* pipelines that may wait for a connection */
+    /* pipelines that may wait for a connection, at most */
     ngx_uint_t                         queue;
 
     ngx_flag_t                         socket_keepalive;
@@ -73,7 +73,7 @@ typedef struct {
 } ngx_http_billing_redis_conf_t;
 
 
-/* counted by one process; others may read it */
+/* counters of one process; other processes may read them */
 
 typedef struct {
     ngx_atomic_t                       commands;
@@ -107,8 +107,8 @@ typedef enum {
     NGX_HTTP_BILLING_REDIS_TIMEOUT,
 
     /*
-     * connections were lost, or the replies were no answer, or no server
-     * accepted the credentials
+     * connections were lost, replies were invalid, or no server accepted the
+     * credentials
      */
     NGX_HTTP_BILLING_REDIS_BROKEN
 } ngx_http_billing_redis_result_e;
@@ -116,9 +116,9 @@ typedef enum {
 
 /*
  * Called for the reply to the n-th command of a pipeline, errors included.
- * The reply is valid during the call only.  What was read counts only once
- * the pipeline is done with NGX_HTTP_BILLING_REDIS_OK: until then the commands
- * may be sent again, and the replies start anew from 0.
+ * The reply is valid during the call only.  Replies count only once the
+ * pipeline is done with NGX_HTTP_BILLING_REDIS_OK: until then the commands may
+ * be sent again, and n starts anew from 0.
  */
 typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
@@ -134,16 +134,16 @@ typedef void (*ngx_http_billing_redis_done_pt)(void *data,
 typedef enum {
     NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE = 0,
 
-    /* it waits for a connection */
+    /* the pipeline waits for a connection */
     NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
     NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL,
 
-    /* it waits for its turn among bulk pipelines */
+    /* the pipeline waits for its turn among bulk pipelines */
     NGX_HTTP_BILLING_REDIS_PIPELINE_BULK,
 
     NGX_HTTP_BILLING_REDIS_PIPELINE_SENT,
 
-    /* it has failed, which its caller is to be told */
+    /* the pipeline has failed, and its handler is yet to be called */
     NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED
 } ngx_http_billing_redis_pipeline_state_e;
 
@@ -153,14 +153,14 @@ typedef struct {
     ngx_http_billing_redis_done_pt     done;
     void                              *data;
 
-    /* the commands, as they go over the wire */
+    /* the encoded commands */
     u_char                            *start;
     u_char                            *last;
     u_char                            *end;
     ngx_uint_t                         ncommands;
     ngx_pool_t                        *pool;
 
-    /* where it is: in a queue of redis, or in a slot of a connection */
+    /* the state, and the place: a queue of redis or a connection's slot */
     ngx_http_billing_redis_pipeline_state_e  state;
     ngx_http_billing_redis_t          *redis;
     ngx_http_billing_redis_slot_t     *slot;
@@ -171,24 +171,24 @@ typedef struct {
     ngx_msec_t                         timeout;
     ngx_http_billing_redis_result_e    result;
 
-    /* when it was sent */
+    /* the time at which the pipeline was sent */
     ngx_msec_t                         sent;
 
     /*
-     * which server has answered, and on which of the worker's connections, a
-     * number that is never used again; NULL and 0 before that
+     * the server that has answered, and the number of its connection, which a
+     * worker never uses again; NULL and 0 before the answer
      */
     ngx_str_t                         *server;
     ngx_uint_t                         connection;
 
-    /* how often it was sent, but for failures that were no fault of its own */
+    /* how often the pipeline was sent, less the failures caused by others */
     ngx_uint_t                         tries;
     ngx_uint_t                         resend;
 
     /*
-     * The caller's.  A bulk pipeline is large, and waits for its turn, so that
-     * it keeps no other one waiting.  An optional one takes no place among
-     * those that wait: it fails at once if many wait, or are in flight.
+     * For the caller to set.  A bulk pipeline is large, and waits for its turn
+     * so that small ones are not delayed.  An optional pipeline takes no place
+     * in the queue: it fails at once if many wait, or are in flight.
      */
     unsigned                           bulk:1;
     unsigned                           optional:1;
@@ -197,33 +197,33 @@ typedef struct {
 
 /*
  * Parses an URL and appends its servers to the array, whose elements are
- * ngx_http_billing_redis_peer_t: one for each address of the host name.  What
- * is wrong is logged, without any credentials.
+ * ngx_http_billing_redis_peer_t: one for each address of the host name.  A
+ * mistake is logged, without any credentials.
  */
 ngx_int_t ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
     ngx_str_t *url);
 
-/* Reads conf->password from conf->password_file, whose first line it is. */
+/* Reads conf->password: the first line of conf->password_file. */
 ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,
     ngx_http_billing_redis_conf_t *conf);
 
 /*
- * Finds the set of servers of this configuration among the sets, an array of
- * pointers to them, or adds it.  Returns NULL when something is wrong with
- * the configuration, which is logged, or for want of memory.
+ * Finds the set of servers with this configuration in sets, an array of
+ * pointers, or adds one.  Returns NULL if the configuration is wrong, which is
+ * logged, or if there is no memory.
  */
 ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
     ngx_array_t *sets, ngx_http_billing_redis_conf_t *conf);
 
 /*
- * Names a key that every server of the set holds once its data is loaded: a
- * server without it is not used while another one can be.  The key is kept as
- * it is; naming it twice is naming it once.  At configuration.
+ * Adds a required key, which every server of the set holds once its data is
+ * loaded: a server without the key is not used while another one can be.  The
+ * key is not copied; adding a key twice is no fault.  At configuration.
  */
 ngx_int_t ngx_http_billing_redis_require(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis, ngx_str_t *key);
 
-/* Sets where a process counts, which is to be set before the first command. */
+/* Sets the counters of a process; to be called before the first command. */
 void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_stat_t *stat,
     ngx_http_billing_redis_duration_pt duration, void *data);
@@ -231,7 +231,7 @@ void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
 ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
     ngx_http_billing_redis_t *redis);
 
-/* An empty pipeline of about n commands, which are the pool's. */
+/* Makes an empty pipeline for about n commands, allocated from the pool. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(
     ngx_http_billing_redis_pipeline_t *pl, ngx_pool_t *pool, ngx_uint_t n);
 
@@ -242,23 +242,23 @@ ngx_int_t ngx_http_billing_redis_add_command(
 
 /*
  * Sends the pipeline and waits for its replies until the deadline, a value of
- * ngx_current_msec.  A connection that says nothing for timeout milliseconds
- * while it owes replies is given up.
+ * ngx_current_msec.  A connection that owes replies is closed if none comes for
+ * timeout milliseconds.
  */
 void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
     ngx_msec_t deadline);
 
-/* Forgets the pipeline if it is active: none of its handlers is called. */
+/* Cancels the pipeline, if it is active: no handler is called any more. */
 void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
 
-/* Counts an answer of the pipeline that its caller has found wrong. */
+/* Counts a reply of the pipeline that its caller has found wrong. */
 void ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl);
 
 /*
- * Tells that the server which answered the pipeline does not hold a required
- * key: it is passed over.  Returns NGX_OK if another server may be asked, and
- * the caller sends its commands again; or NGX_DECLINED if there is none.
+ * The server that answered the pipeline lacks a required key: the server is
+ * passed over.  Returns NGX_OK if another server may be asked, and the caller
+ * sends its commands again; or NGX_DECLINED if there is none.
  */
 ngx_int_t ngx_http_billing_redis_unloaded(
     ngx_http_billing_redis_pipeline_t *pl);

@@ -20,13 +20,13 @@
 
 #define NGX_HTTP_BILLING_REDIS_VARIABLES  4
 
-/* bytes of an encoded argument besides its own */
+/* bytes that the encoding adds to an argument */
 
 #define NGX_HTTP_BILLING_REDIS_ARGUMENT   (1 + NGX_INT32_LEN + 2 + 2)
 
 
 typedef struct {
-    /* what is sent before each variable argument, and after the last one */
+    /* the bytes before each variable argument, and after the last one */
     ngx_str_t    parts[NGX_HTTP_BILLING_REDIS_VARIABLES + 1];
     ngx_uint_t   nvariables;
 
@@ -35,7 +35,7 @@ typedef struct {
 } ngx_http_billing_redis_command_t;
 
 
-/* Writes an argument of len bytes, and returns where it ends. */
+/* Writes an argument of len bytes, and returns the end of the output. */
 
 static ngx_inline u_char *
 ngx_http_billing_redis_argument(u_char *p, u_char *data, size_t len)

@@ -2,15 +2,15 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
-/* milliseconds without a reply after which a connection is tried first */
+/* milliseconds without a reply after which a connection is on trial */
 
 #define NGX_HTTP_BILLING_REDIS_IDLE            1000
 
-/* milliseconds, at most, that such a trial takes */
+/* milliseconds that such a trial takes, at most */
 
 #define NGX_HTTP_BILLING_REDIS_TRIAL           200
 
-/* milliseconds for which the last replies on a connection are awaited */
+/* milliseconds that a draining connection waits for its last replies */
 
 #define NGX_HTTP_BILLING_REDIS_DRAIN           10000
 
@@ -184,7 +184,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 
     case NGX_HTTP_BILLING_REDIS_PROBATION:
 
-        /* the server has to answer once more, and is used */
+        /* after its probation, the server has to answer once more */
 
         ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                          conn->shared->conf.connect_timeout);
@@ -225,7 +225,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
 }
 
 
-/* the timer is not set anew for each reply, but for the rest of the time */
+/* the timer is not reset at each reply: it is set again when it expires */
 
 static void
 ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
@@ -256,7 +256,7 @@ ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
 
     if (slot->pipeline == NULL) {
 
-        /* its caller, who would have counted it, has left */
+        /* the caller has left, so nobody else counts the timeout */
 
         conn->shared->stat->timeouts++;
     }
@@ -294,7 +294,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
         idle = ngx_current_msec - conn->replied;
         conn->replied = ngx_current_msec;
 
-        /* a firewall between may have forgotten the connection in silence */
+        /* a firewall may have dropped the idle connection without a word */
 
         if (idle >= NGX_HTTP_BILLING_REDIS_IDLE) {
             ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
@@ -491,7 +491,7 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
         pl->done(pl->data, NGX_HTTP_BILLING_REDIS_OK);
     }
 
-    /* the caller's next commands have gone before the next bulk pipeline */
+    /* told after done(): the caller's next commands precede a bulk pipeline */
 
     shared->answered(conn);
 }
@@ -507,7 +507,7 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
         return;
     }
 
-    /* the reason may be the text of a reply, which goes with the connection */
+    /* the reason may be a reply's text, which is freed with the connection */
 
     if (reason != conn->reason) {
         ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
@@ -564,7 +564,7 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     } else if (conn->nfences
                && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
     {
-        /* the other side has closed the connection, on the fence */
+        /* the server, or a proxy, closed the connection at the first fence */
 
         if (ngx_http_billing_redis_conn_no_echo(conn)) {
             conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
@@ -624,7 +624,7 @@ ngx_http_billing_redis_conn_return(ngx_http_billing_redis_conn_t *conn)
         } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_REPLY
                    || pl->tries > shared->conf.connections)
         {
-            /* what broke this connection may have broken all, once each */
+            /* one try for each connection is free: all may break at once */
 
             rc = NGX_ERROR;
         }

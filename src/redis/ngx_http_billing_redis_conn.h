@@ -1,8 +1,8 @@
 
 /*
- * One connection to a Redis server: how it begins, the pipelines that wait for
- * their replies on it, and how it ends.  Whatever happens is told to its owner
- * through function pointers.
+ * One connection to a Redis server: its first commands, the pipelines that wait
+ * for their replies on it, and its end.  Function pointers tell the owner of
+ * each change.
  */
 
 
@@ -19,7 +19,7 @@
 
 #define NGX_HTTP_BILLING_REDIS_INFLIGHT  1024
 
-/* bytes of the reason why a connection is closed, with the zero byte */
+/* bytes of the reason for closing a connection, with the zero byte */
 
 #define NGX_HTTP_BILLING_REDIS_REASON    128
 
@@ -37,18 +37,18 @@ typedef enum {
     /* the socket connects, and TLS begins */
     NGX_HTTP_BILLING_REDIS_CONNECTING,
 
-    /* the first commands were sent, their replies are awaited */
+    /* the first commands were sent, and wait for replies */
     NGX_HTTP_BILLING_REDIS_GREETING,
 
-    /* the server was down: it has to answer for a while before it is used */
+    /* the server was down, and has to answer for a while before it is used */
     NGX_HTTP_BILLING_REDIS_PROBATION,
 
     NGX_HTTP_BILLING_REDIS_READY,
 
-    /* the connection was idle, and does not answer since it is used again */
+    /* the connection was idle, is in use again, and has not answered yet */
     NGX_HTTP_BILLING_REDIS_SUSPECT,
 
-    /* the last replies are awaited, nothing is sent any more */
+    /* nothing more is sent; the last replies are still to come */
     NGX_HTTP_BILLING_REDIS_DRAINING
 } ngx_http_billing_redis_conn_state_e;
 
@@ -57,23 +57,23 @@ typedef enum {
 
 typedef enum {
     /*
-     * the connection's: the pipeline whose replies were due has had one of
-     * its tries, those behind it have not
+     * the connection's: this counts as a try for the pipeline whose replies
+     * were due, and not for the pipelines behind it
      */
     NGX_HTTP_BILLING_REDIS_BLAME_CONN = 0,
 
-    /* the reply's that was being read: its pipeline fails, no other one */
+    /* the reply's: its pipeline fails, and no other one */
     NGX_HTTP_BILLING_REDIS_BLAME_REPLY,
 
-    /* the server's, which serves nobody now: no pipeline has had a try */
+    /* the server's, which serves nobody now: counts as a try for no pipeline */
     NGX_HTTP_BILLING_REDIS_BLAME_SERVER,
 
-    /* nobody's: no pipeline has had a try, and the server is as good as ever */
+    /* nobody's: counts as a try for no pipeline, nor against the server */
     NGX_HTTP_BILLING_REDIS_BLAME_NONE
 } ngx_http_billing_redis_blame_e;
 
 
-/* what all connections of a set of servers share, which their owner fills in */
+/* shared by all connections of a set of servers; filled in by the owner */
 
 typedef struct {
     ngx_http_billing_redis_conf_t       conf;
@@ -103,7 +103,7 @@ typedef struct {
 
     void                               *owner;
 
-    /* the connection can be used: conn->missing tells of its server's data */
+    /* the connection can be used; conn->missing: a key the server lacks */
     ngx_http_billing_redis_conn_pt      ready;
 
     /* the connection became SUSPECT */
@@ -113,9 +113,10 @@ typedef struct {
     ngx_http_billing_redis_conn_pt      answered;
 
     /*
-     * The connection was in that state, and is closed.  The pipelines that
-     * were in flight are given to returned() after that, the last one first:
-     * with NGX_OK they are to be sent again, with NGX_ERROR they have failed.
+     * lost(): the connection is closed; its state before is an argument.
+     * returned(): called after lost() for each pipeline that was in flight,
+     * the last one first.  NGX_OK: the pipeline is to be sent again.
+     * NGX_ERROR: the pipeline has failed.
      */
     void                              (*lost)(
                                      ngx_http_billing_redis_conn_t *conn,
@@ -133,7 +134,7 @@ typedef struct {
 struct ngx_http_billing_redis_slot_s {
     ngx_http_billing_redis_conn_t      *conn;
 
-    /* NULL once it is cancelled */
+    /* NULL if the pipeline was cancelled */
     ngx_http_billing_redis_pipeline_t  *pipeline;
 
     ngx_msec_t                          timeout;
@@ -147,60 +148,60 @@ struct ngx_http_billing_redis_conn_s {
     ngx_http_billing_redis_shared_t      *shared;
     ngx_http_billing_redis_server_t      *server;
 
-    /* a ring of pipelines, in the order in which their replies come */
+    /* a ring of pipelines, in the order of their replies */
     ngx_http_billing_redis_slot_t        *slots;
     ngx_uint_t                            first;
     ngx_uint_t                            ninflight;
 
-    /* replies that the first one of them has had */
+    /* how many replies the first pipeline has had */
     ngx_uint_t                            nreplies;
 
     /*
-     * fences: what those of this connection have in common, the number of the
-     * last one that was sent, and of the next one to come
+     * fences: the salt in each fence of this connection, the number of the
+     * last one sent, and the number of the next one to be answered
      */
     uint32_t                              salt;
     ngx_uint_t                            fence_sent;
     ngx_uint_t                            fence_due;
 
     /*
-     * replies to come of the first commands: those that are to be a status,
-     * the required keys, and the fence
+     * replies of the first commands still to come: statuses, required keys,
+     * fences
      */
     ngx_uint_t                            nstatuses;
     ngx_uint_t                            nkeys;
     ngx_uint_t                            nfences;
 
-    /* a required key that the server does not hold, or NULL */
+    /* a required key that the server lacks, or NULL */
     ngx_str_t                            *missing;
 
-    /* when the last reply came, or the first command without a reply was sent */
+    /* the time of the last reply, or of the first command without a reply */
     ngx_msec_t                            replied;
 
     /*
-     * for connecting with the first commands, for the probation, for the trial
-     * of a connection that was idle, and for draining
+     * by state: until the first commands are answered, the end of the
+     * probation, of the trial after an idle spell, or of draining
      */
     ngx_event_t                           timer;
     ngx_msec_t                            timer_due;
 
-    /* for replies that do not come, whoever waits for them */
+    /* for replies that do not come, even if their callers have left */
     ngx_event_t                           watch;
     ngx_msec_t                            watch_due;
 
     ngx_http_billing_redis_conn_state_e   state;
     ngx_http_billing_redis_blame_e        blame;
 
-    /* what it is for those who wait if the server fails */
+    /* the result of waiting pipelines if the server fails */
     ngx_http_billing_redis_result_e       result;
 
-    /* of all connections of the worker to the set */
+    /* a serial number among the worker's connections to the set */
     ngx_uint_t                            number;
 
     /* a pipeline was answered */
     unsigned                              served:1;
 
-    /* opened to see if the server can be used again: after a probation */
+    /* opened to see if the server can be used again; with a probation */
     unsigned                              probe:1;
     unsigned                              probation:1;
 
@@ -214,21 +215,21 @@ void ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
 
 /*
  * Begins to connect to conn->server; conn->probe and conn->probation are set
- * before.  Returns NULL, or why that failed at once; a later failure is told
- * by shared->lost().
+ * before.  Returns NULL, or the reason of a failure at once; a later failure
+ * calls shared->lost().
  */
 const char *ngx_http_billing_redis_conn_open(
     ngx_http_billing_redis_conn_t *conn);
 
 /*
  * Sends the pipeline on a connection that is READY and has less than
- * NGX_HTTP_BILLING_REDIS_INFLIGHT of them.  If that fails, the connection is
- * lost, which is told from inside.
+ * NGX_HTTP_BILLING_REDIS_INFLIGHT of them.  If sending fails, shared->lost() is
+ * called before this function returns.
  */
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
-/* Gives the connection up if no reply has come for so many milliseconds. */
+/* Closes the connection if no reply has come for so many milliseconds. */
 void ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
     ngx_msec_t silence);
 
@@ -239,33 +240,33 @@ void ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
-/* How a connection begins, and its fences: for the connection's own files. */
+/* The first commands and the fences: for the connection's own files. */
 
 /* Sends the first commands: the credentials, the database, and the rest. */
 void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
 
-/* Sends those that show whether the server serves its data. */
+/* Sends the commands that show whether the server serves its data. */
 void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);
 
 /*
  * Takes a reply to one of the first commands, in the order of these.  Returns
- * NGX_OK if the connection became ready; NGX_AGAIN; or NGX_ERROR if it is of no
- * use, with conn->reason and conn->blame.
+ * NGX_OK if the connection became ready; NGX_AGAIN; or NGX_ERROR if the
+ * connection is of no use, with conn->reason and conn->blame.
  */
 ngx_int_t ngx_http_billing_redis_conn_greeting(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Sends the next fence; NGX_ERROR is for want of memory. */
+/* Sends the next fence; returns NGX_ERROR if there is no memory. */
 ngx_int_t ngx_http_billing_redis_conn_send_fence(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Is the reply the fence that is due?  Then the next one is due. */
+/* Is the reply the fence that is due?  If so, the next one becomes due. */
 ngx_uint_t ngx_http_billing_redis_conn_is_fence(
     ngx_http_billing_redis_conn_t *conn);
 
 /*
  * The first fence was refused.  Returns 1 if the next connection is to try
- * the other kind.
+ * another kind of fence, EVAL.
  */
 ngx_uint_t ngx_http_billing_redis_conn_no_echo(
     ngx_http_billing_redis_conn_t *conn);
@@ -277,27 +278,27 @@ ngx_uint_t ngx_http_billing_redis_conn_unready(
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-/* Makes the TLS context of a set; says what is wrong with its configuration. */
+/* Makes the TLS context of a set; logs a mistake in its configuration. */
 ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
     ngx_http_billing_redis_shared_t *shared);
 
 /*
  * Begins TLS on a connection that is being opened.  Returns NULL, and hiredis
- * goes on and frees what it has to; or what has failed.
+ * owns the TLS data; or the reason of a failure.
  */
 const char *ngx_http_billing_redis_ssl_open(
     ngx_http_billing_redis_conn_t *conn, redisAsyncContext *ac);
 
-/* What went wrong on a connection with TLS, or NULL. */
+/* Returns the error of a connection with TLS, or NULL. */
 const char *ngx_http_billing_redis_ssl_error(
     ngx_http_billing_redis_event_t *event);
 
 #endif
 
 /*
- * Returns the reason for which a connection failed before it could be used,
- * or text, of NGX_HTTP_BILLING_REDIS_REASON bytes, which says besides that the
- * URL may be wrong: "rediss://" for a port without TLS, or the reverse.
+ * For a connection that failed before it could be used.  Returns the reason; or
+ * text, of NGX_HTTP_BILLING_REDIS_REASON bytes, with the reason and a hint that
+ * the URL may be wrong: "rediss://" for a port without TLS, or the reverse.
  */
 const char *ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
     const char *reason, u_char *text);

@@ -1,7 +1,7 @@
 
 /*
- * Error replies of Redis: what they mean for the server that sends one, and
- * what of them may be logged.
+ * Error replies of Redis: their meaning for the server that sent them, and the
+ * part of their text that may be logged.
  */
 
 
@@ -13,16 +13,15 @@
 #include <ngx_core.h>
 
 
-/* The server serves no client, or not this one more, for now. */
+/* For now, the server serves no client, or no additional one. */
 ngx_uint_t ngx_http_billing_redis_error_unavailable(ngx_str_t *text);
 
-/* The server cannot save its data: it refuses PING and writes, and reads work. */
+/* The server cannot save its data: only reads work, PING is refused. */
 ngx_uint_t ngx_http_billing_redis_error_misconf(ngx_str_t *text);
 
 /*
- * Cuts the text, which ends with a zero byte, off after its first word, unless
- * it is one that is known to quote nothing of the command: the password may be
- * an argument.
+ * Cuts the text, which ends with a zero byte, after its first word, unless the
+ * text is known to quote no argument of the command: one may be the password.
  */
 void ngx_http_billing_redis_error_redact(ngx_str_t *text);
 

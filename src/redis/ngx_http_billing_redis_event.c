@@ -3,8 +3,8 @@
 
 
 /*
- * Buffers received in one turn of the event loop.  A reply that is skipped may
- * have 512 MB, and the worker has to serve others meanwhile.
+ * Buffers received in one turn of the event loop, at most: a reply may have
+ * 512 MB, and the worker has to serve other connections meanwhile.
  */
 
 #define NGX_HTTP_BILLING_REDIS_TURN  16
@@ -146,8 +146,8 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 
     /*
      * A buffer that was not filled ends the loop.  The event is
-     * level-triggered, so the kernel announces again what it still holds, and
-     * OpenSSL holds nothing that would have fitted.
+     * level-triggered, so the kernel reports more data again, and OpenSSL
+     * holds no data that would have fitted into the buffer.
      */
 
     turn = 0;
@@ -270,7 +270,7 @@ ngx_http_billing_redis_event_recv_ssl(ngx_http_billing_redis_event_t *event,
 
     ERR_clear_error();
 
-    /* a write that had to wait for this read goes on */
+    /* TLS may have had to read before it could write: writing goes on */
 
     if (sdslen(event->context->c.obuf)) {
         ngx_http_billing_redis_event_add_write(event);
@@ -311,7 +311,7 @@ ngx_http_billing_redis_event_error(ngx_http_billing_redis_event_t *event,
 }
 
 
-/* nginx would take errors in OpenSSL's queue for those of its own connections */
+/* nginx would log errors left in OpenSSL's queue for its own connections */
 
 static void
 ngx_http_billing_redis_event_clear_errors(

@@ -1,8 +1,8 @@
 
 /*
- * hiredis' asynchronous context on nginx' events: an nginx connection borrows
- * the descriptor that hiredis owns, watches it, and is given back before
- * hiredis closes it.  Hiredis connects and writes; replies are read here.
+ * hiredis' asynchronous context on nginx' events.  Hiredis connects, writes and
+ * owns the descriptor.  An nginx connection watches the descriptor, and is
+ * freed before hiredis closes it.  Replies are read here, not by hiredis.
  */
 
 
@@ -28,7 +28,7 @@ typedef void (*ngx_http_billing_redis_event_pt)(
 
 
 struct ngx_http_billing_redis_event_s {
-    /* NULL from the moment that hiredis begins to free it */
+    /* NULL from the moment that hiredis begins to free the context */
     redisAsyncContext                *context;
 
     /* connection->idle is set by the owner while no reply is due */
@@ -39,11 +39,11 @@ struct ngx_http_billing_redis_event_s {
     /* called for each of the reader's replies; it may close the connection */
     ngx_http_billing_redis_event_pt   reply;
 
-    /* called once when the context ends, and is still valid */
+    /* called once when the context ends; the context is still valid */
     ngx_http_billing_redis_event_pt   closed;
     void                             *data;
 
-    /* why the connection ends, or NULL: hiredis or OpenSSL know why */
+    /* why the connection ends; NULL: hiredis or OpenSSL has the reason */
     const char                       *reason;
 
     /* the system's text for an error */
@@ -59,24 +59,23 @@ struct ngx_http_billing_redis_event_s {
     /* the server has sent anything besides TLS' own messages */
     unsigned                          received:1;
 
-    /* the reader found what is no reply, or no memory for one */
+    /* the reader found an invalid reply, or had no memory for one */
     unsigned                          unreadable:1;
 };
 
 
 /*
- * Watches a context that has just begun to connect.  event->reply,
- * event->closed and event->data are the caller's to set before.  On NGX_ERROR
- * nothing is attached and the context is the caller's to free.
+ * Watches a context that has just begun to connect.  The caller has set
+ * event->reply, event->closed and event->data.  On NGX_ERROR nothing is
+ * attached, and the caller frees the context.
  */
 ngx_int_t ngx_http_billing_redis_event_attach(
     ngx_http_billing_redis_event_t *event, redisAsyncContext *ac,
     ngx_log_t *log);
 
 /*
- * Sends commands in the form of the protocol, in one write with all others of
- * this turn of the event loop.  They are copied.  NGX_ERROR is for want of
- * memory.
+ * Sends encoded commands, which are copied, in one write with all others of
+ * this turn of the event loop.  Returns NGX_ERROR if there is no memory.
  */
 ngx_int_t ngx_http_billing_redis_event_send(
     ngx_http_billing_redis_event_t *event, u_char *commands, size_t len);

@@ -3,11 +3,11 @@
 #include "ngx_http_billing_redis_error.h"
 
 
-/* milliseconds for which a server that is back has to stay so */
+/* milliseconds of probation for a server that was down */
 
 #define NGX_HTTP_BILLING_REDIS_PROBATION_TIME  2000
 
-/* arguments of the commands that are not a pipeline's, at most */
+/* arguments of a first command or a fence, at most */
 
 #define NGX_HTTP_BILLING_REDIS_ARGS            5
 
@@ -73,10 +73,10 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 
 
 /*
- * Only a server that answers PING serves: others say -LOADING or -NOAUTH.  A
- * server without a required key has its data not loaded.  A fence follows when
- * these are answered: a proxy that knows no ECHO may close the connection and
- * forget all replies.
+ * Sends PING and a read of each required key.  A server that does not serve
+ * answers PING with -LOADING or -NOAUTH.  A server without a required key has
+ * not loaded its data.  The fence is sent only after the replies: a proxy that
+ * does not know ECHO may close the connection and drop all replies.
  */
 
 void
@@ -131,10 +131,10 @@ ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
 
 
 /*
- * Each pipeline ends with a fence, a command that is answered by its argument,
- * which is no other's and in no data.  Replies count only if the fence comes
- * where it is due.  So a reply too many, or too few, can never give a request
- * the data of another one.
+ * Each pipeline ends with a fence: a command that Redis answers with the
+ * command's argument.  The argument is unique, and is in no data.  The replies
+ * count only if the fence's reply comes where it is due.  So a reply too many,
+ * or too few, can never give a request the data of another one.
  */
 
 ngx_int_t
@@ -150,7 +150,7 @@ ngx_http_billing_redis_conn_send_fence(ngx_http_billing_redis_conn_t *conn)
 
     if (conn->server->eval) {
 
-        /* a proxy sends it to the server of the key */
+        /* EVAL needs a key, by which a proxy chooses the server */
 
         key = conn->shared->required.elts;
 
@@ -211,7 +211,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 
     if (conn->nstatuses) {
 
-        /* the last one is PING, which may be refused although reads work */
+        /* the last status is PING's: PING may be refused while reads work */
 
         if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS
             && (conn->nstatuses > 1
@@ -229,7 +229,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
             return ngx_http_billing_redis_conn_refused(conn);
         }
 
-        /* other errors are for the callers who want the key to run into */
+        /* other errors are left to the request that reads the key */
 
         if (reply->type == NGX_HTTP_BILLING_REDIS_NIL && conn->missing == NULL)
         {
@@ -253,7 +253,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
                                           NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
     }
 
-    /* each of the two steps has the time of its own */
+    /* each of the two steps has a time of its own */
 
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                      conn->shared->conf.connect_timeout);
@@ -266,7 +266,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 }
 
 
-/* the reply to one of the first commands is not what it has to be */
+/* one of the first commands has a wrong reply */
 
 static ngx_int_t
 ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
@@ -341,8 +341,8 @@ ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
 
 
 /*
- * twemproxy closes the connection on ECHO; other proxies, and a server where
- * the user has no right to it, answer by an error.
+ * twemproxy closes the connection on ECHO.  Other proxies, and a server whose
+ * user may not call ECHO, answer with an error.
  */
 
 ngx_uint_t

@@ -97,7 +97,7 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
         }
     }
 
-    /* those in use, as many that drain, and one that tries a better server */
+    /* connections in use, as many that drain, and one that probes a server */
 
     pool->nconns = 2 * conf->connections + 1;
 
@@ -159,8 +159,8 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 
 
 /*
- * There is need of one more connection, and none is being made.  The pipeline
- * that asks is in flight already.
+ * Whether one more connection is needed, and none is being made.  A pipeline
+ * that the caller has just sent is in flight already.
  */
 
 static ngx_uint_t
@@ -217,7 +217,7 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 
     pool = ev->data;
 
-    /* those who waited may be gone */
+    /* the pipelines that waited may have been cancelled */
 
     if (!ngx_http_billing_redis_pool_wanted(pool)) {
         return;
@@ -236,7 +236,7 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 }
 
 
-/* while there may be a better server than the one in use, it is tried */
+/* sets the timer to try a better server than the one in use, if any */
 
 static void
 ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_pool_t *pool)
@@ -297,7 +297,7 @@ ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev)
         return;
     }
 
-    /* a server in use that has no data is left as soon as another one has */
+    /* a server in use without data is left at once: there is no probation */
 
     ngx_http_billing_redis_pool_open(pool, server, 1, !used->unloaded);
 }
@@ -320,7 +320,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 
     if (i == pool->nconns) {
 
-        /* all of them drain: there is another attempt when one has ended */
+        /* all drain: the end of one leads to another attempt */
 
         return;
     }
@@ -349,7 +349,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/* the server in use, however much is in flight to it, or NULL */
+/* returns the server in use, whatever the load of its connections, or NULL */
 
 static ngx_http_billing_redis_server_t *
 ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
@@ -551,7 +551,7 @@ ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
 
     case NGX_HTTP_BILLING_REDIS_BLAME_CONN:
 
-        /* it takes more than an accepted connection to be of use */
+        /* a server that accepts connections but answers nothing has failed */
 
         failed = !made || (conn->ninflight && !conn->served);
         break;

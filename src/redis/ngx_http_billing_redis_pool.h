@@ -1,7 +1,7 @@
 
 /*
- * A worker's connections to a set of servers: to the first server that can be
- * used, as many as there is need of, and one that tries a better server.
+ * A worker's connections to a set of servers: as many as needed to the first
+ * server that can be used, and one that probes a better server.
  */
 
 
@@ -20,17 +20,17 @@ typedef struct {
     ngx_http_billing_redis_conn_t    *conns;
     ngx_uint_t                        nconns;
 
-    /* for the next attempt to connect, and to try a better server */
+    /* timers: the next attempt to connect, the next try of a better server */
     ngx_event_t                       connect;
     ngx_event_t                       probe;
 
     /* the result of a pipeline for which there was no connection */
     ngx_http_billing_redis_result_e   result;
 
-    /* the owner's: pipelines that wait for a connection */
+    /* set by the owner: how many pipelines wait for a connection */
     ngx_uint_t                        nwaiting;
 
-    /* told to the owner: pipelines that wait can be sent */
+    /* called when pipelines that wait can be sent */
     void                            (*flush)(void *data);
     void                             *data;
 } ngx_http_billing_redis_pool_t;
@@ -48,12 +48,12 @@ ngx_int_t ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t max);
 
-/* Connects, when it is time to, if there is need of one more connection. */
+/* Connects, now or when a server may be tried, if a connection is needed. */
 void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool);
 
 /*
- * The server of that name lacks the key, which is required.  Returns NGX_OK if
- * another server may be asked, else NGX_DECLINED.
+ * The server of this name lacks the required key, and is passed over.  Returns
+ * NGX_OK if another server may be asked, else NGX_DECLINED.
  */
 ngx_int_t ngx_http_billing_redis_pool_unloaded(
     ngx_http_billing_redis_pool_t *pool, ngx_str_t *name, ngx_str_t *key);

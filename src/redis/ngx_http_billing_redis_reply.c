@@ -48,7 +48,7 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
         size = ngx_max(NGX_HTTP_BILLING_REDIS_BUFFER,
                        ngx_max(2 * size, reader->need));
 
-        /* after end there is a byte for the zero that ends what is read */
+        /* one byte after end, for the zero byte that ends the data received */
 
         p = ngx_alloc(size + 1, log);
         if (p == NULL) {
@@ -73,7 +73,7 @@ ngx_http_billing_redis_reader_room(ngx_http_billing_redis_reader_t *reader,
     reader->pos = reader->start;
     reader->last = reader->start + left;
 
-    /* elements of the array that is being read have moved with the rest */
+    /* the elements of the array being read have moved with the buffer */
 
     if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP
         && reader->depth && old != reader->start)
@@ -116,7 +116,7 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
         return NGX_AGAIN;
     }
 
-    /* no byte of a length, nor of a line's end, so that it ends each of them */
+    /* a zero byte ends a length or a line that was not received whole */
 
     *reader->last = '\0';
 
@@ -196,7 +196,7 @@ ngx_http_billing_redis_reader_begin(ngx_http_billing_redis_reader_t *reader)
 }
 
 
-/* what is left of a string makes room, as far as it was received */
+/* drops the part of a skipped string that was received */
 
 static u_char *
 ngx_http_billing_redis_reader_skip(ngx_http_billing_redis_reader_t *reader,
@@ -231,9 +231,9 @@ ngx_http_billing_redis_reader_skip(ngx_http_billing_redis_reader_t *reader,
 
 
 /*
- * Takes the token into the reply.  Returns NGX_OK if there is something to
- * hand out now, NGX_AGAIN if more has to be read for that, or NGX_ERROR and
- * reader->error.
+ * Adds the token to the reply.  Returns NGX_OK if a reply, or a part of a push,
+ * is to be handed out; NGX_AGAIN if more tokens have to be read first; or
+ * NGX_ERROR and reader->error.
  */
 
 static ngx_int_t
@@ -263,7 +263,7 @@ ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
         return ngx_http_billing_redis_reader_open(reader, token->nelts);
     }
 
-    /* the value is whole, and so may be what it is the last element of */
+    /* the value is whole; an array ends with its last element */
 
     while (--reader->left[reader->depth] == 0 && reader->depth) {
         reader->depth--;
@@ -273,7 +273,7 @@ ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* an attribute comes before the value that it is about, and is no part of it */
+/* an attribute precedes its value, and is no part of the value */
 
 static ngx_int_t
 ngx_http_billing_redis_reader_special(ngx_http_billing_redis_reader_t *reader,
@@ -425,7 +425,7 @@ ngx_http_billing_redis_reader_open(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* at the end of all: whether that is to be handed out, or rc was before */
+/* ends a reply or a push; rc is the result of its last token */
 
 static ngx_int_t
 ngx_http_billing_redis_reader_end(ngx_http_billing_redis_reader_t *reader,

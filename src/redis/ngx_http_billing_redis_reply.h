@@ -1,9 +1,9 @@
 
 /*
- * Reads Redis' replies (RESP2, and RESP3 where the connection has asked for
- * it) out of the buffer that they were received into.  A reply is handed out
- * where it lies, not copied.  Hiredis' own reader would move the rest of its
- * buffer, and copy each string, for every reply.
+ * Reads Redis' replies (RESP2, or RESP3 if the connection asked for RESP3) in
+ * the buffer that receives them.  A reply points into the buffer and is not
+ * copied.  For every reply, hiredis' own reader would move the rest of its
+ * buffer and copy each string.
  *
  * The reader keeps its place: each byte is looked at once, however the
  * replies are cut into pieces.  Memory is bounded: the buffer grows to about
@@ -32,11 +32,11 @@
 #define NGX_HTTP_BILLING_REDIS_MAX_REPLY     1048576
 #define NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS  4096
 
-/* no bulk string of Redis is longer, nor has an array more elements */
+/* Redis has no longer bulk string, and no array of more elements */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_LENGTH    536870912
 
-/* arrays, maps and so on within each other */
+/* levels of nested arrays, maps and so on */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_DEPTH     8
 
@@ -68,7 +68,7 @@ typedef enum {
      */
     NGX_HTTP_BILLING_REDIS_OTHER,
 
-    /* a reply beyond the bounds above, of which nothing was kept */
+    /* a reply beyond the bounds above: nothing was kept */
     NGX_HTTP_BILLING_REDIS_OVERSIZED
 } ngx_http_billing_redis_type_e;
 
@@ -79,16 +79,15 @@ typedef enum {
  */
 
 typedef enum {
-    /* no push but a reply */
+    /* a reply, not a push */
     NGX_HTTP_BILLING_REDIS_REPLY = 0,
 
     /* text is the kind, as "invalidate" */
     NGX_HTTP_BILLING_REDIS_PUSH,
 
     /*
-     * type says what it is: most often a STRING (the name of a key), or NIL
-     * (which stands for all keys); a string longer than the reader's max_name
-     * is OVERSIZED
+     * an element of a push: most often a STRING (the name of a key), or NIL
+     * (all keys); a string longer than the reader's max_name is OVERSIZED
      */
     NGX_HTTP_BILLING_REDIS_PUSH_ITEM,
 
@@ -100,7 +99,7 @@ typedef struct {
     ngx_http_billing_redis_part_e    part;
     ngx_http_billing_redis_type_e    type;
 
-    /* without data for what has none; else a zero byte follows it */
+    /* no data if the type has no text; else a zero byte follows the text */
     ngx_str_t                        text;
 
     /*
@@ -122,8 +121,8 @@ typedef enum {
 
 
 /*
- * One for each connection.  Zeroed before use; what is not marked as the
- * caller's is the reader's own.
+ * One for each connection, zeroed before use.  Members are private to the
+ * reader unless their comments name the caller.
  */
 
 typedef struct {
@@ -153,7 +152,7 @@ typedef struct {
     ngx_http_billing_redis_reader_e  state;
     size_t                           done;
 
-    /* bytes after those of a line whose end was not among them */
+    /* bytes of an unfinished line that were searched for its end */
     size_t                           seen;
 
     /* text and elements so far, of a reply that is kept */
@@ -179,26 +178,25 @@ typedef struct {
 
 
 /*
- * Makes room between last and end, to receive into.  Texts that were handed
- * out are gone.  Memory is the heap's; NGX_ERROR is for want of it.
+ * Makes room between last and end, to receive into.  Texts handed out before
+ * become invalid.  Memory is the heap's; returns NGX_ERROR if there is none.
  */
 ngx_int_t ngx_http_billing_redis_reader_room(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
 
 /*
  * Reads the next reply, or part of a push, into reader->reply, whose texts are
- * valid until there is made room.  Returns NGX_OK; NGX_AGAIN if more has to be
- * received first; or NGX_ERROR and reader->error, after which the connection
- * is of no use.  Attributes are skipped.  One call looks at no more than what
- * was received.  See
+ * valid until the next ngx_http_billing_redis_reader_room().  Returns NGX_OK;
+ * NGX_AGAIN if more has to be received first; or NGX_ERROR and reader->error,
+ * after which the connection is of no use.  Attributes are skipped.  See
  * https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 ngx_int_t ngx_http_billing_redis_reader_next(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
 
 /*
- * Whether anything of another reply, which is no push, was received.  Only
- * after ngx_http_billing_redis_reader_next().
+ * Whether any byte of another reply, other than a push, was received.  To be
+ * called only after ngx_http_billing_redis_reader_next().
  */
 ngx_uint_t ngx_http_billing_redis_reader_left(
     ngx_http_billing_redis_reader_t *reader);

@@ -40,7 +40,7 @@ ngx_http_billing_redis_route_first(ngx_http_billing_redis_route_t *route,
                 continue;
             }
 
-            /* the last resort: it answers, so there is nothing to wait for */
+            /* a server without data that answers is the last resort */
 
             left = server->failures
                    ? ngx_http_billing_redis_server_wait(server) : 0;

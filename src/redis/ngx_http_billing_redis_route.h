@@ -1,7 +1,7 @@
 
 /*
- * Which server of a list is used: the first one that has its data loaded and
- * can be connected to.
+ * Chooses the server of a list: the first one that has its data loaded and can
+ * be connected to.  Other servers are passed over.
  */
 
 
@@ -13,7 +13,7 @@
 
 
 typedef struct {
-    /* in the order in which they are preferred */
+    /* in the order of preference */
     ngx_http_billing_redis_server_t  *servers;
     ngx_uint_t                        nservers;
 } ngx_http_billing_redis_route_t;
@@ -33,9 +33,9 @@ ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_first(
     ngx_http_billing_redis_server_t *used, ngx_msec_t *wait);
 
 /*
- * Returns a server to try now that would replace the one in use; or NULL, and
- * sets how many milliseconds to wait for one, NGX_TIMER_INFINITE if there is
- * none.  A server in use that has no data is tried itself.
+ * Returns a better server than the one in use, to try now.  If there is none,
+ * returns NULL and sets the milliseconds to wait for one, NGX_TIMER_INFINITE if
+ * none can come.  A server in use without data is itself tried again.
  */
 ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_better(
     ngx_http_billing_redis_route_t *route,
@@ -47,7 +47,7 @@ ngx_uint_t ngx_http_billing_redis_route_other(
     ngx_http_billing_redis_server_t *server,
     ngx_http_billing_redis_server_t *used);
 
-/* Returns the server whose peer's name that is, or NULL. */
+/* Returns the server whose peer has this name, or NULL. */
 ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_find(
     ngx_http_billing_redis_route_t *route, ngx_str_t *name);
 

@@ -46,7 +46,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
         server->failing = ngx_current_msec;
         server->reason[0] = '\0';
 
-        /* a change of state is logged, however short ago the last one was */
+        /* a change of state is logged even if the last line is recent */
 
         server->limit_down.logged = 0;
         server->limit_down.count = 0;
@@ -72,7 +72,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
 }
 
 
-/* the delay grows with the time for which the server has not been usable */
+/* the delay grows with the time since the first failure */
 
 static void
 ngx_http_billing_redis_server_delay(ngx_http_billing_redis_server_t *server)
@@ -84,7 +84,7 @@ ngx_http_billing_redis_server_delay(ngx_http_billing_redis_server_t *server)
     delay = ngx_max(delay, NGX_HTTP_BILLING_REDIS_MIN_DELAY);
     delay = ngx_min(delay, NGX_HTTP_BILLING_REDIS_MAX_DELAY);
 
-    /* the jitter keeps workers from coming all at once */
+    /* the jitter keeps workers from connecting all at once */
 
     server->retry = ngx_current_msec + delay / 2
                     + ngx_random() % (delay / 2 + 1);
@@ -222,8 +222,8 @@ ngx_http_billing_redis_server_loaded(ngx_http_billing_redis_server_t *server)
 
 
 /*
- * Counts an event, and returns 1 if it is to be logged now.  A worker that is
- * exiting has nothing to say about its connections.
+ * Counts an event, and returns 1 if the event is to be logged now.  A worker
+ * that is exiting logs nothing about its connections.
  */
 
 static ngx_uint_t

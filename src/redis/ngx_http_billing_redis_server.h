@@ -1,7 +1,7 @@
 
 /*
- * One Redis server: whether it can be used, when it is tried again, and the
- * log lines about it, each at a change of its state and never at each request.
+ * One Redis server: whether it can be used, when it is tried again, and its log
+ * lines.  A line is logged at a change of state, not at each request.
  */
 
 
@@ -33,12 +33,12 @@ typedef struct {
 
     ngx_log_t                      *log;
 
-    /* failures in a row, when the first one was, and when to try again */
+    /* failures in a row, the time of the first, the time of the next try */
     ngx_uint_t                      failures;
     ngx_msec_t                      failing;
     ngx_msec_t                      retry;
 
-    /* since when the server is used without a failure */
+    /* the time since which the server is used without a failure */
     ngx_msec_t                      healthy;
 
     /* pipelines in a row that were not answered in time */
@@ -54,10 +54,10 @@ typedef struct {
     /* the server refused ECHO: fences are made by EVAL */
     unsigned                        eval:1;
 
-    /* a line says that pipelines are late, or that the server is down */
+    /* logged: pipelines are late, or the server is down */
     unsigned                        late_logged:1;
 
-    /* the reason of the last failure that was logged */
+    /* the reason of the last logged failure */
     char                            reason[64];
 } ngx_http_billing_redis_server_t;
 
@@ -70,10 +70,10 @@ ngx_msec_t ngx_http_billing_redis_server_wait(
 void ngx_http_billing_redis_server_failed(
     ngx_http_billing_redis_server_t *server, const char *reason);
 
-/* The server answers: once it has done so for a while, its failures end. */
+/* The server answers: after a while of answers, its failures are reset. */
 void ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server);
 
-/* A connection was lost that owed replies to so many pipelines. */
+/* A connection was lost while so many pipelines waited for replies. */
 void ngx_http_billing_redis_server_lost(
     ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
     const char *reason);
@@ -85,7 +85,7 @@ void ngx_http_billing_redis_server_late(
 void ngx_http_billing_redis_server_answered(
     ngx_http_billing_redis_server_t *server);
 
-/* The server lacks the key, NULL if that is unknown, or holds all required. */
+/* The server lacks the key (NULL: unknown which), or holds all required. */
 
 void ngx_http_billing_redis_server_unloaded(
     ngx_http_billing_redis_server_t *server, ngx_str_t *key);

@@ -35,7 +35,7 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
     ngx_pool_cleanup_t                 *cln;
     ngx_http_billing_redis_ssl_conf_t  *conf, copy;
 
-    /* nginx makes full names of these, the set is known by what they were */
+    /* a copy: nginx makes paths absolute, and sets compare the given ones */
 
     copy = shared->conf.ssl;
     conf = &copy;
@@ -68,11 +68,11 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    /* it, too, is for nginx' own connections */
+    /* nginx' info callback works for nginx' own connections only */
 
     SSL_CTX_set_info_callback(shared->ssl->ctx, NULL);
 
-    /* what OpenSSL has read ahead, no event announces */
+    /* no event announces data that OpenSSL has read ahead */
 
     SSL_CTX_set_read_ahead(shared->ssl->ctx, 0);
 
@@ -157,7 +157,7 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
 }
 
 
-/* the certificate has to be that of this name or address */
+/* sets the name or address that the certificate has to have */
 
 static ngx_int_t
 ngx_http_billing_redis_ssl_set_name(SSL *ssl, ngx_str_t *name)
@@ -185,8 +185,8 @@ ngx_http_billing_redis_ssl_set_name(SSL *ssl, ngx_str_t *name)
 
 
 /*
- * nginx' own callback lets all certificates pass, as nginx asks for the result
- * after the handshake, and wants a connection whose TLS is nginx'.
+ * nginx' own callback accepts all certificates, as nginx checks the result
+ * after the handshake; and it needs a connection whose TLS is nginx' own.
  */
 
 static int
@@ -216,7 +216,7 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
         return X509_verify_cert_error_string(rc);
     }
 
-    /* hiredis knows errors of the system only, and of this there was none */
+    /* hiredis reports errors of the system only, and there was none */
 
     if (ac->c.err == 0
         || (ac->c.err == REDIS_ERR_IO
@@ -273,7 +273,7 @@ ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
 }
 
 
-/* a TLS server takes a command for a broken record: it alerts, and closes */
+/* a TLS server reads a command as a broken record, sends an alert, closes */
 
 static ngx_uint_t
 ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_conn_t *conn)
@@ -293,7 +293,7 @@ ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_conn_t *conn)
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-/* the server has not answered the first message of the handshake */
+/* whether the handshake's first message was not answered */
 
 static ngx_uint_t
 ngx_http_billing_redis_ssl_unanswered(ngx_http_billing_redis_event_t *event)

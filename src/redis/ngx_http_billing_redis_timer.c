@@ -2,11 +2,11 @@
 #include "ngx_http_billing_redis_timer.h"
 
 
-/* milliseconds by which a timer is late only if the worker stood still */
+/* a timer that is so many milliseconds late: the worker stood still */
 
 #define NGX_HTTP_BILLING_REDIS_STALL     50
 
-/* milliseconds after such a stall in which Redis is not judged */
+/* milliseconds to read the data received before Redis is judged */
 
 #define NGX_HTTP_BILLING_REDIS_GRACE     100
 
@@ -17,7 +17,7 @@ ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
 {
     *due = ngx_current_msec + timer;
 
-    /* nginx would leave a timer as it is that differs by less than 300 ms */
+    /* ngx_add_timer() does not change a timer by less than 300 ms */
 
     if (ev->timer_set) {
         ngx_del_timer(ev);

@@ -1,7 +1,7 @@
 
 /*
- * Timers by which Redis is judged.  A timer that is very late says that the
- * worker stood still: then what has arrived meanwhile is read first.
+ * Timers that judge Redis.  A timer that is very late means that the worker
+ * stood still: then the data that arrived meanwhile is read first.
  */
 
 
@@ -14,13 +14,13 @@
 #include <ngx_event.h>
 
 
-/* Sets a timer for so many milliseconds; *due becomes the time of the timer. */
+/* Sets a timer for so many milliseconds; *due becomes its time of expiry. */
 void ngx_http_billing_redis_add_timer(ngx_event_t *ev, ngx_msec_t *due,
     ngx_msec_t timer);
 
 /*
- * Did the worker stand still until after the timer was due?  Then the timer is
- * set again, for a short time.  Only in the handler of the timer.
+ * Did the worker stand still until after the timer was due?  If so, sets the
+ * timer again, for a short time.  To be called in the timer's handler only.
  */
 ngx_uint_t ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due);
 

@@ -2,7 +2,7 @@
 #include "ngx_http_billing_redis_token.h"
 
 
-/* digits of a length, so that it fits in 32 bits */
+/* digits of a length, at most: the number fits in 32 bits */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_DIGITS  9
 
@@ -12,8 +12,8 @@
 
 
 /*
- * These return where what they read ends, or NULL if that was not received yet
- * or, with reader->error, cannot be read.
+ * These return the end of the token that they read; or NULL if the end was not
+ * received yet or, with reader->error, the token is invalid.
  */
 
 static u_char *ngx_http_billing_redis_token_resp3(
@@ -68,7 +68,7 @@ ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
         } else if (reader->depth == 0
                    || reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH)
         {
-            /* within a reply this is no string that is nil */
+            /* as an element, a nil array must not pass for a nil string */
 
             token->type = NGX_HTTP_BILLING_REDIS_NIL;
         }
@@ -111,9 +111,9 @@ ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
 
 
 /*
- * A camera, a list of ids: most of what Redis sends are strings in an array.
- * All but the last one are read here, as long as nothing is special about
- * them.
+ * Most replies, as a camera or a list of ids, are arrays of strings.  This fast
+ * path reads all strings but the last one, up to one that is nil, not received
+ * whole, or special in another way.
  */
 
 u_char *
@@ -172,7 +172,7 @@ ngx_http_billing_redis_token_strings(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* what RESP3 has and RESP2 has not */
+/* reads the types that only RESP3 has */
 
 static u_char *
 ngx_http_billing_redis_token_resp3(ngx_http_billing_redis_reader_t *reader,
@@ -203,7 +203,7 @@ ngx_http_billing_redis_token_resp3(ngx_http_billing_redis_reader_t *reader,
             return p;
         }
 
-        /* "txt:" and the like */
+        /* a verbatim string begins with its format, as "txt:" */
 
         if (token->text.len < 4 || token->text.data[3] != ':') {
             break;
@@ -300,8 +300,8 @@ ngx_http_billing_redis_token_count(ngx_http_billing_redis_reader_t *reader,
 
 
 /*
- * Where the string is not to be kept, it is skipped from where it begins, and
- * that is what is returned.
+ * If the string is not to be kept, returns its beginning, from which the reader
+ * skips it.
  */
 
 static ngx_inline u_char *
@@ -368,7 +368,7 @@ ngx_http_billing_redis_token_string(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* a line has no length: one that is too large cannot be skipped */
+/* a line has no length, so a line that is too long cannot be skipped */
 
 static u_char *
 ngx_http_billing_redis_token_line(ngx_http_billing_redis_reader_t *reader,
@@ -380,7 +380,7 @@ ngx_http_billing_redis_token_line(ngx_http_billing_redis_reader_t *reader,
     p++;
     lf = memchr(p + reader->seen, LF, reader->last - p - reader->seen);
 
-    /* with CR, which may be the last that was received */
+    /* the size includes CR, which may be the last byte received */
 
     size = (lf ? lf : reader->last) - p;
 
@@ -414,7 +414,7 @@ ngx_http_billing_redis_token_line(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* a length, from 0, or -1, which stands for nil */
+/* reads a length, which is 0 or more; or -1, which stands for nil */
 
 static ngx_inline u_char *
 ngx_http_billing_redis_token_number(ngx_http_billing_redis_reader_t *reader,
@@ -450,7 +450,7 @@ ngx_http_billing_redis_token_number(ngx_http_billing_redis_reader_t *reader,
 }
 
 
-/* -1, or digits up to p whose end was not received yet or is none */
+/* reads -1; for other digits up to p, the end is missing or invalid */
 
 static u_char *
 ngx_http_billing_redis_token_no_number(

@@ -1,7 +1,7 @@
 
 /*
- * What Redis' replies consist of: scalars, and the beginnings of arrays, maps
- * and so on.  Private to the reader.
+ * The tokens of Redis' replies: scalars, and the beginnings of arrays, maps and
+ * so on.  Private to the reader.
  */
 
 
@@ -13,11 +13,11 @@
 
 
 typedef struct {
-    /* an attribute or a push is an ARRAY */
+    /* ARRAY also for an attribute or a push */
     ngx_http_billing_redis_type_e  type;
     ngx_str_t                      text;
 
-    /* values that follow, and are part of it */
+    /* how many values follow as parts of the token's value */
     ngx_uint_t                     nelts;
 
     unsigned                       attribute:1;
@@ -26,16 +26,16 @@ typedef struct {
 
 
 /*
- * Reads the token that begins at p.  Returns where it ends; or NULL if that
- * was not received yet, or with reader->error.  A string that is too long to be
- * kept is no token yet: its beginning is read, and reader->skipping is set.
+ * Reads the token that begins at p.  Returns its end; or NULL if the end was
+ * not received yet, or with reader->error.  Of a string that is too long to be
+ * kept, only the beginning is read, and reader->skipping is set.
  */
 u_char *ngx_http_billing_redis_token(ngx_http_billing_redis_reader_t *reader,
     u_char *p, ngx_http_billing_redis_token_t *token);
 
 /*
- * Reads strings at p into reader->elts, which are some of the elements of the
- * array that is kept.  Returns where they end, which may be p.
+ * Reads strings at p, elements of the array that is kept, into reader->elts.
+ * Returns the end of the last one read, or p if none was.
  */
 u_char *ngx_http_billing_redis_token_strings(
     ngx_http_billing_redis_reader_t *reader, u_char *p);

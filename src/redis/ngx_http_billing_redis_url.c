@@ -77,9 +77,9 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
 
 
 /*
- * In an URL that is invalid, a password may be anywhere.  What is written of
- * one is the scheme, the path or the host, and a port where the host is known
- * to be one.
+ * An invalid URL may have a password anywhere.  Only parts of the URL are
+ * logged: the scheme, the path or the host, and the port after a host that is
+ * certain.
  */
 
 static u_char *
@@ -156,7 +156,7 @@ ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 }
 
 
-/* returns where the scheme ends, or the start of the URL if it has none */
+/* returns the scheme's end, or the URL's start if there is no scheme */
 
 static u_char *
 ngx_http_billing_redis_scheme(ngx_str_t *url)
@@ -264,7 +264,7 @@ ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
         return "the path must begin with \"/\"";
     }
 
-    /* "unix://user:password@/path", as other clients know it */
+    /* "unix://user:password@/path", as other clients write it */
 
     if ((path.len > 1 && path.data[1] == '/'
          && (path.len == 2 || path.data[2] != '/'))
@@ -275,7 +275,7 @@ ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
                "\"billing_redis_password_file\"";
     }
 
-    /* "unix:/path:/uri", as nginx' proxy_pass knows it */
+    /* "unix:/path:/uri", as in nginx' proxy_pass */
 
     if (path.data[path.len - 1] == ':'
         || ngx_strnstr(path.data, ":/", path.len))

@@ -16,10 +16,10 @@
 
 
 typedef struct {
-    /* the number of times up to each bound; the last: of those above all */
+    /* per bound, how many times up to it; the last one: above all bounds */
     ngx_atomic_t  times[NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 1];
 
-    /* in milliseconds, of all of them */
+    /* the sum of all times, in milliseconds */
     ngx_atomic_t  sum;
 } ngx_http_billing_histogram_t;
 
@@ -27,12 +27,12 @@ typedef struct {
 typedef struct {
     ngx_msec_t    msec;
 
-    /* as it is shown */
+    /* the bound as the page shows it */
     const char   *seconds;
 } ngx_http_billing_histogram_bound_t;
 
 
-/* ascending */
+/* the bounds, ascending */
 extern const ngx_http_billing_histogram_bound_t
     ngx_http_billing_histogram_bounds[];
 

@@ -3,7 +3,7 @@
 #include "ngx_http_billing_json.h"
 
 
-/* pages for what the slab allocator keeps of its own */
+/* memory pages for the slab allocator's own data */
 
 #define NGX_HTTP_BILLING_STATUS_PAGES  8
 
@@ -81,7 +81,7 @@ ngx_http_billing_status_source(ngx_conf_t *cf,
 }
 
 
-/* the first server, with its database */
+/* a source is named by its first server and database */
 
 static ngx_int_t
 ngx_http_billing_status_server_label(ngx_conf_t *cf,
@@ -108,7 +108,7 @@ ngx_http_billing_status_server_label(ngx_conf_t *cf,
 }
 
 
-/* what a configuration holds may be no text, but a label has to be */
+/* a label has to be UTF-8, a text of the configuration need not be */
 
 static ngx_int_t
 ngx_http_billing_status_utf8(ngx_conf_t *cf, ngx_str_t *label,
@@ -249,7 +249,7 @@ ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
 }
 
 
-/* no two processes write to one line of the processor's cache */
+/* a slot fills whole lines of the processor's cache: no two share one */
 
 static size_t
 ngx_http_billing_status_slot_size(void)
@@ -268,7 +268,7 @@ ngx_http_billing_status_slot(ngx_http_billing_zone_t *zone, ngx_uint_t n)
 }
 
 
-/* where the size is the same after a reload, nginx keeps the zone */
+/* on a reload, nginx keeps a zone of the same size, and its counters */
 
 static ngx_int_t
 ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone, void *data)
@@ -309,7 +309,7 @@ ngx_http_billing_status_attach(ngx_http_billing_status_t *status)
 
     ngx_http_billing_status_use(status, ngx_process_slot);
 
-    /* a process that crashed has left its requests here */
+    /* the process before may have crashed with requests that waited */
 
     status->slot->waiting = 0;
 }

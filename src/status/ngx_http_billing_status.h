@@ -16,12 +16,12 @@
 #include "ngx_http_billing_redis.h"
 
 
-/* of ngx_http_billing_status_codes, and one for all others */
+/* the statuses of ngx_http_billing_status_codes, and one for all others */
 
 #define NGX_HTTP_BILLING_STATUS_CODES  11
 
 
-/* all of them ngx_atomic_t, to be summed */
+/* each member is of ngx_atomic_t: the sum adds them up as an array */
 
 typedef struct {
     ngx_atomic_t                    requests[NGX_HTTP_BILLING_STATUS_CODES];
@@ -36,8 +36,8 @@ typedef struct {
 
 
 /*
- * The counters of one process, which takes no lock, as no other one writes to
- * them.  The next process in the same slot goes on with them.
+ * The counters of one process.  No other process writes to them, so there is no
+ * lock.  The next process in the same slot goes on with them.
  */
 
 typedef struct {
@@ -51,29 +51,29 @@ typedef struct {
 /* in shared memory; slots follow, as many as nginx has for processes */
 
 typedef struct {
-    /* slots that were ever used */
+    /* how many slots were ever used */
     ngx_atomic_t                    nslots;
 } ngx_http_billing_zone_t;
 
 
-/* a cache, whose age is shown */
+/* a cache whose age the page shows */
 
 typedef struct {
     ngx_http_billing_cache_set_t   *cache_set;
     ngx_msec_t                      timeout;
     ngx_str_t                       prefix;
 
-    /* these are UTF-8 */
+    /* UTF-8, for the page */
     ngx_str_t                       prefix_label;
     ngx_str_t                       server_label;
 
-    /* as Prometheus writes them, with the server where it takes both */
+    /* Prometheus' labels, with the server if the prefix is not unique */
     ngx_str_t                       labels;
 } ngx_http_billing_source_t;
 
 
 typedef struct {
-    /* there is a page */
+    /* the configuration has a status page */
     ngx_flag_t                      enable;
 
     /* ngx_http_billing_source_t */
@@ -82,7 +82,7 @@ typedef struct {
     /* ngx_http_billing_redis_t *: the sets of servers */
     ngx_array_t                    *redis;
 
-    /* the slot is that of this process, set when it starts */
+    /* the slot is this process's, set when the process starts */
     ngx_http_billing_zone_t        *zone;
     ngx_http_billing_slot_t        *slot;
 } ngx_http_billing_status_t;
@@ -97,13 +97,13 @@ ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
     ngx_str_t *prefix, ngx_msec_t timeout);
 
 /*
- * Adds the zone, for the module with that tag.  redis is an array of pointers
- * to the sets of servers that count in it.  At the end of the configuration.
+ * Adds the zone, with the tag of its module, at the end of the configuration.
+ * redis is an array of pointers to the sets of servers that count in the zone.
  */
 ngx_int_t ngx_http_billing_status_init(ngx_conf_t *cf,
     ngx_http_billing_status_t *status, ngx_array_t *redis, void *tag);
 
-/* Has a process count in its slot: when it starts, and when it exits. */
+/* Lets a process count in its slot: called when it starts and when it exits. */
 void ngx_http_billing_status_attach(ngx_http_billing_status_t *status);
 void ngx_http_billing_status_detach(ngx_http_billing_status_t *status);
 

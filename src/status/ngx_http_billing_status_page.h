@@ -18,21 +18,21 @@ typedef struct {
     const char                   *name;
     const char                   *help;
 
-    /* in ngx_http_billing_counters_t */
+    /* the counter's offset in ngx_http_billing_counters_t */
     size_t                        offset;
 } ngx_http_billing_metric_t;
 
 
-/* a cache, as its server has described it for the page */
+/* a cache, as its server described it for the page */
 
 typedef struct {
     ngx_http_billing_source_t    *source;
 
-    /* seconds since 1970, and since then */
+    /* the last sync: its time in seconds since 1970, its age in seconds */
     int64_t                       synced_at;
     int64_t                       synced_age;
 
-    /* the server has answered, and has the time */
+    /* the server has answered; synced_at was found */
     unsigned                      up:1;
     unsigned                      synced:1;
 } ngx_http_billing_page_cache_t;
@@ -49,7 +49,7 @@ typedef struct {
 } ngx_http_billing_page_t;
 
 
-/* Both end in an element without a name. */
+/* Both arrays end with an element without a name. */
 extern const ngx_http_billing_metric_t  ngx_http_billing_page_counters[];
 extern const ngx_http_billing_metric_t  ngx_http_billing_page_histograms[];
 

@@ -2,7 +2,7 @@
 #include "ngx_http_billing_status_page.h"
 
 
-/* the longest line of a sample, with its HELP and TYPE, and without labels */
+/* bytes of a sample with its HELP and TYPE, without labels, at most */
 
 #define NGX_HTTP_BILLING_PAGE_LINES  512
 
@@ -26,7 +26,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     ngx_chain_t                      *cl;
     const ngx_http_billing_metric_t  *metric;
 
-    /* requests by status, those that wait, and the heads of three gauges */
+    /* requests by status, waiting requests, and the heads of three gauges */
 
     len = NGX_HTTP_BILLING_PAGE_LINES * (NGX_HTTP_BILLING_STATUS_CODES + 1 + 3);
 
