@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Test::Nginx::Socket 'no_plan';
 use Billing 'login';
 
-# A login with cameras from..to, and the answer for them.
+# many() gives a login the cameras from..to; cameras() is the answer for them.
 
 sub many {
     my ($login, $from, $to, $name) = @_;
@@ -28,8 +28,8 @@ sub cameras {
     } @ids) . ']';
 }
 
-# A server and a client with small buffers between them, so that a list waits;
-# the client has asked for it.
+# The buffers between this server and this client are small, so that a list has
+# to wait for its client. The client has already sent its request.
 
 sub slow_server {
     my ($batch, $server, $http) = @_;
@@ -64,7 +64,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a list that fits two batches has a length
+=== TEST 1: a list that fits into two batches has a Content-Length
 --- redis eval: ::many('many', 101, 356)
 --- request eval
 "GET $Billing::URI?login=many"
@@ -77,7 +77,7 @@ __DATA__
 
 
 
-=== TEST 2: one more than two batches of 128, the default, is chunked
+=== TEST 2: a list of one camera more than two batches (of 128, the default) is chunked
 --- redis eval: ::many('many', 101, 357)
 --- request eval
 "GET $Billing::URI?login=many"
@@ -92,7 +92,7 @@ Content-Type: application/json
 
 
 
-=== TEST 3: a thousand cameras, in order of id and not of text
+=== TEST 3: a thousand cameras come in the order of their ids as numbers, not as text
 --- redis eval: ::many('many', 950, 1949)
 --- request eval
 "GET $Billing::URI?login=many"
@@ -104,7 +104,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 4: sizes around a batch
+=== TEST 4: lists of about one, two and three batches are complete
 --- redis eval
 join "\n", map { ::many("n$_", 101, 100 + $_) } 1, 4, 5, 6, 9, 10, 11, 15, 16
 --- route
@@ -128,7 +128,7 @@ for my $n (1, 4, 5, 6, 9, 10, 11, 15, 16) {
 
 
 
-=== TEST 5: batches of one
+=== TEST 5: billing_batch may be 1
 --- redis eval: ::many('many', 101, 107)
 --- route
 billing_batch 1;
@@ -140,7 +140,7 @@ billing_batch 1;
 
 
 
-=== TEST 6: a batch of a thousand
+=== TEST 6: billing_batch may be 1000
 --- redis eval: ::many('many', 101, 1100)
 --- route
 billing_batch 1000;
@@ -154,7 +154,7 @@ billing_batch 1000;
 
 
 
-=== TEST 7: it is asked for in batches, each from the last id on
+=== TEST 7: Redis is asked for a login page by page, each page from the last id of the one before
 --- redis eval: ::many('many', 101, 107)
 --- route
 billing_batch 3;
@@ -176,7 +176,7 @@ ZRANGEBYSCORE .* LIMIT 0 (?:[5-9]|\d\d)
 
 
 
-=== TEST 8: batches full of cameras that are gone
+=== TEST 8: whole batches of cameras that do not exist are left out
 --- redis eval
 ::many('many', 101, 130) . "\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 112, 115 .. 130
 --- route
@@ -189,7 +189,7 @@ billing_batch 4;
 
 
 
-=== TEST 9: all of them gone, in many batches
+=== TEST 9: a login whose cameras do not exist is null
 --- redis eval
 ::many('many', 101, 130) . "\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 130
 --- route
@@ -199,7 +199,7 @@ billing_batch 4;
 
 
 
-=== TEST 10: all of them gone, and the cache never loaded
+=== TEST 10: a login whose cameras do not exist is a 503 if the cache was never loaded
 --- redis eval
 ::many('many', 101, 130) . "\nDEL billing:synced_at\nDEL " . join "\nDEL ", map { "billing:camera:$_" } 101 .. 130
 --- route
@@ -211,7 +211,7 @@ billing_batch 4;
 
 
 
-=== TEST 11: ids at the upper end
+=== TEST 11: ids up to the greatest one are listed
 --- redis
 HSET billing:camera:9007199254740989 external_id ext-9007199254740989 name Top-9007199254740989 streams high=active
 HSET billing:camera:9007199254740990 external_id ext-9007199254740990 name Top-9007199254740990 streams high=active
@@ -227,7 +227,7 @@ billing_batch 1;
 
 
 
-=== TEST 12: HTTP/1.0 gets the list whole, up to the end of the connection
+=== TEST 12: a client with HTTP/1.0 gets the whole list, up to the end of the connection
 --- redis eval: ::many('many', 101, 400)
 --- run
 my $client = client();
@@ -240,7 +240,7 @@ is($res->{body}, ::cameras('Camera', 101 .. 400), 'body');
 
 
 
-=== TEST 13: a fault after the first byte breaks the connection off
+=== TEST 13: a camera that breaks the contract in a later batch breaks the list off
 --- redis eval
 ::many('many', 101, 400) . "\nSET billing:camera:390 text"
 --- route
@@ -257,7 +257,7 @@ unlike($res->{body}, qr/\]\s*\z/, 'and no end of the array');
 
 
 
-=== TEST 14: a fault in the first batch is an answer
+=== TEST 14: a camera that breaks the contract in the first batch is a 502
 --- redis eval
 ::many('many', 101, 400) . "\nSET billing:camera:105 text"
 --- route
@@ -269,7 +269,7 @@ billing_batch 20;
 
 
 
-=== TEST 15: a bad member after the first byte
+=== TEST 15: a member that breaks the contract in a later batch breaks the list off
 --- redis eval
 ::many('many', 101, 400) . "\nZADD billing:login:many 390.5 half"
 --- route
@@ -284,7 +284,7 @@ ok(!$res->{complete}, 'there is no last chunk');
 
 
 
-=== TEST 16: a Redis that stops answering after the first byte
+=== TEST 16: a Redis that stops answering in a later batch breaks the list off
 --- redis eval: ::many('many', 101, 160)
 --- route
 billing_batch 10;
@@ -304,7 +304,7 @@ recovers('{"login":"admin"}', '3 4', 'another connection serves again');
 
 
 
-=== TEST 17: a Redis that breaks off once in the middle is asked again
+=== TEST 17: a batch whose connection to Redis is closed is asked for again
 --- redis eval: ::many('many', 101, 160)
 --- route
 billing_batch 10;
@@ -321,7 +321,7 @@ conn 1 HMGET *:camera:155 => close
 
 
 
-=== TEST 18: a slow reader stops the fetching, not the worker
+=== TEST 18: while a client does not read its list, the worker serves other requests
 --- redis eval: ::many('many', 1001, 4000, 'x' x 400)
 --- http_config eval: ::slow_server(50)
 --- run
@@ -343,7 +343,7 @@ is($res->{body}, ::cameras('x' x 400, 1001 .. 4000), 'unharmed');
 
 
 
-=== TEST 19: a slow reader is not read for: Redis is asked batch by batch
+=== TEST 19: while a client does not read its list, most of the list is not fetched from Redis
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
 --- http_config eval: ::slow_server(10)
@@ -361,7 +361,7 @@ is($res->{body}, ::cameras('x' x 2000, 1001 .. 2000), 'and then the rest');
 
 
 
-=== TEST 20: a reader that goes away in the middle
+=== TEST 20: the worker survives clients that close or reset the connection in the middle of a list
 --- redis eval: ::many('many', 1001, 3000, 'x' x 400)
 --- route
 billing_batch 10;
@@ -378,7 +378,7 @@ answers(ask(undef, query => '?login=admin'), '3 4', 'the worker is well');
 
 
 
-=== TEST 21: two long lists at once on one connection to Redis
+=== TEST 21: two long lists on one connection to Redis each get their own cameras
 --- redis eval
 ::many('one', 1001, 1600) . "\n" . ::many('two', 2001, 2600)
 --- route
@@ -398,7 +398,7 @@ for my $i (0 .. 5) {
 
 
 
-=== TEST 22: HEAD of a list of several batches, and the next request
+=== TEST 22: after a HEAD of a list of several batches, the connection serves the next request
 --- redis eval: ::many('many', 101, 160)
 --- route
 billing_batch 5;
@@ -421,7 +421,7 @@ for my $turn (1 .. 3) {
 
 
 
-=== TEST 23: auth_request to a list of several batches
+=== TEST 23: auth_request to a list of several batches is answered
 --- redis eval
 ::many('many', 101, 160) . "\n" . ::many('few', 101, 103)
 --- config eval
@@ -473,7 +473,7 @@ is(ask(undef, uri => '/page.html', token => 'nobody')->{status}, 401, 'a bad tok
 
 
 
-=== TEST 24: a Redis that is flushed after the first byte
+=== TEST 24: a Redis that is flushed after the answer has begun breaks the list off
 --- redis eval: ::many('many', 101, 160)
 --- route
 billing_batch 10;
@@ -495,7 +495,7 @@ ok(!$res->{complete}, 'there is no last chunk');
 
 
 
-=== TEST 25: lists that each ask a slow Redis once more do not wait for each other's first time
+=== TEST 25: eight lists on a slow Redis are answered in time: a second batch does not wait for all first batches
 --- redis eval: ::many('many', 101, 200)
 --- fake
 HMGET *:camera:101 => pause 0.4
@@ -507,13 +507,13 @@ billing_redis_timeout 2600ms;
 my @clients = map { client() } 1 .. 8;
 $_->send(text(undef, query => '?login=many')) for @clients;
 
-# four times two of them, and the last two once more: 2 s
+# pairs of lists take turns: four first batches and one second batch, 2 s
 
 is(join(' ', map { $_->response->{status} } @clients), join(' ', (200) x 8), 'all have an answer');
 
 
 
-=== TEST 26: readers that read a little now and then, not any more, and are gone
+=== TEST 26: a client that reads slowly gets the list, and one that does not read is timed out
 --- redis eval: ::many('many', 1001, 4000, 'x' x 2000)
 --- http_config eval: ::slow_server(100, 'send_timeout 1s;')
 --- run
@@ -537,7 +537,7 @@ ok(!$res->{complete}, 'broken off');
 
 
 
-=== TEST 27: a long list waits its turn, and the connection breaks that the others had
+=== TEST 27: a long list that waits its turn is answered although the connection is lost meanwhile
 --- redis eval: ::many('many', 101, 200)
 --- fake
 once GET *:token:* => pause 1
@@ -559,7 +559,7 @@ is($last->response->{status}, 200, 'but on the next connection');
 
 
 
-=== TEST 28: a Redis that breaks off behind the ids is asked again, and each camera is there once
+=== TEST 28: a batch whose connection breaks after the ids is asked for again, and no camera comes twice
 --- redis eval: ::many('many', 101, 105)
 --- route
 billing_token off;
@@ -578,7 +578,7 @@ for my $turn (1, 2) {
 
 
 
-=== TEST 29: a Redis that is flushed in the middle of a batch whose first cameras are there
+=== TEST 29: a Redis whose synced_at goes in the middle of a list breaks the list off
 --- redis eval: ::many('many', 101, 130)
 --- route
 billing_batch 10;
@@ -596,7 +596,7 @@ ok(!$res->{complete}, 'there is no last chunk');
 
 
 
-=== TEST 30: a reader that was slow, a Redis that is slower than send_timeout, and the reader once more
+=== TEST 30: send_timeout does not count the time that a list waits for Redis
 --- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
 --- http_config eval: ::slow_server(200, 'send_timeout 1s;', 'billing_redis_timeout 15s;')
 --- fake
@@ -613,7 +613,7 @@ is($client->response->{body}, ::cameras('x' x 2000, 1001 .. 1600), 'all of it');
 
 
 
-=== TEST 31: a list that waits for another's end, and not for the client
+=== TEST 31: send_timeout does not count the time that a subrequest waits for an earlier one
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -644,7 +644,7 @@ is($res->{body}, '<a>' . ::cameras('Camera', 101 .. 150) . "</a>\n<b>"
 
 
 
-=== TEST 32: batches are sent two by two
+=== TEST 32: batches are sent in pairs
 --- redis eval: ::many('many', 101, 165)
 --- route
 billing_batch 10;
@@ -667,7 +667,7 @@ is(join(' ', map { scalar(() = /"external_id"/g) } @chunks), '20 20 20 5 0', 'ca
 
 
 
-=== TEST 33: what has been sent when a later batch fails
+=== TEST 33: a later batch that fails loses only batches that were not sent yet
 --- redis eval
 join "\n", map {
     my $first = 1000 * $_ + 1;
@@ -691,7 +691,7 @@ for my $batch (3 .. 6) {
 
 
 
-=== TEST 34: batches without a camera, alone and in pairs
+=== TEST 34: any pattern of batches without a camera gives the whole list
 --- redis eval
 join "\n", map {
     my $set = $_;
@@ -712,7 +712,7 @@ for my $set (0 .. 63) {
 
 
 
-=== TEST 35: a client that does not read, and what Redis is asked meanwhile
+=== TEST 35: while a client does not read its list, Redis is asked for nothing
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
 --- http_config eval: ::slow_server(50)
@@ -752,7 +752,7 @@ is($res->{body}, ::cameras('x' x 2000, 1001 .. 2000), 'and right');
 
 
 
-=== TEST 36: a connection that breaks while a list waits for its client
+=== TEST 36: a connection to Redis or to the client breaks while a list waits for its client
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
 --- http_config eval: ::slow_server(10)
@@ -774,7 +774,7 @@ my $waiting = sub {
     return $client;
 };
 
-# the one to Redis, which is back when it is asked again
+# the connection to Redis breaks, and Redis can be connected to again
 
 my $client = $waiting->('hangup');
 $Fake->change("hangup\n");
@@ -782,7 +782,7 @@ my $res = $client->response;
 ok($res->{complete}, 'hangup: the list is complete');
 is($res->{body}, $answer, 'hangup: and right');
 
-# and which is not
+# the connection to Redis breaks, and Redis stays down
 
 $client = $waiting->('down');
 $Fake->down;
@@ -792,7 +792,7 @@ ok(!$res->{complete}, 'down: there is no last chunk');
 ok(index($answer, $res->{body}) == 0, 'down: what there is is right');
 $Fake->up;
 
-# the one to the client
+# the connection to the client breaks
 
 for my $how (qw(close reset)) {
     my $client = $waiting->($how);
@@ -813,7 +813,7 @@ for my $how (qw(close reset)) {
 
 
 
-=== TEST 37: a write event while Redis is asked, after the client was waited for
+=== TEST 37: a request that comes while a list waits for Redis is answered after the list
 --- redis eval: ::many('many', 1001, 1600, 'x' x 2000)
 --- http_config eval: ::slow_server(200, '', 'billing_redis_timeout 15s;')
 --- fake
@@ -828,7 +828,7 @@ ok(wait_for(20, sub {
     return $Fake->count('HMGET \S+:camera:1401 ');
 }), 'Redis is asked');
 
-# epoll tells of both when one comes in
+# with a readable socket, epoll reports a write event as well
 
 $client->send(text($EXAMPLE));
 
@@ -838,7 +838,7 @@ is($Fake->count('HMGET \S+:camera:1401 '), 1, 'asked once');
 
 
 
-=== TEST 38: each batch has the whole time
+=== TEST 38: each batch has the whole billing_redis_timeout
 --- redis eval: ::many('many', 101, 150)
 --- http_config
 billing_redis_timeout 4s;
@@ -854,7 +854,7 @@ HMGET *1 => pause 1.2
 
 
 
-=== TEST 39: a batch that was held is not in the answer when the next one fails
+=== TEST 39: a second batch that fails is an error, without the cameras of the first batch
 --- redis eval
 join "\n", map { ::many($_->[0], $_->[1], $_->[1] + 39) }
     [ wrong => 101 ], [ mute => 201 ], [ lost => 301 ]
@@ -896,7 +896,7 @@ is($lines, "GET 502 -\nHEAD 502 -\nGET 504 -\nHEAD 504 -\nGET 502 -\nHEAD 502 -\
 
 
 
-=== TEST 40: a Redis that is flushed between the first two batches
+=== TEST 40: a Redis that is flushed between the first two batches is a 503
 --- redis eval: ::many('many', 101, 130)
 --- route
 billing_batch 10;
@@ -918,7 +918,7 @@ like($res->{body}, qr/\A\{"message":"[^"]+"\}\z/, 'body');
 
 
 
-=== TEST 41: nothing found in two batches, and then all of it: two go together as ever
+=== TEST 41: a list whose cameras are found only when asked for again has a Content-Length
 --- redis eval: ::many('many', 101, 120)
 --- route
 billing_batch 10;
@@ -935,7 +935,7 @@ join "\n", map { ("once HMGET *:camera:$_ => raw " . '*7\r\n\{$-1\r\n*7}',
 
 
 
-=== TEST 42: connections that break behind the ids, which are other ones then
+=== TEST 42: a list whose connection breaks after the ids has the ids of the next connection
 --- redis eval: ::many('many', 101, 104)
 --- route
 billing_token off;
@@ -962,7 +962,7 @@ is(ask(undef, query => '?login=many')->{body}, 'null', 'none');
 
 
 
-=== TEST 43: cameras with many streams do not all have to be in memory
+=== TEST 43: cameras with many streams are never all in memory at once
 --- not_in
 asan: memory is not given back at once
 valgrind: memory is not the worker's alone
@@ -995,11 +995,11 @@ for ([ 'ids', '{"cameras_ids":[' . join(',', 101 .. 130) . ']}' ],
     ok($res->{body} eq $all, "$name: body");
 }
 
-# an answer has 23 MB
+# each answer has 23 MB
 
 cmp_ok($peak->() - $before, '<', 9000, 'the worker has grown by less than 9 MB');
 
-# batches are as large as the bound lets them be, and do not read much in vain
+# few cameras are read twice because they are beyond a batch's bound of bytes
 
 my $asked = $Fake->count('HMGET');
 cmp_ok($asked, '<', 3 * 100, "cameras asked for: $asked");
@@ -1007,7 +1007,7 @@ cmp_ok($asked, '<', 3 * 100, "cameras asked for: $asked");
 
 
 
-=== TEST 44: batches grow again after large cameras
+=== TEST 44: batches become large again after a few large cameras
 --- redis eval
 join "\n", (map { ("HSET billing:camera:$_ streams " . join(',', ('a=b') x 20_000),
                    "ZADD billing:login:mixture $_ $_") } 101 .. 104),

@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: POST
+=== TEST 1: POST is a 405
 --- method: POST
 --- cases
 ?login=admin                                    -> 405
@@ -21,7 +21,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 2: PUT
+=== TEST 2: PUT is a 405
 --- method: PUT
 --- cases
 {"login":"admin"}                               -> 405
@@ -30,7 +30,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 3: PATCH
+=== TEST 3: PATCH is a 405
 --- method: PATCH
 --- cases
 {"login":"admin"}                               -> 405
@@ -39,7 +39,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 4: DELETE
+=== TEST 4: DELETE is a 405
 --- method: DELETE
 --- cases
 ?login=admin                                    -> 405
@@ -48,7 +48,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 5: OPTIONS
+=== TEST 5: OPTIONS is a 405
 --- method: OPTIONS
 --- cases
 ?login=admin                                    -> 405
@@ -57,7 +57,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 6: a method of WebDAV
+=== TEST 6: a WebDAV method is a 405
 --- method: PROPFIND
 --- cases
 ?login=admin                                    -> 405
@@ -66,7 +66,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 7: a method nobody knows
+=== TEST 7: an unknown method is a 405
 --- method: BREW
 --- cases
 ?login=admin                                    -> 405
@@ -75,7 +75,7 @@ Allow: GET, HEAD
 
 
 
-=== TEST 8: the method is judged before the token
+=== TEST 8: a wrong method with a bad token is a 405, not a 401
 --- method: POST
 --- headers
 Authorization: Bearer nobody-knows-it
@@ -86,7 +86,7 @@ Authorization: Bearer nobody-knows-it
 
 
 
-=== TEST 9: and Redis is not asked
+=== TEST 9: a wrong method costs Redis no command
 --- method: POST
 --- fake
 listen never
@@ -95,7 +95,7 @@ listen never
 
 
 
-=== TEST 10: billing_allow_post
+=== TEST 10: POST is answered with billing_allow_post
 --- route
 billing_allow_post on;
 --- method: POST
@@ -109,7 +109,7 @@ billing_allow_post on;
 
 
 
-=== TEST 11: billing_allow_post lets nothing else in
+=== TEST 11: PUT is a 405 with billing_allow_post
 --- route
 billing_allow_post on;
 --- method: PUT
@@ -120,7 +120,7 @@ Allow: GET, HEAD, POST
 
 
 
-=== TEST 12: GET is as good as before
+=== TEST 12: GET is answered with billing_allow_post
 --- route
 billing_allow_post on;
 --- cases
@@ -128,7 +128,7 @@ billing_allow_post on;
 
 
 
-=== TEST 13: a form that is posted is ignored, and the answer says so
+=== TEST 13: a form sent by POST is ignored, and the answer says so
 --- route
 billing_allow_post on;
 --- method: POST
@@ -140,7 +140,7 @@ login=admin                                     -> body [^"]*Content-Type[^"]*
 
 
 
-=== TEST 14: billing_allow_post needs a token as well
+=== TEST 14: POST needs a token with billing_allow_post
 --- route
 billing_allow_post on;
 --- method: POST
@@ -151,7 +151,7 @@ Content-Type: application/json
 
 
 
-=== TEST 15: inherited, and switched off again
+=== TEST 15: billing_allow_post is inherited, and a location may switch it off
 --- http_config
 billing_allow_post on;
 --- config eval
@@ -202,7 +202,7 @@ for my $case ([ '{"login":"admin"}', 200, Billing::Fixtures::answer(3, 4) ],
 
 
 
-=== TEST 17: HEAD without a token
+=== TEST 17: HEAD without a token is a 401 without a body
 --- run
 my $client = client();
 
@@ -218,7 +218,7 @@ answers($client->response, '3 4', 'the next request');
 
 
 
-=== TEST 18: HEAD for a list that streams
+=== TEST 18: HEAD of a list of several batches has no body
 --- redis eval
 join "\n", map { ("HSET billing:camera:$_ name n$_", "ZADD billing:login:many $_ $_") } 101 .. 150
 --- route
@@ -237,7 +237,7 @@ answers($client->response, '3 4', 'the next request');
 
 
 
-=== TEST 19: limit_except with the route's location
+=== TEST 19: limit_except refuses a method before the route does
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -256,7 +256,7 @@ is(ask('{"login":"admin"}', method => 'POST')->{status}, 403, 'POST');
 
 
 
-=== TEST 20: the route inside limit_except, by inheritance
+=== TEST 20: limit_except inherits the route of its location
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -275,7 +275,7 @@ answers(ask('{"login":"admin"}', method => 'PUT'), '405', 'PUT');
 
 
 
-=== TEST 21: directives of the location hold in limit_except as well
+=== TEST 21: limit_except inherits the directives of its location
 --- config eval
 <<"END"
 location = $Billing::URI {

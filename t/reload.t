@@ -1,5 +1,4 @@
-# Reloading and ending nginx: what is under way is finished, and nothing else
-# keeps an old worker.
+# Reloading and ending nginx: an old worker finishes its requests and then ends.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -7,7 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Test::Nginx::Socket 'no_plan';
 use Billing 'reload';
 
-# A long list, with names that are long too, and the answer for it.
+# A long list of cameras with long names, and the answer for it.
 
 sub many {
     my ($from, $to) = @_;
@@ -23,7 +22,7 @@ sub cameras {
     } @_) . ']';
 }
 
-# An nginx of our own, with the same Redis as the block.
+# A separate nginx, with the same Redis as the block.
 
 sub nginx {
     my ($redis, $more, %opt) = @_;
@@ -49,10 +48,11 @@ END
 our $FAKE = 'redis://127.0.0.1:$TEST_NGINX_FAKE_PORT';
 our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';
 
-# A client that keeps its connection open holds an old worker for nginx'
-# lingering_timeout: those below close theirs before that is waited for.
+# A client that keeps its connection open keeps an old worker for nginx'
+# lingering_timeout: the clients below close theirs before a test waits for the
+# worker.
 
-# What no log may have at the end.
+# Lines that no log may have at the end.
 
 sub clean {
     my ($nginx) = @_;
@@ -81,7 +81,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a reload with requests in flight
+=== TEST 1: requests in flight are answered through a reload
 --- fake
 HMGET => pause 2
 --- http_config
@@ -111,7 +111,7 @@ ok(wait_for(5, sub { $Fake->count('closed') == $Fake->count('accept') }),
 
 
 
-=== TEST 2: a reload with requests that wait for a connection
+=== TEST 2: requests that wait for a connection are answered through a reload
 --- fake
 listen 4
 --- run
@@ -129,7 +129,7 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 
 
 
-=== TEST 3: a reload with a Redis that breaks off in the middle
+=== TEST 3: requests whose connection to Redis breaks during a reload are answered
 --- fake
 conn 1 HMGET => pause 2
 conn 1 ECHO *.2 => close
@@ -153,7 +153,7 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 
 
 
-=== TEST 4: a reload with a reader of a list that streams
+=== TEST 4: a list whose client reads slowly is finished by the old worker after a reload
 --- redis eval: ::many(1001, 2500)
 --- run
 my $nginx = ::nginx($::REAL, '');
@@ -177,7 +177,7 @@ ok($nginx->replaced(5, @old), 'the old worker is gone soon');
 
 
 
-=== TEST 5: QUIT with requests in flight and a reader of a list that streams
+=== TEST 5: QUIT finishes requests in flight and a list whose client reads slowly
 --- redis eval: ::many(1001, 2500)
 --- fake
 HMGET *:camera:5 => pause 2
@@ -204,7 +204,7 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 
 
-=== TEST 6: QUIT with an idle connection, with one that is being made, and with none
+=== TEST 6: QUIT ends a worker whatever the state of its connection to Redis
 --- fake
 --- run
 my $nginx = ::nginx($::FAKE, '');
@@ -236,7 +236,7 @@ $Fake->up;
 
 
 
-=== TEST 7: QUIT and a reload while the next server is used, and the first is probed
+=== TEST 7: QUIT and a reload end a worker that probes the first server
 --- fake
 listen never
 --- fake2
@@ -257,7 +257,7 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 
 
-=== TEST 8: TERM with requests in flight
+=== TEST 8: TERM ends nginx with requests in flight
 --- not_in
 valgrind: nginx does not free what requests hold that TERM ends
 --- fake
@@ -277,7 +277,7 @@ $Fake->change('');
 
 
 
-=== TEST 9: many reloads under load, with slow readers
+=== TEST 9: many reloads under load, with slow readers, fail no request
 --- redis eval: ::many(1001, 1600)
 --- run
 my $nginx = ::nginx($::REAL, 'billing_redis_timeout 10s;', workers => 2);

@@ -1,4 +1,4 @@
-# The status page: what counts, when, and how it is written.
+# The status page: its counters, what moves them, and its formats.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -20,8 +20,8 @@ sub route {
            . 'location = /status { billing_status; } ' . ($more // '');
 }
 
-# The page as Prometheus reads it: a hash of its series, with their labels.
-# Whatever is no proper text fails here.
+# The page as Prometheus reads it: a hash of its series, with their labels. A
+# line that breaks Prometheus' text format is a failure.
 
 sub series {
     my ($text) = @_;
@@ -75,8 +75,8 @@ sub metrics {
     return series($res->{body});
 }
 
-# Whether counters have moved by so much since then, and no other has. The
-# page's own question to Redis is left out.
+# Tests that the counters given have grown by the numbers given, and no other
+# counter has. The page's own command to Redis is left out.
 
 sub moved {
     my ($name, $before, $after, %by) = @_;
@@ -110,7 +110,7 @@ sub many {
     return map { ("HSET billing:camera:$_ name $_", "ZADD billing:login:many $_ $_") } 101 .. 160;
 }
 
-# An nginx of our own, with a master process.
+# A separate nginx, with a master process.
 
 sub nginx {
     my ($redis, %opt) = @_;
@@ -132,7 +132,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the page
+=== TEST 1: the status page has its headers and its first values
 --- not_in
 reload: counters go on from those of the blocks before
 --- config eval: ::route()
@@ -159,7 +159,7 @@ like($res->{headers}, qr/^Allow: GET, HEAD\r$/m, 'POST: Allow');
 
 
 
-=== TEST 2: requests by status, and cameras
+=== TEST 2: each request is counted by its status, with its cameras and its commands
 --- config eval: ::route('client_max_body_size 100;')
 --- run
 my $m = ::metrics();
@@ -192,7 +192,7 @@ for (@cases) {
 
 
 
-=== TEST 3: a request that nginx refuses on its way to the handler
+=== TEST 3: a request that nginx refuses before the handler is counted as "other"
 --- config eval: ::route('deny all;', 'location = /none { return 204; } location = /e { error_page 404 /none; }')
 --- run
 my $m = ::metrics();
@@ -208,7 +208,7 @@ ask(undef, uri => $_) for '/none', '/nothing', '/e';
 
 
 
-=== TEST 4: broken contract, refusals
+=== TEST 4: a broken contract and an error of Redis are both counted in redis_errors
 --- fake
 any *:camera:3 => raw :3\r\n
 any *:camera:4 => error NOPERM no
@@ -226,7 +226,7 @@ redis key .*NOPERM
 
 
 
-=== TEST 5: no answer in time
+=== TEST 5: an answer that does not come in time is counted in redis_timeouts
 --- not_in
 valgrind: a time limit of 300 ms is too short for it
 --- fake
@@ -243,7 +243,7 @@ is(ask('{"cameras_ids":[3]}')->{status}, 504, 'status');
 
 
 
-=== TEST 6: a connection that breaks
+=== TEST 6: a connection that breaks is counted in redis_lost and redis_retries
 --- not_in
 reload: counters go on from those of the blocks before
 --- fake
@@ -259,7 +259,7 @@ answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'answer');
 
 
 
-=== TEST 7: Redis is down, and up again; the page is there
+=== TEST 7: the status page is answered while Redis is down, and shows when Redis is up again
 --- not_in
 reload: counters go on from those of the blocks before
 --- fake
@@ -288,7 +288,7 @@ is(::metrics()->{nginx_billing_redis_connects_total}, 1, 'a connection');
 
 
 
-=== TEST 8: Redis hangs, the page does not, nor does it cost a connection that others use
+=== TEST 8: the status page is answered while Redis hangs, and keeps the connection that requests use
 --- not_in
 reload: counters go on from those of the blocks before
 --- fake
@@ -306,7 +306,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the route, behind it');
 
 
 
-=== TEST 9: a cache that was never loaded, and one with a wrong time
+=== TEST 9: a cache that was never loaded, or has a wrong synced_at, has no age
 --- config eval: ::route()
 --- run
 my $series = "{prefix=\"$Billing::Prefix\"}";
@@ -325,7 +325,7 @@ cmp_ok($m->{nginx_billing_redis_errors_total}, '>=', 1, 'wrong: an error');
 
 
 
-=== TEST 10: a list that is broken off
+=== TEST 10: a list that is broken off is counted in lists_broken
 --- redis eval: join "\n", ::many()
 --- fake
 any *:camera:130 => error ERR no
@@ -342,7 +342,7 @@ my $now = ::metrics();
 
 
 
-=== TEST 11: requests that wait, clients that leave
+=== TEST 11: requests that wait for Redis, and clients that leave, are counted
 --- fake
 any *:camera:5 => pause 2
 --- config eval: ::route('billing_redis_timeout 10s;')
@@ -370,7 +370,7 @@ is($waiting->(), 0, 'none waits');
 
 
 
-=== TEST 12: workers are summed
+=== TEST 12: the page of any worker sums the counters of all workers
 --- not_in
 reload: counters go on from those of the blocks before
 --- master: 2
@@ -387,7 +387,7 @@ is_deeply(\%seen, { 20 => 10, 'sent 20' => 10 }, 'whatever worker is asked');
 
 
 
-=== TEST 13: counters survive a reload, waiting requests are where they are
+=== TEST 13: a reload keeps the counters, and requests of the old worker still count as waiting
 --- fake
 any *:camera:5 => pause 4
 --- run
@@ -416,7 +416,7 @@ ok($nginx->replaced(5, @old), 'the old workers are gone');
 $now = ::metrics($nginx);
 is($now->{nginx_billing_requests_waiting}, 0, 'none waits');
 
-# the page that saw one wait may have asked behind it, and nobody waits for that
+# the page's own command may be lost with its connection, and is not sent again
 
 ::moved('at the end', $m, $now, 200 => 5, cameras_sent => 5, redis_commands => 'any',
         redis_connects => [ 0 ], redis_lost => [ 0 ]);
@@ -426,7 +426,7 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 
 
-=== TEST 14: a worker that ends with its requests takes them along
+=== TEST 14: a worker that is ended by TERM leaves no waiting requests in the gauge
 --- not_in
 valgrind: nginx does not free what requests hold that TERM ends
 --- fake
@@ -450,7 +450,7 @@ is($nginx->ended(5), 'status 0', 'nginx ends');
 
 
 
-=== TEST 15: JSON says the same
+=== TEST 15: the JSON page has the values of the text page
 --- not_in
 reload: counters go on from those of the blocks before
 --- config eval: ::route()
@@ -491,7 +491,7 @@ like(ask(undef, uri => "/status$_")->{headers}, qr{^Content-Type: text/plain}m, 
 
 
 
-=== TEST 16: times are in the right bucket
+=== TEST 16: a duration is counted in the right bucket
 --- not_in
 valgrind: all takes its time in it
 --- fake
@@ -517,7 +517,7 @@ for my $name ('request', 'redis') {
 
 
 
-=== TEST 17: several caches
+=== TEST 17: each cache has its own labels, and is shown once
 --- fake
 --- config eval
 ::route('', <<"END") . "location = /last { billing_cameras_list; billing_redis_prefix bad\xff:; }"
@@ -545,7 +545,7 @@ is_deeply([ sort map { $_->{prefix} } @{ $json->{caches} } ], [ sort $p, $p, $p,
 
 
 
-=== TEST 18: a page without a route
+=== TEST 18: a configuration without the route has a status page without caches
 --- not_in
 reload: counters go on from those of the blocks before
 --- bare
@@ -562,7 +562,7 @@ GET /status
 
 
 
-=== TEST 19: error pages: once, with the status that the client got
+=== TEST 19: a request with an error_page is counted once, with the status that its client got
 --- config eval
 ::route('error_page 401 =403 /denied; error_page 422 /wrong;', <<"END")
 location = /denied { return 200 denied; }
@@ -579,7 +579,7 @@ is(ask('{"login":5}')->{status}, 422, 'the same status');
 
 
 
-=== TEST 20: an error page that is another route
+=== TEST 20: a request whose error_page is another route is counted once
 --- fake
 any *:camera:3 => error ERR no
 --- config eval
@@ -593,7 +593,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'of the second Redis');
 
 
 
-=== TEST 21: subrequests count where they are logged
+=== TEST 21: a subrequest is counted only with log_subrequest
 --- config eval
 ::route('', <<"END")
 location = /main { mirror /quiet; empty_gif; }
@@ -608,13 +608,13 @@ ask(undef, uri => '/main?cameras_ids[]=3');
 $m = ::metrics();
 ask(undef, uri => '/logged?cameras_ids[]=3');
 
-# of a mirror's answer nothing is sent
+# a mirror's answer is not sent to a client, so no camera counts as sent
 
 ::moved('logged', $m, ::metrics(), 200 => 1, redis_commands => 1);
 
 
 
-=== TEST 22: a client that leaves before the page is there
+=== TEST 22: the worker survives clients that leave before the status page is answered
 --- fake
 GET *:synced_at => pause 1
 --- config eval: ::route('billing_redis_timeout 10s;')
@@ -631,6 +631,6 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the worker lives');
 
 
 
-=== TEST 23: wrong uses
+=== TEST 23: billing_status refuses an argument
 --- refuses
 billing_status on;                              -> invalid number of arguments in "billing_status" directive
