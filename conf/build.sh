@@ -25,7 +25,7 @@ mkdir -p "$build"
 exec 9>"$build/lock"
 flock 9
 
-# configure again when anything that it looks at has changed
+# configures again when any input of configure has changed
 
 inputs=$(
     echo "$root"

@@ -1,7 +1,7 @@
 #!/bin/sh
 
-# Installs what it takes to build and run the module on Debian, and the
-# packages named as arguments; what is there already is left alone.
+# Installs the packages that building and running the module on Debian takes,
+# and the packages named as arguments. Installed packages are left alone.
 
 set -eu
 

@@ -1,4 +1,4 @@
-# The answer: its bytes, its headers, and what becomes of a camera's fields.
+# The answer: its bytes, its headers, and the fields of cameras.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -10,7 +10,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: the documentation's answer, byte by byte
+=== TEST 1: the documentation's example is answered byte by byte
 --- request eval
 "GET $Billing::URI\n" . '{"cameras_ids":[3,4],"cameras_uuid":[],"login":""}'
 --- more_headers eval
@@ -33,7 +33,7 @@ Content-Length: 783
 
 
 
-=== TEST 2: none found
+=== TEST 2: no camera found is null
 --- request eval
 "GET $Billing::URI?login=nobody"
 --- more_headers eval
@@ -47,7 +47,7 @@ Content-Length: 4
 
 
 
-=== TEST 3: a camera of which nothing but the hash is there
+=== TEST 3: a camera of which only the hash exists is answered
 --- redis
 HSET billing:camera:20 unknown x
 --- request eval
@@ -59,7 +59,7 @@ HSET billing:camera:20 unknown x
 
 
 
-=== TEST 4: values are passed on, empty ones and odd ones too
+=== TEST 4: values of fields are passed on, even empty and odd ones
 --- redis
 HSET billing:camera:20 external_id "" start_at "" status "on fire" name "" group_type "" streams "" preview ""
 HSET billing:camera:21 external_id 021 start_at 2023-01-24T10:36:08.000000Z status initial name null group_type true streams "" preview 5
@@ -75,7 +75,7 @@ HSET billing:camera:22 id 99 camera_id 98 name Id streams x=y extra {"a":1}
 
 
 
-=== TEST 5: each status a camera is seen with
+=== TEST 5: a camera may have each status that exists
 --- redis
 HSET billing:camera:20 status active
 HSET billing:camera:21 status partial
@@ -93,7 +93,7 @@ my @status = qw(active partial inactive empty initial blocked);
 
 
 
-=== TEST 6: streams, in the order wanted, with and without a status
+=== TEST 6: streams keep their order, with and without a status
 --- redis
 HSET billing:camera:20 streams high=active,low=inactive
 HSET billing:camera:21 streams low=inactive,high=active
@@ -115,7 +115,7 @@ sub { join "\n", $_[0] =~ /"streams":(\[.*?\])/g }
 
 
 
-=== TEST 7: a hundred streams
+=== TEST 7: a camera may have a hundred streams
 --- redis eval
 'HSET billing:camera:20 streams ' . join ',', map { "s$_=active" } 1 .. 100
 --- request eval
@@ -127,7 +127,7 @@ sub { join "\n", $_[0] =~ /"streams":(\[.*?\])/g }
 
 
 
-=== TEST 8: characters that JSON escapes, and those it does not
+=== TEST 8: characters that JSON requires to be escaped are escaped, and no others
 --- redis
 HSET billing:camera:20 name "\"\\/\x08\x0c\x0a\x0d\x09" preview "\x00\x01\x1f\x7f" group_type "</script>&'"
 --- request eval
@@ -140,7 +140,7 @@ HSET billing:camera:20 name "\"\\/\x08\x0c\x0a\x0d\x09" preview "\x00\x01\x1f\x7
 
 
 
-=== TEST 9: text beyond ASCII goes out as it is
+=== TEST 9: text beyond ASCII is sent as it is
 --- redis
 HSET billing:camera:20 name "\xd0\x9a\xd0\xb0\xd0\xbc\xd0\xb5\xd1\x80\xd0\xb0" preview "\xf0\x9f\x8e\xa5\xf4\x8f\xbf\xbf" group_type "\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"
 --- request eval
@@ -154,7 +154,7 @@ HSET billing:camera:20 name "\xd0\x9a\xd0\xb0\xd0\xbc\xd0\xb5\xd1\x80\xd0\xb0" p
 
 
 
-=== TEST 10: a value far larger than any buffer, and small ones behind it
+=== TEST 10: a value larger than any buffer is answered, with small ones behind it
 --- redis eval
 'HSET billing:camera:20 name ' . 'n' x 300_000 . "\n"
 . 'HSET billing:camera:21 name ' . '\x01' x 20_000 . "\n"
@@ -173,7 +173,7 @@ Content-Type: application/json
 
 
 
-=== TEST 11: thirty large cameras in one answer
+=== TEST 11: an answer may have thirty large cameras
 --- redis eval
 join "\n", map { "HSET billing:camera:$_ name " . chr(64 + $_ % 26 + 1) x 20_000 } 101 .. 130
 --- request eval
@@ -187,7 +187,7 @@ join "\n", map { "HSET billing:camera:$_ name " . chr(64 + $_ % 26 + 1) x 20_000
 
 
 
-=== TEST 12: conditional and range requests have the whole answer
+=== TEST 12: conditional and range requests get the whole answer
 --- config eval
 <<"END"
 location = $Billing::URI { billing_cameras_list; }
@@ -250,7 +250,7 @@ for (map({ [ "/$_?login=admin&x=1h" ], [ "/status/$_?x=1h" ] } 'a' .. 'f'),
 
 
 
-=== TEST 19: a request can be followed in the debug log
+=== TEST 19: the debug log shows the way of a request
 --- run
 answers(ask('{"cameras_uuid":["3"],"login":"admin"}'), '3', 'uuids of a login');
 answers(ask('{"login":"nobody"}'), 'null', 'nobody');
@@ -271,7 +271,7 @@ answers(ask('{"login":"nobody"}'), 'null', 'nobody');
 
 
 
-=== TEST 13: a character to escape at any place in a long text
+=== TEST 13: a character is escaped at any place of a long text
 --- run
 my $redis = redis();
 my $id = 1000;
@@ -289,7 +289,7 @@ for my $char ('\\', '"', "\x01", "\x1f", "\n") {
 
 
 
-=== TEST 14: characters to escape in one field, and not in the others
+=== TEST 14: characters of one field are escaped, and other fields are unchanged
 --- run
 my $redis = redis();
 my @fields = qw(external_id start_at status name group_type streams preview);
@@ -307,7 +307,7 @@ for my $i (0 .. $#fields) {
 
 
 
-=== TEST 15: cameras whose JSON just has room in a buffer, or just does not
+=== TEST 15: cameras whose JSON just fits into a buffer, or just does not, are answered
 --- run
 my $redis = redis();
 my $id = 10000;
@@ -334,7 +334,7 @@ for my $field (qw(name streams preview)) {
 
 
 
-=== TEST 16: a value that ends with what can be received at once
+=== TEST 16: a value that ends at the end of the received data is answered
 --- run
 my $redis = redis();
 my @wrong;

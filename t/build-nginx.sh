@@ -4,7 +4,7 @@
 # it, for the runs that Debian's binary is of no use for:
 #
 #     asan        AddressSanitizer and UBSan
-#     debug       neither, for what brings its own malloc()
+#     debug       without sanitizers, for tools with a malloc() of their own
 #     coverage    counts which lines and branches of the module are run
 #
 # In all of them each allocation from a pool is a malloc() of its own.

@@ -8,8 +8,7 @@ use File::Temp ();
 use Test::Nginx::Socket 'no_plan';
 use Billing 'config';
 
-# A configuration of a location with the route, and nothing from the shared
-# preamble.
+# Configurations without the shared preamble: billing_redis, and the location.
 
 our $REDIS = 'billing_redis unix:$TEST_NGINX_REDIS_SOCKET;';
 
@@ -25,7 +24,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: everything at its default
+=== TEST 1: all directives have defaults, but for billing_redis
 --- bare
 --- http_config eval: $::REDIS
 --- config eval: ::route()
@@ -35,7 +34,7 @@ GET /list
 
 
 
-=== TEST 2: all directives in http
+=== TEST 2: directives in http hold in a location
 --- bare
 --- http_config eval
 <<'END'
@@ -58,7 +57,7 @@ GET /list?login=admin
 
 
 
-=== TEST 3: all directives in the server, over those of http
+=== TEST 3: directives in server replace those of http
 --- bare
 --- http_config
 billing_redis unix:/nonexistent.sock;
@@ -91,7 +90,7 @@ GET /list?login=admin
 
 
 
-=== TEST 4: all directives in the location, over those of the server
+=== TEST 4: directives in location replace those of server
 --- bare
 --- config eval
 "billing_redis unix:/nonexistent.sock; billing_token never; billing_max_ids 7;\n"
@@ -140,7 +139,7 @@ plain
 
 
 
-=== TEST 6: two servers with two sets
+=== TEST 6: two servers may have two caches
 --- bare
 --- http_config eval
 $::REDIS . <<'END';
@@ -165,7 +164,7 @@ GET /list?login=admin
 
 
 
-=== TEST 7: values at their limits
+=== TEST 7: values at their limits are valid
 --- bare
 --- http_config eval: $::REDIS
 --- config eval
@@ -178,7 +177,7 @@ GET /list
 
 
 
-=== TEST 8: URLs that are right
+=== TEST 8: valid URLs are accepted
 --- bare
 --- config eval
 join '', map { "location = /$_->[0] { billing_cameras_list; billing_token off;"
@@ -199,7 +198,7 @@ GET /a?cameras_ids[]=4
 
 
 
-=== TEST 9: the route without a Redis
+=== TEST 9: the route without billing_redis is an error
 --- bare
 --- config eval: ::route()
 --- must_die
@@ -208,7 +207,7 @@ GET /a?cameras_ids[]=4
 
 
 
-=== TEST 10: a Redis in another server is not in reach
+=== TEST 10: billing_redis in another server is not inherited
 --- bare
 --- http_config eval
 'server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1; ' . $::REDIS . ' }'
@@ -219,7 +218,7 @@ GET /a?cameras_ids[]=4
 
 
 
-=== TEST 11: a nested location without a Redis
+=== TEST 11: the route without billing_redis in a nested location is an error
 --- bare
 --- config
 location /outer/ {
@@ -233,7 +232,7 @@ location /outer/ {
 
 
 
-=== TEST 12: a Redis of its own is enough
+=== TEST 12: billing_redis in the location suffices
 --- bare
 --- config eval: ::route($::REDIS)
 --- request
@@ -242,7 +241,7 @@ GET /list
 
 
 
-=== TEST 13: directives without the route are no mistake
+=== TEST 13: directives without the route are valid
 --- bare
 --- http_config
 billing_token off;
@@ -258,7 +257,7 @@ plain
 
 
 
-=== TEST 14: billing_cameras_list in http
+=== TEST 14: billing_cameras_list is not allowed in http
 --- http_config
 billing_cameras_list;
 --- must_die
@@ -267,7 +266,7 @@ billing_cameras_list;
 
 
 
-=== TEST 15: billing_cameras_list in server
+=== TEST 15: billing_cameras_list is not allowed in server
 --- config
 billing_cameras_list;
 --- must_die
@@ -276,7 +275,7 @@ billing_cameras_list;
 
 
 
-=== TEST 16: billing_cameras_list in if
+=== TEST 16: billing_cameras_list is not allowed in if
 --- config
 location = /list {
     if ($arg_x) {
@@ -289,7 +288,7 @@ location = /list {
 
 
 
-=== TEST 17: billing_cameras_list with an argument
+=== TEST 17: billing_cameras_list refuses an argument
 --- config
 location = /list {
     billing_cameras_list on;
@@ -300,7 +299,7 @@ location = /list {
 
 
 
-=== TEST 18: a directive that is given twice
+=== TEST 18: a directive that is given twice is an error
 --- refuses
 billing_cameras_list;                                           -> "billing_cameras_list" directive is duplicate
 billing_redis unix:/a.sock; billing_redis unix:/a.sock;         -> "billing_redis" directive is duplicate
@@ -315,7 +314,7 @@ billing_batch 3; billing_batch 3;                               -> "billing_batc
 
 
 
-=== TEST 19: no value, or one too many
+=== TEST 19: a directive without a value, or with one too many, is an error
 --- refuses
 billing_redis;                                                  -> invalid number of arguments in "billing_redis" directive
 billing_redis_timeout;                                          -> invalid number of arguments in "billing_redis_timeout" directive
@@ -335,7 +334,7 @@ billing_batch 3 3;                                              -> invalid numbe
 
 
 
-=== TEST 20: billing_max_ids is a number from 1 to 1000
+=== TEST 20: billing_max_ids has to be a number from 1 to 1000
 --- refuses
 billing_max_ids 0;                                              ->
 billing_max_ids 1001;                                           ->
@@ -347,7 +346,7 @@ billing_max_ids 99999999999999999999;                           ->
 
 
 
-=== TEST 21: billing_batch is a number from 1 to 1000
+=== TEST 21: billing_batch has to be a number from 1 to 1000
 --- refuses
 billing_batch 0;                                                ->
 billing_batch 1001;                                             ->
@@ -359,7 +358,7 @@ billing_batch 99999999999999999999;                             ->
 
 
 
-=== TEST 22: timeouts are times, and not nothing
+=== TEST 22: timeouts have to be times greater than zero
 --- refuses
 billing_redis_timeout abc;                                      ->
 billing_redis_timeout -1s;                                      ->
@@ -378,7 +377,7 @@ billing_redis_connect_timeout 0s;                               ->
 
 
 
-=== TEST 23: flags and variables
+=== TEST 23: flags have to be on or off, and billing_token a variable or off
 --- refuses
 billing_allow_post maybe;                                       ->
 billing_allow_post 1;                                           ->
@@ -388,7 +387,7 @@ billing_token $no_such_variable;                                -> unknown "no_s
 
 
 
-=== TEST 24: invalid URLs of a host
+=== TEST 24: invalid URLs of a host are errors that name the URL and the reason
 --- refuses
 billing_redis "";                                               -> invalid URL "" in "billing_redis" directive: it must begin with
 billing_redis 127.0.0.1:6379;                                   -> invalid URL "127\.0\.0\.1:6379" in "billing_redis" directive: it must begin with
@@ -417,7 +416,7 @@ billing_redis redis://bob@127.0.0.1;                            -> no password f
 
 
 
-=== TEST 25: invalid URLs of a socket
+=== TEST 25: invalid URLs of a socket are errors that name the URL and the reason
 --- refuses
 billing_redis unix:;                                            -> invalid URL "unix:" in "billing_redis" directive: the path must begin with "/"
 billing_redis unix:?db=1;                                       -> invalid URL "unix:" in "billing_redis" directive: the path must begin with "/"
@@ -439,7 +438,7 @@ billing_redis unix:/a.sock?db=1&x;                              -> invalid URL "
 
 
 
-=== TEST 26: an invalid URL is written without what may be a password
+=== TEST 26: an invalid URL is logged without any part that may be a password
 --- refuses eval
 join '', map { "billing_redis $_; -> (?!.*(?:s3cret|t0p)).*invalid URL .* in \"billing_redis\" directive: \n" }
     'unix://bob:s3cret@/run/redis.sock', 'unix://:s3cret@/run/redis.sock',
@@ -461,14 +460,14 @@ join '', map { "billing_redis $_; -> (?!.*(?:s3cret|t0p)).*invalid URL .* in \"b
 
 
 
-=== TEST 27: one wrong URL among right ones, and a path too long for a socket
+=== TEST 27: one wrong URL among valid ones is an error, and so is too long a path of a socket
 --- refuses eval
 "billing_redis unix:/a.sock redis://127.0.0.1:99999; -> redis://127\\.0\\.0\\.1:99999.*billing_redis\n"
 . 'billing_redis unix:/' . 'a' x 120 . '; -> invalid URL "unix:/a{120}" in "billing_redis" directive: too long path'
 
 
 
-=== TEST 28: a user in the URL of a socket, and the password in a file
+=== TEST 28: a socket's URL may have a user, whose password is in a file
 --- bare
 --- redis
 ACL SETUSER t_config:user on >s3cret ~* +@all
@@ -484,7 +483,7 @@ s3cret
 
 
 
-=== TEST 29: the database precedes the user in the URL of a socket
+=== TEST 29: a socket's URL may have the database before the user
 --- bare
 --- redis
 ACL SETUSER t_config:user on >s3cret ~* +@all
@@ -498,7 +497,7 @@ GET /list?login=admin
 
 
 
-=== TEST 30: an absolute path with three slashes, as a URL has them
+=== TEST 30: a socket's URL may have three slashes
 --- bare
 --- config eval
 ::route('billing_redis unix://$TEST_NGINX_REDIS_SOCKET;'
@@ -509,6 +508,6 @@ GET /list?login=admin
 
 
 
-=== TEST 31: rediss:// needs a hiredis with TLS, and then certificates to trust
+=== TEST 31: rediss:// is an error without TLS in hiredis, or without certificates to trust
 --- refuses
 billing_redis rediss://127.0.0.1; -> (?:"rediss://127\.0\.0\.1" in "billing_redis" directive: TLS needs hiredis|no "billing_redis_ssl_trusted_certificate" for "billing_redis_ssl_verify")

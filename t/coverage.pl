@@ -1,6 +1,6 @@
-# What t/run.sh --coverage has counted: the lines of src/ that were not run, and
-# the lines and branches that were, by file and in all. Fails below 95 % of the
-# lines.
+# Prints the counts of t/run.sh --coverage: the lines of src/ that were not run,
+# and the share of lines and branches that were, by file and in all. Fails below
+# 95 % of the lines.
 
 use strict;
 use warnings;

@@ -14,7 +14,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a Redis that has no place for one more client
+=== TEST 1: a Redis that has no place for one more client is a 503, and used when it has one
 --- http_config
 billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_OWN_PORT;
 billing_redis_timeout 1s;
@@ -86,7 +86,7 @@ s3cret
 
 
 
-=== TEST 6: without a password there is none to hide
+=== TEST 6: an error is logged whole if there is no password to hide
 --- fake
 PING => error ERR unknown command 'PING', with args beginning with: 'x'
 --- http_config
@@ -146,7 +146,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'a read');
 
 
 
-=== TEST 10: a server that closes on the first command, as one with TLS does
+=== TEST 10: a server that closes at the first command, as one with TLS does
 --- http_config eval: $::URL
 --- fake
 any => close
@@ -168,7 +168,7 @@ any => raw \x15\x03\x03\x00\x02\x02\x46
 
 
 
-=== TEST 12: a server that closes after a reply has no TLS
+=== TEST 12: a server that closes after a reply is not taken for one with TLS
 --- http_config eval
 $::URL =~ s/_PORT;/_PORT\/0;/r
 --- fake
@@ -180,7 +180,7 @@ SELECT => close
 
 
 
-=== TEST 13: nor has a server that never answers
+=== TEST 13: a server that never answers is not taken for one with TLS
 --- http_config eval: $::URL
 --- fake
 any => silent

@@ -131,7 +131,7 @@ is(@wrong, 0, 'all are answered');
 
 
 
-=== TEST 6: a server that is gone without a word while its connection was idle
+=== TEST 6: a server that vanishes while its connection is idle is replaced by the next one
 --- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
 --- fake
 --- fake2
@@ -249,7 +249,7 @@ is($Fake->count('HMGET'), $asked, 'the empty one is left alone');
 
 
 
-=== TEST 12: a proxy that closes the connection on ECHO
+=== TEST 12: a proxy that closes the connection on ECHO is asked by EVAL
 --- fake
 ECHO => close
 --- run
@@ -266,7 +266,7 @@ is($failed, 0, 'none failed');
 
 
 
-=== TEST 13: a user without the right to ECHO
+=== TEST 13: a user without the right to ECHO is served by EVAL
 --- fake
 ECHO => error NOPERM this user has no permissions to run the 'echo' command
 --- cases
@@ -292,7 +292,7 @@ conn 2 HMGET => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$
 
 
 
-=== TEST 15: neither ECHO nor EVAL
+=== TEST 15: a server that refuses both ECHO and EVAL is not used
 --- fake
 ECHO => close
 EVAL => close
@@ -308,7 +308,7 @@ recovers($EXAMPLE, '3 4', 'when it knows ECHO');
 
 
 
-=== TEST 16: a worker that stood still looks at what has arrived before it judges Redis
+=== TEST 16: a worker that stood still reads the replies that arrived before it judges Redis
 --- master: 1
 --- fake
 --- run

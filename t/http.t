@@ -1,4 +1,4 @@
-# The route among nginx' other parts: bodies however they come, keep-alive,
+# The route with nginx' other parts: bodies in pieces and files, keep-alive,
 # HTTP/1.0 and HTTP/2, gzip, error_page, access modules, subrequests.
 
 use FindBin;
@@ -20,7 +20,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a body in single bytes on the wire
+=== TEST 1: a body that comes in single bytes is answered
 --- run
 for my $case ([ $EXAMPLE, '3 4' ],
               [ '{"cameras_ids":[3,"4",3],"x":{"y":[null,1.5e3]}}', '3 4' ],
@@ -39,7 +39,7 @@ for my $case ([ $EXAMPLE, '3 4' ],
 
 
 
-=== TEST 2: a body that is wrong is wrong at the same byte, whole or in pieces
+=== TEST 2: an error in a body names the same byte, whether the body comes whole or in single bytes
 --- run
 for my $body ('{"cameras_ids":[3,]}', '{"login":"a\qb"}', '{"login":"x"} y',
               "{\"login\":\"a\xff\"}", '{"login":"\ud800"}', '{"x":[[[}', '{"x')
@@ -58,7 +58,7 @@ for my $body ('{"cameras_ids":[3,]}', '{"login":"a\qb"}', '{"login":"x"} y',
 
 
 
-=== TEST 3: the whole request in single bytes
+=== TEST 3: a request that comes in single bytes is answered
 --- run
 my $client = client();
 $client->send_bytes(text($EXAMPLE));
@@ -66,7 +66,7 @@ answers($client->response, '3 4', 'single bytes');
 
 
 
-=== TEST 4: a chunked body
+=== TEST 4: a chunked body is answered
 --- run
 for my $chunks ([ $EXAMPLE ], [ split //, $EXAMPLE ],
                 [ '{"login":"ad', 'min"', '}' ])
@@ -78,7 +78,7 @@ for my $chunks ([ $EXAMPLE ], [ split //, $EXAMPLE ],
 
 
 
-=== TEST 5: a chunked body, its chunks in single bytes on the wire
+=== TEST 5: a chunked body that comes in single bytes is answered
 --- run
 my $client = client();
 $client->send_bytes(text(undef, chunks => [ '{"login":"ad', 'min"', '}' ]));
@@ -86,7 +86,7 @@ answers($client->response, '3 4', 'single bytes');
 
 
 
-=== TEST 6: a chunked body of nothing
+=== TEST 6: a chunked body without a byte is no body
 --- run
 my $client = client();
 $client->send(text(undef, chunks => []));
@@ -97,7 +97,7 @@ answers($client->response, '3 4', 'no chunks, and a query string');
 
 
 
-=== TEST 7: a body larger than client_body_buffer_size
+=== TEST 7: a body larger than client_body_buffer_size is answered
 --- route
 client_body_buffer_size 1k;
 --- run
@@ -116,7 +116,7 @@ qr/\[warn\] (?!.*a client request body is buffered)/
 
 
 
-=== TEST 8: multibyte characters across the edges of buffers
+=== TEST 8: a character may be cut by the edge of a body buffer
 --- route
 client_body_buffer_size 1k;
 --- run
@@ -130,7 +130,7 @@ for my $pad (1000 .. 1020) {
 
 
 
-=== TEST 9: client_body_in_file_only
+=== TEST 9: a body is answered with client_body_in_file_only
 --- route
 client_body_in_file_only clean;
 --- cases
@@ -142,7 +142,7 @@ client_body_in_file_only clean;
 
 
 
-=== TEST 10: client_body_in_file_only, larger than the reads from the file
+=== TEST 10: a body of 200 KB is answered with client_body_in_file_only
 --- route
 client_body_in_file_only clean;
 --- cases eval
@@ -151,7 +151,7 @@ client_body_in_file_only clean;
 
 
 
-=== TEST 11: client_body_in_single_buffer
+=== TEST 11: a body is answered with client_body_in_single_buffer
 --- route
 client_body_in_single_buffer on;
 client_body_buffer_size 1k;
@@ -161,7 +161,7 @@ client_body_buffer_size 1k;
 
 
 
-=== TEST 12: Expect: 100-continue
+=== TEST 12: Expect: 100-continue has a 100 and then the answer
 --- run
 my $client = client();
 my ($head, $body) = text($EXAMPLE, headers => [ 'Expect: 100-continue' ])
@@ -177,7 +177,7 @@ answers($client->response, '5', 'the next request');
 
 
 
-=== TEST 13: Expect: 100-continue, chunked
+=== TEST 13: Expect: 100-continue with a chunked body has a 100 and then the answer
 --- run
 my $client = client();
 my ($head, $body) = text(undef, headers => [ 'Expect: 100-continue' ],
@@ -190,7 +190,7 @@ answers($client->response, '3 4', 'the answer');
 
 
 
-=== TEST 14: Expect: 100-continue with a bad token
+=== TEST 14: Expect: 100-continue with a bad token has a 401 before the body is sent
 --- run
 my $client = client();
 my ($head, $body) = text($EXAMPLE, token => 'nobody',
@@ -205,7 +205,7 @@ answers($res, '401', 'before the body was sent');
 
 
 
-=== TEST 15: keep-alive after a 401 with a body that was not read
+=== TEST 15: after a 401 whose body was not read, the connection serves the next request
 --- run
 for my $size (10, 1000, 100_000) {
     my $client = client();
@@ -220,7 +220,7 @@ for my $size (10, 1000, 100_000) {
 
 
 
-=== TEST 16: keep-alive after a 401 with a chunked body
+=== TEST 16: after a 401 whose chunked body was not read, the connection serves the next request
 --- run
 my $client = client();
 
@@ -233,7 +233,7 @@ for my $turn (1 .. 3) {
 
 
 
-=== TEST 17: keep-alive after a 405 and a 422 with bodies
+=== TEST 17: after a 405 or a 422 with a large body, the connection serves the next request
 --- run
 my $client = client();
 my $large = '{"x":"' . 'y' x 100_000 . '"}';
@@ -253,7 +253,7 @@ for my $turn (1 .. 2) {
 
 
 
-=== TEST 18: a body that is ignored for its Content-Type, and the next request
+=== TEST 18: after a body that is ignored for its Content-Type, the connection serves the next request
 --- run
 my $client = client();
 
@@ -287,7 +287,7 @@ answers($client->response, $cases[$_][1], "pipelined request $_") for 0 .. $#cas
 
 
 
-=== TEST 20: pipelined requests in single bytes
+=== TEST 20: pipelined requests that come in single bytes are answered in order
 --- run
 my $client = client();
 $client->send_bytes(text('{"cameras_ids":[3]}') . text('{}', token => 'nobody')
@@ -298,7 +298,7 @@ answers($client->response, '4', 'third');
 
 
 
-=== TEST 21: a body that never comes
+=== TEST 21: a body that is never finished ends with client_body_timeout
 --- route
 client_body_timeout 1s;
 --- run
@@ -311,7 +311,7 @@ ok(!$client->{timedout}, 'and the connection is closed');
 
 
 
-=== TEST 22: a caller who goes away in the middle of the body
+=== TEST 22: a client that leaves in the middle of its body does no harm
 --- run
 for my $how (qw(close reset)) {
     my $client = client();
@@ -323,7 +323,7 @@ for my $how (qw(close reset)) {
 
 
 
-=== TEST 23: client_max_body_size
+=== TEST 23: a body larger than client_max_body_size is a 413
 --- route
 client_max_body_size 100;
 --- run
@@ -338,7 +338,7 @@ answers(ask('{"login":"admin"}'), '3 4', 'a small one');
 
 
 
-=== TEST 24: HTTP/1.0
+=== TEST 24: HTTP/1.0 requests are answered, with and without keep-alive
 --- run
 my $client = client();
 $client->send(text($EXAMPLE, version => '1.0'));
@@ -362,7 +362,7 @@ answers($client->response, '5', 'after keep-alive');
 
 
 
-=== TEST 25: HTTP/2
+=== TEST 25: HTTP/2 requests are answered: bodies, errors, HEAD, lists
 --- http_config eval
 <<'END'
 server {
@@ -400,8 +400,8 @@ is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::errors([ 'login', 'string' ])
 ($exit, $text) = curl('{"x":"' . 'y' x 200_000 . '"}', @h2, "$url/?login=admin");
 is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(3, 4), 'a large body');
 
-# without a body: the curl of Debian 12 drops an answer that comes before its
-# body is sent, nginx' own "return 401" as well
+# without a body: Debian 12's curl drops an answer that comes before the body
+# of the request is sent, even that of nginx' own "return 401"
 
 ($exit, $text) = curl(undef, @h2, '-H', 'Authorization: Bearer nobody', "$url/");
 like($text, qr/\AHTTP\/2 401 /, 'status 401');
@@ -428,7 +428,7 @@ isnt($exit, 0, 'a fault after the first byte resets the stream');
 
 
 
-=== TEST 26: HTTP/2: streams that are reset while Redis is thinking
+=== TEST 26: an HTTP/2 stream that is reset while the request waits for Redis disturbs no other one
 --- http_config eval
 <<'END'
 server {
@@ -452,7 +452,7 @@ is(($text =~ /\n\n(.*)\z/s)[0], Billing::Fixtures::answer(4), 'the next gets its
 
 
 
-=== TEST 27: gzip
+=== TEST 27: an answer is packed by gzip
 --- http_config
 gzip on;
 gzip_types application/json;
@@ -470,7 +470,7 @@ Cache-Control: no-store
 
 
 
-=== TEST 28: gzip of a list that streams, and of a 422
+=== TEST 28: a list of several batches is packed by gzip, and a 422 is not
 --- http_config
 gzip on;
 gzip_types application/json;
@@ -492,7 +492,7 @@ is($res->{body}, Billing::Fixtures::required(), '422: nginx does not pack it');
 
 
 
-=== TEST 29: other filters: sub, charset, add_header
+=== TEST 29: the filters sub, charset and add_header work on an answer
 --- route
 sub_filter_types application/json;
 sub_filter 'Camera 1' 'Kamera 1';
@@ -516,7 +516,7 @@ like($res->{headers}, qr/^X-Operator: here\r$/m, 'add_header on a 401');
 
 
 
-=== TEST 30: error_page takes over
+=== TEST 30: error_page replaces the body, and keeps WWW-Authenticate, Allow and Retry-After
 --- user_files
 >>> e401.html
 operator's 401
@@ -569,7 +569,7 @@ like($res->{headers}, qr/^Retry-After: \d+\r$/m, '503: Retry-After is kept');
 
 
 
-=== TEST 31: error_page with a named location and another status
+=== TEST 31: error_page may use a named location and change the status
 --- config eval
 <<"END"
 error_page 401 =403 \@denied;
@@ -605,7 +605,7 @@ for my $turn (1 .. 2) {
 
 
 
-=== TEST 32: error_page for other statuses leaves the route's JSON alone
+=== TEST 32: error_page for other statuses does not replace the route's JSON
 --- route
 error_page 404 500 /e404.html;
 --- cases
@@ -614,7 +614,7 @@ error_page 404 500 /e404.html;
 
 
 
-=== TEST 33: error_page that comes back to the route
+=== TEST 33: error_page may lead to the route
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -630,7 +630,7 @@ answers(ask(undef, uri => '/gone'), '5', 'by error_page');
 
 
 
-=== TEST 34: auth_request in front
+=== TEST 34: auth_request may protect the route
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -665,7 +665,7 @@ Content-Type: application/json
 
 
 
-=== TEST 35: allow, deny and satisfy
+=== TEST 35: allow, deny and satisfy may protect the route, which checks the token as well
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -698,7 +698,7 @@ answers($client->response, '3 4', 'the next request');
 
 
 
-=== TEST 36: the route as auth_request's subrequest
+=== TEST 36: the route may be auth_request's subrequest
 --- config eval
 <<"END"
 location = /protected {
@@ -739,7 +739,7 @@ is($res->{status}, 200, 'with a body, which is not the subrequest\'s');
 
 
 
-=== TEST 37: the route in a page, by SSI
+=== TEST 37: a page may include the route by SSI
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -768,7 +768,7 @@ ok($res->{complete}, 'a page that is asked for with a body is complete');
 
 
 
-=== TEST 38: errors of the route in a page
+=== TEST 38: a page that includes errors of the route by SSI is complete
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -794,7 +794,7 @@ like($res->{body}, qr/<\/c>\n\z/, 'up to its end without a good token');
 
 
 
-=== TEST 39: lists that stream, in a page, in order
+=== TEST 39: a page that includes two lists of several batches by SSI has them in order
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -823,7 +823,7 @@ is($res->{body}, '<a>' . $list->(101 .. 300) . "</a>\n<b>" . $list->(301 .. 500)
 
 
 
-=== TEST 40: a mirror of another request
+=== TEST 40: the route may be another request's mirror
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -853,7 +853,7 @@ is($client->response->{status}, 200, 'a 422 of the mirror is nobody\'s');
 
 
 
-=== TEST 41: the route with a mirror of its own
+=== TEST 41: the route may have a mirror
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -873,7 +873,7 @@ END
 
 
 
-=== TEST 42: behind a proxy, with and without a body
+=== TEST 42: the route may be behind proxy_pass, with and without a body
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -890,7 +890,7 @@ answers(ask(undef, uri => '/outer?login=admin', token => undef), '401', 'no toke
 
 
 
-=== TEST 43: rewrite, alias names, a prefix and a regex location
+=== TEST 43: the route may be in a prefix or regex location, or reached by a rewrite
 --- config eval
 <<"END"
 location /api/ {
@@ -912,7 +912,7 @@ answers(ask(undef, uri => '/short?cameras_ids[]=3'), '3 4',
 
 
 
-=== TEST 44: limit_req and limit_conn in front
+=== TEST 44: limit_req and limit_conn let requests to the route pass
 --- http_config
 limit_conn_zone $server_port zone=conns:64k;
 limit_req_zone $server_port zone=reqs:64k rate=100r/s;
@@ -926,7 +926,7 @@ limit_req zone=reqs burst=50;
 
 
 
-=== TEST 45: a half-closed connection still gets its answer
+=== TEST 45: a request with Connection: close is answered, and the connection closed
 --- run
 my $client = client();
 $client->send(text($EXAMPLE, headers => [ 'Connection: close' ]));
@@ -935,7 +935,7 @@ is($client->slurp, '', 'and it is closed');
 
 
 
-=== TEST 46: the access log sees status and bytes
+=== TEST 46: the access log has the status and the bytes of an answer
 --- access_log eval
 qr/"GET [^"]+" 200 783 /
 
@@ -973,7 +973,7 @@ for ([ 401, 'no token', token => undef ], [ 401, 'a bad token', token => 'nobody
 
 
 
-=== TEST 48: HTTP/2: a body without Content-Length, short, in a file, and too large
+=== TEST 48: HTTP/2 bodies without Content-Length are answered: short, in a file, and too large
 --- http_config eval
 <<'END'
 server {
@@ -1011,7 +1011,7 @@ like($text, qr/\A(?:HTTP\/2 413 |\z)/, 'too large: status');
 
 
 
-=== TEST 49: a body that an earlier phase has read
+=== TEST 49: a body that an earlier phase has read is answered
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -1058,7 +1058,7 @@ for my $uri ($URI, '/file') {
 
 
 
-=== TEST 50: error_page for a body that is too large, and for a Redis that does not answer
+=== TEST 50: error_page replaces the body of a 413 and of a 504
 --- user_files
 >>> e413.html
 operator's 413
@@ -1094,7 +1094,7 @@ for my $turn (1, 2) {
 
 
 
-=== TEST 51: a chunked body that is none, behind what is answered without it
+=== TEST 51: an invalid chunked body is a 400, and closes the connection
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -1117,7 +1117,7 @@ for my $uri ($URI, '/status') {
 
 
 
-=== TEST 52: a body's file that was cut off meanwhile
+=== TEST 52: a body's temporary file that was truncated is a 500
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -1136,7 +1136,7 @@ once GET *:token:* => pause 0.5
 my $client = client();
 $client->send(text('{"login":"admin"}'));
 
-# the mirror has had the body read before Redis was asked for the token
+# the mirror reads the body before the route asks Redis for the token
 
 my @files;
 ok(wait_for(5, sub { @files = glob "$Test::Nginx::Util::ServRoot/client_body_temp/*" }),
@@ -1148,7 +1148,7 @@ is($client->response->{status}, 500, 'status');
 
 
 
-=== TEST 53: error_page to another route, whose own error_page for the status is not taken
+=== TEST 53: error_page may lead to another route, whose own error_page is not used for the same status
 --- config eval
 <<"END"
 location = $Billing::URI {

@@ -1,7 +1,7 @@
 <?php
 
 /*
- * What Laravel's own validator says: run by laravel.pl.
+ * Prints the verdicts of Laravel's own validator; run by laravel.pl.
  *
  * Each line of the standard input is a request, as JSON: { query, body }, in
  * base64, null if it is not sent.  Each line of the output is a verdict, with

@@ -68,8 +68,7 @@ END
     }
 }
 
-# What goes to both: a request of the fuzzer's grammar whose parameters are all
-# that matters.
+# A request for both sides: from the fuzzer's grammar, with only its parameters.
 
 sub request {
     my $request = Grammar::request(token => $TOKEN);
@@ -93,7 +92,7 @@ sub ask {
     return $client->response;
 }
 
-# What Laravel's verdict is in the module's words, or why there is none.
+# Laravel's verdict in the form of the module's answer, or why there is none.
 
 sub expected {
     my ($request) = @_;

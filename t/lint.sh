@@ -18,7 +18,7 @@ sh "$root/conf/build.sh"
 cd "$root"
 export LC_ALL=C
 
-# nginx' own headers are not ours to mend
+# nginx' own headers are not checked
 
 nginx=/usr/share/nginx/src/src
 folders=$(find src -type d | sed 's/^/-I /')
@@ -67,7 +67,7 @@ check xargs shellcheck -S warning .ci/run <build/scripts
 
 check perl t/includes.pl build/module/addon/*/*.o
 
-# the tests that t/CHECKLIST.md names
+# t/CHECKLIST.md names tests that exist
 
 sed -n 's/^  - `\(.*\.t\)`: \(.*\)/\1 \2/p' t/CHECKLIST.md |
 while read -r file title; do

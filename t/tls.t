@@ -147,7 +147,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: without TLS, nginx -t says so, and why
+=== TEST 1: a hiredis without TLS makes rediss:// an error that says why
 --- without
 --- refuses eval
 join '', map { "$_ $::REASON\n" }
@@ -158,7 +158,7 @@ join '', map { "$_ $::REASON\n" }
 
 
 
-=== TEST 2: without TLS, its directives do no harm
+=== TEST 2: a hiredis without TLS accepts the TLS directives when no URL needs TLS
 --- without
 --- http_config
 billing_redis_ssl_verify on;
@@ -171,7 +171,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 3: the certificate of an address
+=== TEST 3: a certificate of the address in the URL is accepted
 --- http_config eval: $::URL . $::CA
 --- server eval: ::server('address')
 --- cases
@@ -182,7 +182,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 4: the certificate of a name that is set
+=== TEST 4: a certificate of the name in billing_redis_ssl_name is accepted
 --- http_config eval: $::URL . $::CA . 'billing_redis_ssl_name redis.example;'
 --- server eval: ::server('name')
 --- cases
@@ -190,7 +190,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 5: the certificate of all names below another
+=== TEST 5: a wildcard certificate is accepted
 --- http_config eval: $::URL . $::CA . 'billing_redis_ssl_name a.redis.example;'
 --- server eval: ::server('wildcard')
 --- cases
@@ -198,7 +198,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 6: the certificate of the name in the URL
+=== TEST 6: a certificate of the name in the URL is accepted
 --- http_config eval: 'billing_redis rediss://localhost:$TEST_NGINX_OWN_PORT;' . $::CA
 --- server eval: ::server('name')
 --- cases
@@ -207,7 +207,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 7: the certificate of another address
+=== TEST 7: a certificate of another address is refused
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('other')
 --- cases
@@ -219,7 +219,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 8: the certificate of another name
+=== TEST 8: a certificate of another name is refused
 --- http_config eval: $::URL . $::CA . 'billing_redis_ssl_name redis.example; billing_redis_timeout 1s;'
 --- server eval: ::server('other')
 --- cases
@@ -229,7 +229,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 9: a name that looks like the address is no address
+=== TEST 9: a certificate whose name looks like the address is refused
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('nul')
 --- cases
@@ -239,7 +239,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 10: the certificate of the name alone is not that of the address
+=== TEST 10: a certificate of a name alone is refused for an address
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('name')
 --- cases
@@ -249,7 +249,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 11: the certificate of an unknown CA
+=== TEST 11: a certificate of an unknown CA is refused
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('foreign')
 --- cases
@@ -259,7 +259,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 12: a certificate that has expired
+=== TEST 12: an expired certificate is refused
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('expired')
 --- cases
@@ -269,7 +269,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 13: any certificate without verification
+=== TEST 13: billing_redis_ssl_verify off accepts any certificate
 --- http_config eval: $::URL . 'billing_redis_ssl_verify off;'
 --- server eval: ::server('foreign')
 --- cases
@@ -278,7 +278,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 14: another name without verification
+=== TEST 14: billing_redis_ssl_verify off accepts another name
 --- http_config eval: $::URL . $::CA . 'billing_redis_ssl_verify off; billing_redis_ssl_name redis.example;'
 --- server eval: ::server('other')
 --- cases
@@ -286,7 +286,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 15: a client's certificate
+=== TEST 15: a client's certificate is sent to Redis
 --- http_config eval
 "$::URL $::CA billing_redis_ssl_certificate $::DIR/client.crt; billing_redis_ssl_certificate_key $::DIR/client.key;"
 --- server eval: ::server('address', '--tls-auth-clients yes')
@@ -296,7 +296,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 16: no certificate for a server that wants one
+=== TEST 16: a server that wants a client's certificate, and gets none, is a fault
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
 --- server eval: ::server('address', '--tls-auth-clients yes')
 --- cases
@@ -306,7 +306,7 @@ billing_redis_ssl_certificate_key none.key;
 
 
 
-=== TEST 17: a client's certificate of a CA that the server does not know
+=== TEST 17: a client's certificate of a CA that the server does not know is a fault
 --- http_config eval
 "$::URL $::CA billing_redis_ssl_certificate $::DIR/foreign.crt; billing_redis_ssl_certificate_key $::DIR/foreign.key;
 billing_redis_timeout 1s;"
@@ -318,7 +318,7 @@ billing_redis_timeout 1s;"
 
 
 
-=== TEST 18: what nginx -t refuses
+=== TEST 18: invalid values of the TLS directives are errors
 --- refuses eval
 join '', map { s/DIR/$::DIR/gr . "\n" }
     'billing_redis rediss://127.0.0.1; -> no "billing_redis_ssl_trusted_certificate" for "billing_redis_ssl_verify"',
@@ -342,7 +342,7 @@ join '', map { s/DIR/$::DIR/gr . "\n" }
 
 
 
-=== TEST 20: a user, a password and a database
+=== TEST 20: a TLS server may have a user, a password and a database
 --- http_config eval
 'billing_redis rediss://default:s3cret@127.0.0.1:$TEST_NGINX_OWN_PORT/0;' . $::CA
 --- server eval: ::server('address')
@@ -354,7 +354,7 @@ s3cret
 
 
 
-=== TEST 21: a Redis without TLS, whose log line says so
+=== TEST 21: rediss:// for a Redis without TLS has a log line that says so
 --- http_config eval
 'billing_redis rediss://127.0.0.1:$TEST_NGINX_REDIS_PORT; billing_redis_timeout 2s;' . $::CA
 --- run
@@ -369,7 +369,7 @@ like(ask('{"cameras_ids":[3]}')->{status}, qr/\A50[34]\z/, 'status');
 
 
 
-=== TEST 22: a Redis with TLS, by a URL without
+=== TEST 22: redis:// for a Redis with TLS has a log line that says so
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT;
 billing_redis_timeout 2s;
@@ -385,7 +385,7 @@ like($res->{status}, qr/\A50[234]\z/, 'status');
 
 
 
-=== TEST 23: a server that never begins the handshake, and the next one
+=== TEST 23: the next server is used while the first never begins the handshake
 --- http_config eval
 'billing_redis rediss://127.0.0.1:$TEST_NGINX_FAKE_PORT unix:$TEST_NGINX_REDIS_SOCKET; billing_redis_timeout 5s;' . $::CA
 --- fake
@@ -399,7 +399,7 @@ any => silent
 
 
 
-=== TEST 24: a server whose certificate is refused, and the next one
+=== TEST 24: the next server is used while the first one's certificate is refused
 --- http_config eval
 'billing_redis rediss://127.0.0.1:$TEST_NGINX_OWN_PORT unix:$TEST_NGINX_REDIS_SOCKET; billing_redis_timeout 5s;' . $::CA
 --- server eval: ::server('foreign')
@@ -412,7 +412,7 @@ is($failed, 0, 'none failed');
 
 
 
-=== TEST 25: garbage instead of a handshake
+=== TEST 25: garbage instead of a handshake is a fault, and does no harm
 --- http_config eval
 'billing_redis rediss://127.0.0.1:$TEST_NGINX_FAKE_PORT; billing_redis_timeout 1s;' . $::CA
 --- fake
@@ -424,7 +424,7 @@ accept => raw \x16\x03\x03\xff\xff\{\xff*70000}
 
 
 
-=== TEST 26: values of sizes around those of a record
+=== TEST 26: values of about the size of a TLS record are answered
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 3s;'
 --- server eval: ::server('address')
 --- redis eval
@@ -448,7 +448,7 @@ cmp_ok(time - $start, '<', 20, 'and at once');
 
 
 
-=== TEST 27: a long list, several at once
+=== TEST 27: several long lists at once are answered over TLS
 --- http_config eval: $::URL . $::CA
 --- server eval: ::server('address')
 --- redis eval
@@ -472,7 +472,7 @@ for (@clients) {
 
 
 
-=== TEST 28: many requests at once, one connection
+=== TEST 28: many requests at once share one TLS connection
 --- http_config eval: $::URL . $::CA
 --- server eval: ::server('address')
 --- run
@@ -486,7 +486,7 @@ for my $turn (1 .. 5) {
 
 
 
-=== TEST 29: an idle connection is kept, whatever tickets TLS sends on it
+=== TEST 29: an idle TLS connection is kept, whatever session tickets come
 --- http_config eval: $::URL . $::CA
 --- server eval: ::server('address')
 --- run
@@ -500,7 +500,7 @@ is($second, $first, 'and it is the same');
 
 
 
-=== TEST 30: a Redis that is killed, and started again within the timeout
+=== TEST 30: a Redis with TLS that is killed and started again within the timeout fails no request
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 10s;'
 --- server eval: ::server('address')
 --- run
@@ -523,7 +523,7 @@ for my $turn (1 .. 3) {
 
 
 
-=== TEST 31: connections that Redis kills
+=== TEST 31: TLS connections that Redis kills fail no request
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 5s; billing_redis_connections 2;'
 --- server eval: ::server('address')
 --- run
@@ -545,7 +545,7 @@ is($failed, 0, 'none failed');
 
 
 
-=== TEST 32: reloads and an end, with a request in flight and an idle connection
+=== TEST 32: reloads and QUIT finish a request in flight over TLS, and close an idle connection
 --- server eval: ::server('address')
 --- http_config eval: $::URL . $::CA
 --- run
@@ -582,7 +582,7 @@ is(join("\n", @bad), '', 'no alert in the log');
 
 
 
-=== TEST 33: locations with other certificates do not share a connection
+=== TEST 33: locations with other certificates do not share a TLS connection
 --- server eval: ::server('address')
 --- config eval
 <<"END"

@@ -1,5 +1,4 @@
-# The token: where it comes from, when it is valid, and that nobody gets to
-# see it.
+# The token: where a request has it, when it is valid, and that no log shows it.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -15,7 +14,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: no token
+=== TEST 1: a request without a token is a 401
 --- headers
 X-Nothing: here
 --- cases
@@ -27,7 +26,7 @@ Content-Length: 30
 
 
 
-=== TEST 2: a token that is not known
+=== TEST 2: an unknown token is a 401 with invalid_token
 --- headers
 Authorization: Bearer nobody-knows-it
 --- cases
@@ -38,7 +37,7 @@ Content-Length: 30
 
 
 
-=== TEST 3: a good token
+=== TEST 3: a valid token is answered
 --- cases
 ?login=admin                                    -> 3 4
 --- also
@@ -46,25 +45,25 @@ Content-Length: 30
 
 
 
-=== TEST 4: the scheme in lower case
+=== TEST 4: the scheme may be in lower case
 --- headers eval: ::bearer("bearer $Billing::Token")
 --- cases eval: $::OK
 
 
 
-=== TEST 5: the scheme in upper case
+=== TEST 5: the scheme may be in upper case
 --- headers eval: ::bearer("BEARER $Billing::Token")
 --- cases eval: $::OK
 
 
 
-=== TEST 6: the scheme in any case, and more than one space
+=== TEST 6: the scheme may be in mixed case, with several spaces behind it
 --- headers eval: ::bearer("bEaReR   $Billing::Token")
 --- cases eval: $::OK
 
 
 
-=== TEST 7: another scheme sends no token
+=== TEST 7: another scheme counts as no token
 --- headers eval: ::bearer("Basic $Billing::Token")
 --- cases
 ?login=admin                                    -> 401
@@ -73,7 +72,7 @@ WWW-Authenticate: Bearer
 
 
 
-=== TEST 8: the scheme alone
+=== TEST 8: the scheme alone counts as no token
 --- headers
 Authorization: Bearer
 --- cases
@@ -83,7 +82,7 @@ WWW-Authenticate: Bearer
 
 
 
-=== TEST 9: a word that only begins like the scheme
+=== TEST 9: a word that only begins like the scheme counts as no token
 --- headers eval: ::bearer("Bearer$Billing::Token")
 --- cases
 ?login=admin                                    -> 401
@@ -92,7 +91,7 @@ WWW-Authenticate: Bearer
 
 
 
-=== TEST 10: the token without a scheme
+=== TEST 10: a token without a scheme counts as no token
 --- headers eval: ::bearer($Billing::Token)
 --- cases
 ?login=admin                                    -> 401
@@ -101,7 +100,7 @@ WWW-Authenticate: Bearer
 
 
 
-=== TEST 11: an empty Authorization
+=== TEST 11: an empty Authorization counts as no token
 --- headers
 Authorization:
 --- cases
@@ -124,7 +123,7 @@ for my $token (uc $Token, "${Token}x", substr($Token, 0, -1), "$Token $Token",
 
 
 
-=== TEST 13: tokens of several KiB
+=== TEST 13: tokens of 7,000 characters are looked up
 --- redis eval
 "SET billing:token:" . Billing::sha256('j' x 7000) . " large"
 --- run
@@ -135,7 +134,7 @@ answers(ask(undef, query => '?login=admin', token => 'j' x 7001), '401',
 
 
 
-=== TEST 14: lengths at which SHA-256 pads differently
+=== TEST 14: tokens of all lengths at which the padding of SHA-256 changes are looked up
 --- redis eval
 join "\n", map { "SET billing:token:" . Billing::sha256('t' x $_) . " client" }
                1, 55, 56, 63, 64, 65, 119, 120, 128
@@ -147,7 +146,7 @@ for my $length (1, 55, 56, 63, 64, 65, 119, 120, 128) {
 
 
 
-=== TEST 15: an empty client's name is a name
+=== TEST 15: a token whose client's name is empty is valid
 --- redis eval
 "SET billing:token:" . Billing::sha256('anonymous') . ' ""'
 --- headers
@@ -156,7 +155,7 @@ Authorization: Bearer anonymous
 
 
 
-=== TEST 16: a token that expires, and one that is revoked
+=== TEST 16: a token that has expired or was revoked is a 401 at once
 --- run
 my $redis = redis();
 my $key = 't_token:token:' . sha256('short-lived');
@@ -180,7 +179,7 @@ answers(ask(undef, query => '?login=admin', token => 'short-lived'), '401',
 
 
 
-=== TEST 17: a token's key of the wrong type
+=== TEST 17: a token's key of the wrong type is a 502
 --- redis eval
 "HSET billing:token:" . Billing::sha256('broken') . ' a b'
 --- headers
@@ -192,7 +191,7 @@ Authorization: Bearer broken
 
 
 
-=== TEST 18: the token is judged before the parameters
+=== TEST 18: wrong parameters with a bad token are a 401
 --- headers
 Authorization: Bearer nobody-knows-it
 Content-Type: application/json
@@ -204,7 +203,7 @@ Content-Type: application/json
 
 
 
-=== TEST 19: without a token too
+=== TEST 19: wrong parameters without a token are a 401
 --- headers
 Content-Type: application/json
 --- cases
@@ -213,7 +212,7 @@ Content-Type: application/json
 
 
 
-=== TEST 20: billing_token takes the value from elsewhere
+=== TEST 20: billing_token may take the token from another header
 --- route
 billing_token $http_x_api_key;
 --- headers eval
@@ -222,7 +221,7 @@ billing_token $http_x_api_key;
 
 
 
-=== TEST 21: and then Authorization counts for nothing
+=== TEST 21: billing_token with another header ignores Authorization
 --- route
 billing_token $http_x_api_key;
 --- cases
@@ -232,7 +231,7 @@ WWW-Authenticate: Bearer
 
 
 
-=== TEST 22: a wrong value from elsewhere
+=== TEST 22: an unknown token in another header is a 401 with invalid_token
 --- route
 billing_token $http_x_api_key;
 --- headers
@@ -244,7 +243,7 @@ WWW-Authenticate: Bearer error="invalid_token"
 
 
 
-=== TEST 23: billing_token from an argument and from text
+=== TEST 23: billing_token may be made of text and an argument
 --- route eval
 'billing_token token-$arg_key;'
 --- headers
@@ -255,7 +254,7 @@ X-Nothing: here
 
 
 
-=== TEST 24: billing_token in the server, another one in the location
+=== TEST 24: billing_token of a location replaces that of the server
 --- http_config
 billing_token $http_x_none;
 --- config eval
@@ -282,7 +281,7 @@ answers(ask(undef, uri => '/own?login=admin', @good), '401', 'not the location\'
 
 
 
-=== TEST 25: billing_token off leaves it to nginx
+=== TEST 25: billing_token off answers requests without a token
 --- route
 billing_token off;
 --- headers
@@ -291,7 +290,7 @@ X-Nothing: here
 
 
 
-=== TEST 26: and then a wrong token is nobody's business
+=== TEST 26: billing_token off asks Redis for no token
 --- route
 billing_token off;
 --- fake
@@ -303,7 +302,7 @@ Authorization: Bearer nobody-knows-it
 
 
 
-=== TEST 27: billing_token off for one location of a server that has it on
+=== TEST 27: billing_token off may be set for one location
 --- http_config
 billing_token $http_x_api_key;
 --- config eval
@@ -322,7 +321,7 @@ answers(ask(undef, uri => '/checked?login=admin', token => undef), '401', 'on');
 
 
 
-=== TEST 28: the token is in no log line and in no command
+=== TEST 28: no log line and no command has the token itself
 --- log_level: info
 --- fake
 --- run
@@ -340,7 +339,7 @@ token-of-token
 
 
 
-=== TEST 29: nor is it in a line about Redis' faults
+=== TEST 29: no log line about an error of Redis has the token itself
 --- log_level: info
 --- fake
 GET *token* => error WRONGTYPE Operation against a key holding the wrong kind of value
@@ -355,7 +354,7 @@ very-secret
 
 
 
-=== TEST 30: the key is the SHA-256 in lower-case hex
+=== TEST 30: a token's key is the SHA-256 in lower-case hexadecimal digits
 --- fake
 --- cases eval: $::OK
 --- fake_log eval
@@ -363,7 +362,7 @@ very-secret
 
 
 
-=== TEST 31: two Authorization headers are nginx' business, and no way in
+=== TEST 31: two Authorization headers are refused
 --- raw_request eval
 "GET $Billing::URI?login=admin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 . "Authorization: Bearer nobody\r\nAuthorization: Bearer $Billing::Token\r\n\r\n"
@@ -371,7 +370,7 @@ very-secret
 
 
 
-=== TEST 32: a client's name that is no text
+=== TEST 32: a client's name that is not UTF-8 is a 502
 --- fake
 GET *:token:* => raw $2\r\n\xff\xfe\r\n
 --- cases
@@ -381,7 +380,7 @@ GET *:token:* => raw $2\r\n\xff\xfe\r\n
 
 
 
-=== TEST 33: on a kept connection each request has its token looked for first
+=== TEST 33: on a kept connection, each request looks its token up first
 --- fake
 --- run
 my $client = client();
@@ -400,7 +399,7 @@ answers($client->response, '3 4', 'a list');
 $client->send(text('{"cameras_ids":["x"]}'));
 is($client->response->{status}, 422, 'wrong parameters');
 
-# an ECHO ends what was sent together
+# an ECHO ends each pipeline
 
 my @sent = map { [/^1 (\w+)/mg] } split /^1 ECHO .*\n/m, $Fake->log_text;
 my $text = join ' | ', map { "@$_" } @sent;
@@ -411,7 +410,7 @@ is($text, 'accept PING | GET | HMGET | GET | HMGET | GET | GET | ZSCORE HMGET'
 
 
 
-=== TEST 34: a token that is revoked on a kept connection
+=== TEST 34: a token that is revoked is a 401 on a kept connection
 --- log_level: info
 --- fake
 --- run
@@ -442,7 +441,7 @@ answers($client->response, '3', 'valid again');
 
 
 
-=== TEST 35: good and bad tokens in turn on one connection
+=== TEST 35: good and bad tokens in turn on a kept connection are told apart
 --- fake
 --- run
 my $client = client();
@@ -459,7 +458,7 @@ is($Fake->count('HMGET \S+:camera:5'), 0, 'the bad token asked for no camera');
 
 
 
-=== TEST 36: a token that is valid in one location and not in another
+=== TEST 36: a token is valid only for the prefix that has it
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -488,7 +487,7 @@ is($Fake->count('HMGET \S+:camera:5'), 0, 'the other location asked for no camer
 
 
 
-=== TEST 37: a token's reply that cannot be read
+=== TEST 37: a token's reply that is invalid is a 502, and the next request is answered
 --- fake
 GET *:token:* => raw !\r\n
 --- run
@@ -505,7 +504,7 @@ answers($client->response, '3', 'the next request');
 
 
 
-=== TEST 38: a token that is not valid costs Redis two GETs, and one that is valid costs one
+=== TEST 38: an unknown token costs Redis two commands, and a valid one costs one
 --- fake
 --- run
 answers(ask('{"cameras_ids":[3]}'), '3', 'valid');
@@ -517,7 +516,7 @@ is($Fake->count('^1 GET t_token:synced_at'), 1, 'synced_at once');
 
 
 
-=== TEST 39: a server without data makes no token invalid
+=== TEST 39: a token that is missing from a server without data is a 503, not a 401
 --- fake
 GET *:synced_at => raw $-1\r\n
 GET *:token:* => raw $-1\r\n
@@ -537,7 +536,7 @@ ok(wait_for(5, sub { ask('{"cameras_ids":[3]}')->{status} == 200 }), 'data is lo
 
 
 
-=== TEST 40: the token and synced_at are asked for together if two connections have answered
+=== TEST 40: an unknown token is a 401 when two connections answer its lookups
 --- http_config
 billing_redis_connections 2;
 --- run

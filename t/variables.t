@@ -8,8 +8,7 @@ use Billing 'variables';
 
 our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';
 
-# What --- http_config has to begin with, and the log of it: without the
-# times, which are checked here.
+# The beginning of --- http_config, and the server in the log's lines.
 
 our $LOG = <<'END';
 log_format billing '$status|$billing_client|$billing_cameras|$billing_redis_time|$billing_redis_server';
@@ -24,8 +23,8 @@ sub lines {
     return @lines;
 }
 
-# The line that a request leaves, once it has: it may be logged after its
-# client has the answer.
+# Tests the line that a request logs, with T for the time, which is tested here.
+# The line may be logged after the client has its answer.
 
 sub logged {
     my ($name, $request, $expected, %opt) = @_;
@@ -54,7 +53,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: answers
+=== TEST 1: the log has the client, the cameras, the time and the server of each answer
 --- http_config eval: $::LOG
 --- run
 my $client = "client $Billing::Suite";
@@ -79,7 +78,7 @@ for (@cases) {
 
 
 
-=== TEST 2: no token, a client without a name
+=== TEST 2: the log has no client for billing_token off or an empty name
 --- http_config eval: $::LOG
 --- config eval
 <<"END"
@@ -97,7 +96,7 @@ redis()->command('SET', "${Billing::Prefix}token:" . sha256($Token), "a \"b\"\n"
 
 
 
-=== TEST 3: the time is that of all the waiting
+=== TEST 3: $billing_redis_time is the sum of all waits for Redis
 --- fake
 any *:token:* => pause 0.2
 any *:camera:5 => pause 0.3
@@ -109,7 +108,7 @@ my $server = "127.0.0.1:$Fake->{port}";
 
 
 
-=== TEST 4: wrong data, no answer in time
+=== TEST 4: the log has the time and the server of a 502 and of a 504
 --- fake
 any *:camera:3 => error NOPERM no
 any *:camera:4 => silent
@@ -124,7 +123,7 @@ my $server = "127.0.0.1:$Fake->{port}";
 
 
 
-=== TEST 5: Redis is down
+=== TEST 5: the log has the time, and no server, while Redis is down
 --- fake
 listen never
 --- http_config eval: $::LOG . 'billing_redis_timeout 300ms;'
@@ -136,7 +135,7 @@ wait_for(5, sub { ask($EXAMPLE)->{status} == 200 });
 
 
 
-=== TEST 6: the server that has answered last
+=== TEST 6: $billing_redis_server is the server that answered last
 --- fake
 conn 1 any *:camera:3 => close
 any *:camera:3 => error LOADING Redis is loading the dataset in memory
@@ -153,7 +152,7 @@ END
 
 
 
-=== TEST 7: a list: whole, and broken off
+=== TEST 7: $billing_cameras is the number of cameras sent, for a whole list and for one broken off
 --- redis eval: ::many()
 --- fake
 any *:camera:150 => error ERR no
@@ -169,7 +168,7 @@ $Fake->change('');
 
 
 
-=== TEST 8: a client that leaves
+=== TEST 8: the log has the time of a client that left while its request waited
 --- not_in
 valgrind: the worker learns late of what came and went
 --- fake
@@ -186,7 +185,7 @@ any *:camera:5 => pause 2
 
 
 
-=== TEST 9: error pages, which make nginx forget the request's context
+=== TEST 9: the variables keep their values through error_page
 --- fake
 any *:token:* => pause 0.3
 any *:camera:3 => error ERR no
@@ -213,7 +212,7 @@ my $server = "127.0.0.1:$Fake->{port}";
 
 
 
-=== TEST 10: a subrequest has its own
+=== TEST 10: a subrequest has its own values of the variables
 --- http_config eval: $::LOG
 --- config eval
 <<"END"
@@ -229,7 +228,7 @@ END
 
 
 
-=== TEST 11: in a header: what is known by then
+=== TEST 11: the variables in add_header have the values known so far
 --- http_config eval: $::LOG
 --- route
 add_header X-Client "$billing_client" always;
@@ -242,7 +241,7 @@ unlike(ask($EXAMPLE, token => 'bad')->{headers}, qr/^X-Client/m, 'no client');
 
 
 
-=== TEST 12: the client of a list, on a connection that is kept
+=== TEST 12: $billing_client is set for lists on a kept connection
 --- redis eval: ::many()
 --- http_config eval: $::LOG
 --- route
@@ -259,7 +258,7 @@ for my $turn (1 .. 3) {
 
 
 
-=== TEST 13: a client's name is cut between characters
+=== TEST 13: a client's name is cut to 255 bytes between two characters
 --- http_config eval: $::LOG
 --- run
 my $key = "${Billing::Prefix}token:" . sha256($Token);
@@ -275,7 +274,7 @@ for (['x' x 255, 'x' x 255], ['x' x 256, 'x' x 255], ["\xc3\xa9" x 500_000, "\xc
 
 
 
-=== TEST 14: the time that Redis was waited for is no longer than the request's
+=== TEST 14: $billing_redis_time is not greater than $request_time
 --- http_config
 log_format times '$request_time $billing_redis_time';
 access_log $TEST_NGINX_SERVER_ROOT/logs/billing.log times;

@@ -6,8 +6,8 @@
 #     sh t/bench/instructions.sh
 #     sh t/bench/instructions.sh --renew
 #
-# The second one writes what it counts into the file, for a change that is
-# meant to cost (or to save) something.
+# --renew writes the new counts into the file, after a change that is meant to
+# cost (or to save) instructions.
 #
 # Counts do not depend on the machine's speed or load, but they do on the
 # compiler and the libraries: each release of Debian has its own.
@@ -40,7 +40,7 @@ sh "$root/conf/build.sh"
 
 release=$(. /etc/os-release && echo "$ID-$VERSION_ID")-$(uname -m)
 
-# Whatever the processor can do, the same functions of libc and OpenSSL
+# the same functions of libc and OpenSSL on every processor
 
 export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX_Fast_Unaligned_Load,\
 -AVX512F,-AVX512VL,-AVX512BW,-BMI1,-BMI2,-ERMS,-FSRM,-LZCNT,-MOVBE,-RTM,\

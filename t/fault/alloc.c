@@ -1,9 +1,9 @@
 
 /*
- * A preload that makes one allocation fail: the n-th after it was armed.  It
- * is armed through a file that the test writes and all processes have mapped:
- * n, or zero, how many allocations there were, whether one was spared, and the
- * callers of the one that was to fail.
+ * A preload library that makes one allocation fail: the n-th after the test has
+ * armed it.  The test arms it through a file that all processes have mapped.
+ * The file has n (or zero), the number of allocations so far, whether an
+ * allocation was spared, and the callers of the allocation that was to fail.
  */
 
 #define _GNU_SOURCE
@@ -45,11 +45,10 @@ static int       fault_nested;
 
 
 /*
- * Where hiredis 0.14 does not look at what it got, or aborts, and no caller of
- * it can help: a new output buffer, the copy of a path, the tables of an
- * asynchronous context, and the iterators that it walks them with to free it,
- * in a function without a name that is called by ours.  It counts who has
- * allocated, and its caller.
+ * Allocations that hiredis 0.14 does not check, or aborts at, so that no caller
+ * can help: a new output buffer, the copy of a path, the tables of an
+ * asynchronous context, and the iterators over these tables when the context is
+ * freed.  The last ones are in a static function, which is known by its caller.
  */
 
 static const char *fault_broken[] = {
@@ -69,7 +68,7 @@ fault_init(void)
     void        *frames[FAULT_FRAMES];
     const char  *name;
 
-    /* its first call allocates */
+    /* the function's first call allocates */
 
     (void) backtrace(frames, FAULT_FRAMES);
 
@@ -136,7 +135,7 @@ fault_spares(void)
     n = backtrace(frames, FAULT_FRAMES);
     spares = 0;
 
-    /* those of this file come first */
+    /* the innermost callers are of this file */
 
     for (i = 3; i < n; i++) {
 

@@ -1,5 +1,5 @@
-# Each single allocation of a request fails once: the request gets an error or
-# is broken off, the worker lives, and the next request is answered rightly.
+# Each single allocation of a request fails once. The request then gets an error
+# or is broken off, the worker survives, and the next request is answered.
 
 use strict;
 use warnings;
@@ -49,7 +49,7 @@ delete $ENV{LD_PRELOAD};
 
 my ($worker) = $nginx->workers;
 
-# See alloc.c for what is in the file.
+# The comment in alloc.c describes the file.
 
 sub arm {
     my ($n) = @_;
@@ -75,8 +75,8 @@ sub ask {
     return $client->response;
 }
 
-# A connection on which the token was valid at the request before: with "kept"
-# it is so still, with "revoked" it is not.
+# A kept connection whose previous request had a valid token. With "kept" the
+# token is still valid, with "revoked" it is not.
 
 sub kept {
     my %opt = @_;
@@ -92,8 +92,8 @@ sub kept {
     return (client => $client);
 }
 
-# A kind of request, with the answer that it has when nothing fails, and what
-# else is right where that tells less.
+# A kind of request, with its answer when nothing fails, and another answer that
+# is also accepted.
 
 sub sweep {
     my ($kind, $status, $answer, %opt) = @_;

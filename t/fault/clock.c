@@ -1,7 +1,7 @@
 
 /*
- * A preload that sets the clock of a running nginx: by as many seconds as are
- * in a file that the test writes and all processes have mapped.  nginx asks
+ * A preload library that shifts the clock of a running nginx, by the seconds in
+ * a file that the test writes and all processes have mapped.  nginx asks
  * for the time of day in no other way, and measures with the monotonic clock.
  */
 

@@ -1,5 +1,5 @@
-# Random requests for the fuzzer and for laravel.pl. Most are right, or wrong in
-# one or two places: these get further into the module than noise does.
+# Random requests for the fuzzer and for laravel.pl. Most are valid, or wrong in
+# one or two places: such requests get further into the module than noise does.
 
 package Grammar;
 

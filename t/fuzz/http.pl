@@ -289,7 +289,7 @@ sub take {
     return \%got;
 }
 
-# The first difference between an answer and the one that is expected, or ''.
+# The first difference between an answer and the expected one, or ''.
 
 sub compare {
     my ($want, $got, $method) = @_;
@@ -357,7 +357,7 @@ sub run_batch {
 
     $count{batches}++;
 
-    # damaged requests: all that is expected is that nginx lives
+    # damaged requests: nginx only has to survive them
 
     if (Grammar::chance(0.05)) {
         $count{noise}++;

@@ -98,7 +98,7 @@ alert(ngx_log_t *log, ngx_uint_t level, u_char *buf, size_t len)
 }
 
 
-/* a copy with nothing behind it: AddressSanitizer sees a read beyond its end */
+/* a copy of exact size: AddressSanitizer sees a read beyond its end */
 
 static ngx_buf_t *
 piece(ngx_pool_t *pool, u_char *p, size_t len)
@@ -197,7 +197,7 @@ json_ok(u_char *p, size_t len)
 }
 
 
-/* the errors as JSON, written by the module, and the parameters behind them */
+/* the errors as the module writes them in JSON, then the parameters */
 
 static ngx_str_t
 written(ngx_pool_t *pool, ngx_http_billing_params_t *params)

@@ -1,14 +1,14 @@
 
 /*
- * What Redis sends, to the answer of a request: the whole of nginx with the
- * module runs in this process, between a client and a Redis of ours. Time is
- * ours as well: where nginx would wait, it has passed.
+ * Feeds replies of Redis to requests. The whole of nginx with the module runs
+ * in this process, between a client and a Redis of the fuzzer. Time is
+ * simulated: where nginx would wait, the time has passed.
  *
- * The input is a line of "KIND PIECE", two hexadecimal digits: the request, and
- * in how small pieces Redis' replies come (0 is whole). The rest is replies, as
- * they go over the wire, with "%%\n" between them. "!" closes the connection,
- * and none is given for an empty one. Where they end, good ones follow. PING
- * and ECHO are answered rightly.
+ * The input is a line of "KIND PIECE", two hexadecimal digits: the request,
+ * and in how small pieces Redis' replies come (0 is whole). The rest is
+ * replies, as they go over the wire, with "%%\n" between them. The reply "!"
+ * closes the connection; an empty one sends nothing. Valid replies follow the
+ * last one. PING and ECHO have valid replies.
  */
 
 
@@ -92,7 +92,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
-/* nginx has started when it first waits: from then on, it does so for us */
+/* nginx has started when it first waits: from then on, its waits come here */
 
 void
 __wrap_ngx_process_events_and_timers(ngx_cycle_t *cycle)
@@ -119,7 +119,7 @@ __wrap_epoll_wait(int ep, struct epoll_event *events, int n, int timeout)
 }
 
 
-/* nginx' clock, which is not libFuzzer's */
+/* the simulated clock of nginx; libFuzzer has the real one */
 
 int
 __wrap_clock_gettime(clockid_t id, struct timespec *ts)
@@ -217,7 +217,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 
     fclose(out);
 
-    /* nginx makes stderr its log; what it allocates now is for good */
+    /* nginx makes stderr its log; its allocations up to here are never freed */
 
     err = dup(STDERR_FILENO);
 
@@ -316,7 +316,7 @@ answer_command(conn_t *c, char *name, u_char *arg, size_t len)
 }
 
 
-/* the commands are the module's, and so right */
+/* the commands come from the module, and so are valid */
 
 static size_t
 number(u_char **p, u_char *last, u_char type)
@@ -418,7 +418,7 @@ redis_conn(conn_t *c)
 }
 
 
-/* our side of everything; moved is set if there was anything to do */
+/* acts as the client and as Redis; sets moved if there was anything to do */
 
 static void
 step(void)
@@ -635,7 +635,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     check_answer(kind == 7);
 
-    /* what was learned of this Redis is forgotten before the next one */
+    /* the module forgets the state of this Redis before the next input */
 
     for (i = 0; i < MAX_CONNS; i++) {
         if (conns[i].fd != -1) {

@@ -1,9 +1,9 @@
 
 /*
- * The reader of Redis' replies. The input is a digit (2 or 3, the protocol), and
- * what Redis sends. Received at once, cut in two at every place, and byte by
- * byte, it has to be read as the same replies. The bounds are small ones here,
- * so that short inputs get beyond them.
+ * Feeds the reader of Redis' replies. The input is a digit (2 or 3, the
+ * protocol) and bytes of replies. The reader has to read the same replies
+ * whether it gets the bytes at once, in two pieces cut at any place, or byte
+ * by byte. The bounds are small here, so that short inputs exceed them.
  */
 
 
@@ -244,7 +244,7 @@ read_pieces(const uint8_t *p, size_t size, ngx_uint_t resp3, size_t first,
         size -= n;
         n = next;
 
-        /* what was not received is not to be looked at */
+        /* the reader must not look at bytes that it has not received */
 
         mark = reader.last + 1;
         ASAN_POISON_MEMORY_REGION(mark, reader.end - reader.last);
@@ -330,7 +330,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     whole = read_pieces(data + 1, size - 1, data[0] == '3', size, size);
 
-    /* byte by byte, and at every place of what is short */
+    /* byte by byte; a short input is also cut at every place */
 
     step = size / 256 + 1;
 

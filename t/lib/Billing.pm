@@ -25,10 +25,10 @@
 #   --- fake       Rules for a fake Redis (see Billing::FakeRedis), which takes
 #                  the place of the real one; its port is in the configuration
 #                  $TEST_NGINX_FAKE_PORT.
-#   --- fake_log   regexes, one a line, that its log must match
-#   --- no_fake_log    and must not match
-#   --- fake2, --- fake3   further ones, with $TEST_NGINX_FAKE2_PORT, "fake2_log"
-#                  and "no_fake2_log", and so on
+#   --- fake_log   regexes, one a line, that the log of the fake must match
+#   --- no_fake_log    regexes that the log of the fake must not match
+#   --- fake2, --- fake3   further fakes, with $TEST_NGINX_FAKE2_PORT,
+#                  "fake2_log", "no_fake2_log" and so on
 #   --- server     Further arguments for a real Redis of the block's own, which
 #                  has the fixtures (see Billing::Server); its port is in the
 #                  configuration $TEST_NGINX_OWN_PORT.
@@ -38,15 +38,15 @@
 #
 #                      DIRECTIVES -> REGEX
 #
-#                  for what it says; without a regex the message must have the
-#                  directive's name and its value.
-#   --- bare       no configuration but the block's own
+#                  REGEX has to match the message. Without REGEX, the message
+#                  must have the directive's name and its value.
+#   --- bare       the block's configuration alone, without the usual parts
 #   --- master     runs with a master process and that many workers
-#   --- also       headers that every case's answer must have besides
+#   --- also       further headers that every case's answer must have
 #   --- logged     regexes, one a line, that the error log must match
 #   --- logged_times   lines of "N REGEX": so many lines of the log must match
 #   --- errors_allowed     lets the log have an [error] that is not in "logged"
-#   --- crit_allowed       and this a [crit]
+#   --- crit_allowed       lets the log have a [crit]
 #   --- not_in     The modes of run.sh that the block is left out of, one a line:
 #
 #                      MODE: REASON
@@ -54,10 +54,10 @@
 #   --- run        Perl that runs once nginx is up: tests that need a connection
 #                  of their own. The block's request follows.
 #
-# A block without any request asks the documentation's example at its end, which
-# proves that the worker is alive and well after what was done to it. No block
-# may leave an [alert], [crit] or [emerg] in the log, nor an [error] that it does
-# not name.
+# A block without any request sends the documentation's example at its end, to
+# prove that the worker still answers after the block's tests. No block may
+# leave an [alert], [crit] or [emerg] in the log, nor an [error] that the block
+# does not name.
 #
 # A "run" section is Perl in this package. It can use all functions here and in
 # Billing::Ask, Billing::Expect and Billing::Log, and the variables below.
@@ -197,8 +197,8 @@ sub load {
     redis()->pipeline(expand(parse_commands($text)));
 }
 
-# Waits until a condition holds, at most for so many seconds. Returns what the
-# condition returned last.
+# Waits until a condition holds, at most for so many seconds. Returns the last
+# result of the condition.
 
 sub wait_for {
     return Billing::Nginx::wait_until(@_);

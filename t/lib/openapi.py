@@ -1,8 +1,8 @@
-# Checks conf/openapi.yaml by the schema of OpenAPI 3.1, and then answers by
-# conf/openapi.yaml: a JSON array of objects with method, status, headers (by
-# lower-case names), body and perhaps the body of the request, which has to be
-# right for a 200 and wrong for a 422, from the standard input. Says "ok" or "not
-# ok" of each, with the reason.
+# Checks conf/openapi.yaml against the schema of OpenAPI 3.1, and then answers
+# against conf/openapi.yaml. The standard input has the answers as a JSON array
+# of objects: method, status, headers (by lower-case names), body, and perhaps
+# the body of the request, which has to be valid for a 200 and invalid for a
+# 422. Prints "ok" or "not ok" for each answer, with the reason.
 #
 #     python3 openapi.py conf/openapi.yaml path/to/schemas/v3.1/schema.json
 

@@ -15,7 +15,7 @@ use Billing::Nginx;
 
 our @EXPORT = qw(text client ask keep_asking recovers curl);
 
-# The text of a request with that body, and with what the options say.
+# The text of a request with this body and these options.
 
 sub text {
     my ($body, %opt) = @_;

@@ -144,8 +144,8 @@ sub finish {
     undef $Billing::Server;
 }
 
-# With --reload there is one master from the first block to the last, but nginx
-# ends in a block that it must not start with.
+# With --reload, one master runs from the first block to the last, except that
+# a block whose configuration is refused ends it.
 
 sub check_reload {
     my ($block) = @_;

@@ -1,5 +1,5 @@
-# A client that holds its connection in its own hands: single bytes, pauses,
-# requests one after the other, half closes, aborts.
+# A client that controls its connection: it sends single bytes, pauses, sends
+# several requests, closes, half closes and resets.
 
 package Billing::Client;
 
@@ -49,7 +49,7 @@ sub send {
     return 1;
 }
 
-# Every byte is a segment of its own.
+# Sends each byte in a segment of its own.
 
 sub send_bytes {
     my ($self, $out) = @_;

@@ -35,7 +35,7 @@ sub request {
     return ("$method $Billing::URI$query\n$body", $headers);
 }
 
-# What one case expects: the status, the body (a text or a regex), and headers.
+# The answer expected for one case: status, body (a text or a regex), headers.
 
 sub expected {
     my ($text, $case) = @_;
@@ -124,7 +124,7 @@ sub header_like {
     }->{$status} // '\r\nContent-Length: \d+\r\n';
 }
 
-# Tests a response of a client of our own against an expectation.
+# Tests a response that a "run" section got against an expectation.
 
 sub answers {
     my ($res, $expected, $name) = @_;

@@ -1,5 +1,5 @@
-# A Redis that misbehaves on request. It knows the fixtures and the few
-# commands the module sends, and answers them as a Redis does, until a rule
+# A Redis that misbehaves on request. The fake knows the fixtures and the few
+# commands that the module sends, and answers as a Redis does, unless a rule
 # says otherwise. Rules are lines of
 #
 #     [conn N] [once|N times] COMMAND [KEY] => ACTION [ARGUMENT]
@@ -10,24 +10,24 @@
 #     error TEXT    answers -TEXT
 #     raw TEXT      answers the text (\r \n \xHH \\ are understood, and
 #                   \{TEXT*N} is the text N times)
-#     extra TEXT    answers as it should, and sends the text after that
-#     before TEXT   sends the text, and then answers as it should
-#     later TEXT    answers as it should, and sends the text 0.2 s later
+#     extra TEXT    answers as usual, and sends the text behind the answer
+#     before TEXT   sends the text, and then answers as usual
+#     later TEXT    answers as usual, and sends the text 0.2 s later
 #     fence N       answers an ECHO with its number changed by N
 #     drop          never answers this command
 #     close         closes the connection
-#     rst           closes it with a RST
+#     rst           closes the connection with a RST
 #     partial N     sends the first N bytes of the answer, then closes
 #     tear N        sends the first N bytes of the answer, then a RST
-#     hangup S      answers as it should, and closes S seconds later
+#     hangup S      answers as usual, and closes S seconds later
 #     silent        never answers anything on this connection again
-#     pause S       answers S seconds later; what follows has to wait for it
-#     delay S       answers this, and all that follows, S seconds later each
-#     bytes         sends this answer, and all that follow, byte by byte
+#     pause S       answers S seconds later; later answers wait for this one
+#     delay S       delays this answer, and each later one, by S seconds
+#     bytes         sends this answer, and each later one, byte by byte
 #
-# A line "listen S" makes it listen S seconds late (connections are refused
-# until then), "listen never" makes it never listen, and with "listen full" they
-# are neither refused nor accepted.
+# With a line "listen S" the fake refuses connections for the first S seconds,
+# with "listen never" always. With "listen full" it neither refuses nor accepts
+# connections.
 #
 # A test can have the rules replaced while it runs, see change().
 
@@ -88,8 +88,8 @@ sub start {
     return $self;
 }
 
-# Other rules from now on; it is so when this returns. A line "hangup" closes
-# the connections there are.
+# Replaces the rules; the new ones hold when this returns. A line "hangup"
+# closes all connections.
 
 sub change {
     my ($self, $script) = @_;
@@ -98,12 +98,12 @@ sub change {
     sysread $self->{control}, my $done, 1 or die "fake redis is gone\n";
 }
 
-# As a server that is stopped; and as one that is started again.
+# down() acts as a server that is stopped, up() as one that is started again.
 
 sub down { $_[0]->change("listen never\nhangup\n") }
 sub up   { $_[0]->change("listen 0\n" . ($_[1] // '')) }
 
-# How many lines of its log match.
+# Counts the lines of the fake's log that match.
 
 sub count {
     my ($self, $pattern) = @_;
@@ -193,7 +193,7 @@ sub DESTROY {
     $self->stop;
 }
 
-# The commands it was sent, one a line: the connection's number, the words.
+# The commands received, one a line: the connection's number, the words.
 
 sub log_text {
     my ($self) = @_;

@@ -1,7 +1,6 @@
 # The cameras that all suites know, the commands that load them, and the JSON
 # that the route has to answer for them. The JSON is put together here from
-# the API's documentation, in plain Perl: an oracle of its own, which shares
-# nothing with the module.
+# the API's documentation, in plain Perl, and shares nothing with the module.
 
 package Billing::Fixtures;
 

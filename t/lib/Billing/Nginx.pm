@@ -1,5 +1,5 @@
-# An nginx of a test's own, with a master process, beside the one that
-# Test::Nginx runs: to be reloaded, and to be ended.
+# A separate nginx for one test, with a master process, beside the nginx of
+# Test::Nginx: the test may reload and end it.
 
 package Billing::Nginx;
 
@@ -13,14 +13,14 @@ use Time::HiRes qw(sleep time);
 
 use Billing::Ports;
 
-# how many times as long as usual everything may take
+# the factor by which this mode of run.sh is slower than usual
 
 our $SLOW = ($ENV{TEST_NGINX_MODE} // '') eq 'valgrind' ? 5 : 1;
 
-# The text is that of the http block: %PORT% in it is a free port. Of the options,
-# "modules" lists the modules to load instead of the run's own. With "alerts",
-# what it logs is not in the log of the whole run, which may have no alert: the
-# test has to look for those that it does not provoke.
+# The text is the content of the http block: %PORT% in it is a free port. The
+# option "modules" lists the modules to load instead of the run's own. With the
+# option "alerts", the log is kept apart from the log of the whole run, which
+# may have no alert: the test has to look for unexpected alerts.
 
 sub start {
     my ($class, $http, %opt) = @_;

@@ -1,7 +1,7 @@
-# What the route has to answer: its rules a second time, in the plainest Perl,
-# from README.md and from how PHP and Laravel work, and not from the module's
-# source. The fuzzer t/fuzz/http.pl compares the two, t/laravel.pl compares the
-# same rules with Laravel.
+# An oracle for the answers of the route: the rules a second time, in plain
+# Perl. They are from README.md and from PHP and Laravel, not from the module's
+# source. The fuzzer t/fuzz/http.pl compares the oracle with the module, and
+# t/laravel.pl compares the module with Laravel.
 #
 #     my $answer = Billing::Oracle::answer(\%world, \%request);
 #
@@ -77,7 +77,7 @@ sub answer {
     my $query = query($request->{query} // '');
     my %sent;
 
-    # what the body does not send is taken from the query string
+    # a parameter that the body does not send is taken from the query string
 
     for my $name (@NAMES) {
         my ($first, $second) = map { clean($_->{$name}) } $body, $query;
@@ -135,8 +135,8 @@ sub body {
     return { map { @$_ } @{ $value->[1] } };
 }
 
-# TrimStrings and ConvertEmptyStringsToNull, for a value and what is in it. An
-# object is an array from here on, and what was not sent is null.
+# TrimStrings and ConvertEmptyStringsToNull, for a value and its members. From
+# here on, an object is an array, and a parameter that was not sent is null.
 
 sub clean {
     my ($value) = @_;
@@ -458,8 +458,8 @@ sub unescape {
     return $text;
 }
 
-# JSON of RFC 8259, in UTF-8, nested 511 levels deep. What is wrong is thrown
-# with the offset of the byte that it is seen at.
+# JSON of RFC 8259, in UTF-8, nested 511 levels deep. A fault is thrown with the
+# offset of the byte at which it is noticed.
 
 sub fault {
     die bless [ @_ ], 'Billing::Oracle::Fault';

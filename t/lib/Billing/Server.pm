@@ -1,5 +1,5 @@
-# A real Redis of a test's own, which can be stopped and started again: on a
-# port and a Unix socket, in a directory of its own.
+# A separate real Redis for one test, which can be stopped and started again.
+# The server has a port, a Unix socket and a directory of its own.
 #
 #     my $server = Billing::Server->new('--databases', 3);
 #     $server->start;
@@ -93,7 +93,7 @@ sub signal {
     kill $signal, $self->{pid};
 }
 
-# As a crash: at once, without a word to its clients.
+# Acts as a crash: the server ends at once, without a word to its clients.
 
 sub stop {
     my ($self) = @_;
