@@ -1,6 +1,5 @@
-# The cache contract: "null" is only answered from a cache that was loaded, and
-# data that break the contract are answered with 502 and a log line that names the
-# key.
+# The cache contract: only a cache that was loaded answers null; data that break
+# the contract are answered with 502, and a log line names the key.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -12,7 +11,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: a cache that was loaded answers "null" where nothing is found
+=== TEST 1: a cache that was loaded answers null when no camera is found
 --- cases
 {"cameras_ids":[999]}                           -> null
 {"cameras_ids":[0]}                             -> null
@@ -25,7 +24,7 @@ __DATA__
 
 
 
-=== TEST 2: a cache that was never loaded answers 503 where nothing is found
+=== TEST 2: a cache that was never loaded is a 503 when no camera is found
 --- redis
 DEL billing:synced_at
 --- cases
@@ -43,7 +42,7 @@ DEL billing:synced_at
 
 
 
-=== TEST 3: a cache without synced_at answers with the cameras that are found
+=== TEST 3: a cache without synced_at answers with the cameras that it has
 --- redis
 DEL billing:synced_at
 --- cases
@@ -54,7 +53,7 @@ DEL billing:synced_at
 
 
 
-=== TEST 4: Redis is not asked for synced_at where cameras are found
+=== TEST 4: Redis is not asked for synced_at when cameras are found
 --- fake
 --- cases
 {"cameras_ids":[3]}                             -> 3
@@ -372,7 +371,7 @@ is(redis()->command('GET', 't_cache:canary'), 'alive', 'the key is still there')
 
 
 
-=== TEST 22: every key begins with the prefix
+=== TEST 22: each key in a command begins with the prefix
 --- fake
 --- cases
 {"cameras_ids":[3],"cameras_uuid":["3"],"login":"admin"} -> 3
@@ -419,7 +418,7 @@ redis()->command('DEL', 't_cache_other:camera:3');
 
 
 
-=== TEST 24: cameras that are not the login's are left out, wherever they stand
+=== TEST 24: cameras of other logins are left out of an answer for ids and a login
 --- cases
 {"cameras_ids":[3,4,5],"login":"mixed"}         -> 4 5
 {"cameras_ids":[4,3,5],"login":"mixed"}         -> 4 5
@@ -442,7 +441,7 @@ redis()->command('DEL', 't_cache_other:camera:3');
 
 
 
-=== TEST 25: a synced_at that is answered by an array breaks the contract
+=== TEST 25: an array as the reply for synced_at breaks the contract
 --- fake
 GET *:synced_at => raw *0\r\n
 --- cases
@@ -452,7 +451,7 @@ GET *:synced_at => raw *0\r\n
 
 
 
-=== TEST 26: a cache that is loaded while a request is answered is looked at once more
+=== TEST 26: cameras that are loaded while a request is answered are found
 --- fake
 once HMGET *:camera:3 => raw *7\r\n\{$-1\r\n*7}
 once HGETALL *:camera:3 => raw *0\r\n
@@ -466,7 +465,7 @@ once ZRANGEBYSCORE *:admin => raw *0\r\n
 
 
 
-=== TEST 27: 50 commands with a long prefix and long ids are sent in order
+=== TEST 27: 50 commands with a long prefix and long ids are sent in the order of the ids
 --- route eval: 'billing_token off; billing_max_ids 50; billing_redis_prefix ' . 'p' x 100 . ':;'
 --- fake
 HMGET => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$1\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -620,7 +619,7 @@ ok(wait_for(20, sub {
 
 
 
-=== TEST 33: each set of servers has its own line
+=== TEST 33: each set of servers has its own log line
 --- config eval
 <<"END"
 location = $Billing::URI {
@@ -645,7 +644,7 @@ for my $uri ($Billing::URI, '/other', $Billing::URI, '/other') {
 
 
 
-=== TEST 34: rights that the user does not have are logged once
+=== TEST 34: a right that the user lacks is logged once
 --- fake
 HMGET => error NOPERM this user has no permissions
 --- run

@@ -1,5 +1,5 @@
-# conf/check-cache names every fault of a cache, finds none in a clean one, and
-# never asks Redis for much at once.
+# conf/check-cache names every fault of a cache, finds no fault in a clean one,
+# and never asks Redis for much at once.
 
 use strict;
 use warnings;
@@ -62,7 +62,7 @@ is($text =~ s/, synced -?\d+ s ago//r,
    "2 cameras, 1 external ids, 1 logins, 1 tokens: 0 errors, 0 warnings, 0 notes\n",
    'a clean cache: output');
 
-# one fault at a time: [ commands, the line ]. All that is found has to be this.
+# one fault at a time: [ commands, line ]; the line has to be the only one
 
 my $hex = sha256_hex('y');
 
@@ -230,7 +230,7 @@ cmp_ok((grep { $_->[3][0] eq 'HSCAN' && $_->[3][1] eq 'billing:camera:7' } @log)
 cmp_ok((grep { $_->[3][0] eq 'ZSCAN' && $_->[3][1] eq 'billing:login:many' } @log),
        '>', 3, 'a long list is read in pieces');
 
-# the prefix is no pattern, whatever its characters
+# the prefix is not a pattern, even with special characters
 
 clean();
 $redis->pipeline([ 'SET', 'x[a]*:synced_at', time ], [ 'SET', 'xa:nothing', 1 ],

@@ -1,4 +1,4 @@
-# conf/billing.conf, as it is but for ports and paths.
+# conf/billing.conf, unchanged except for ports and paths.
 
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ sub put {
 
 put('password', "s3cret\n");
 
-# the second Redis wants a password, as that of the configuration does
+# the second Redis wants a password, as in the configuration
 
 my ($first, $second) = map { Billing::Server->new } 1, 2;
 

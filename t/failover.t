@@ -1,5 +1,5 @@
-# Redis servers that hang, forget a connection, or have lost their data, while
-# another connection or another server could answer: no request fails for it.
+# Redis servers that hang, forget a connection, or have lost their data. No
+# request fails as long as another connection or another server can answer.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -229,7 +229,7 @@ has no data loaded
 
 
 
-=== TEST 11: an empty server is the last resort, and left for one that has the data
+=== TEST 11: an empty server is used as the last resort, until another one has the data
 --- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
 --- fake
 GET *:synced_at => raw $-1\r\n
@@ -330,7 +330,7 @@ is($Fake->count('accept'), 1, 'one connection');
 
 
 
-=== TEST 17: scrapes of the status page take no place in the queue
+=== TEST 17: scrapes of the status page take no place in the queue of requests
 --- http_config
 billing_redis_queue 3;
 billing_redis_timeout 10s;
@@ -377,7 +377,7 @@ answers($_->response, '3 4', 'one that stays') for @waiting;
 
 
 
-=== TEST 19: the connections have SO_KEEPALIVE, and go without it where that is set
+=== TEST 19: connections to Redis have SO_KEEPALIVE, unless the directive turns it off
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- config eval
@@ -406,7 +406,7 @@ billing_redis_socket_keepalive;                                 -> invalid numbe
 
 
 
-=== TEST 21: a server whose data goes while it is used: the callers that find out are answered by the next one
+=== TEST 21: a server whose data goes while it is used is replaced by the next one, and no request fails
 --- http_config eval: $::OWN
 --- server
 --databases 2
@@ -423,7 +423,7 @@ answers(ask($EXAMPLE, token => 'nobody'), '401', 'a bad token is told from a ser
 
 
 
-=== TEST 22: all servers without their data: 503 at once, and one line each
+=== TEST 22: all servers without their data are a 503 at once, with one log line each
 --- http_config eval: $::FAKES
 --- fake
 GET => raw $-1\r\n
@@ -448,7 +448,7 @@ is($failed, 0, 'and none fails any more');
 
 
 
-=== TEST 23: one server without its data, and loaded again
+=== TEST 23: one server without its data is a 503, until the data is loaded
 --- fake
 --- run
 answers(ask($EXAMPLE), '3 4', 'before');
@@ -464,7 +464,7 @@ ok(wait_for(4, sub { Billing::error_log() =~ /has its data loaded/ }), 'which is
 
 
 
-=== TEST 24: a server that fails in two ways by turns is logged once a second at most
+=== TEST 24: a server that fails in two ways in turn is logged once a second at most
 --- http_config
 billing_redis_timeout 300ms;
 --- fake eval
@@ -484,7 +484,7 @@ recovers($EXAMPLE, '3 4', 'when it is well');
 
 
 
-=== TEST 25: a server in its probation gets no connection because another one is busy
+=== TEST 25: a server in its probation gets no connection, even if another one is busy
 --- http_config eval: $::FAKES . 'billing_redis_timeout 5s; billing_redis_connections 4;'
 --- fake
 listen never

@@ -1,4 +1,4 @@
-# A client that leaves while Redis is waited for, and a request that nginx
+# A client that leaves while its request waits for Redis, and a request that nginx
 # hands to a second handler: post_action, error_page, named locations, filters
 # that end a request, subrequests.
 
@@ -8,8 +8,8 @@ use lib "$FindBin::Bin/lib";
 use Test::Nginx::Socket 'no_plan';
 use Billing 'handlers';
 
-# Asks, leaves once Redis has got a command for it, and waits until nginx has
-# noticed. Redis answers later.
+# Sends a request, leaves when Redis has got its command, and waits until nginx
+# has noticed. Redis answers later.
 
 sub leave {
     my ($uri, $how, $command) = @_;
@@ -55,7 +55,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: post_action after a client has left
+=== TEST 1: post_action runs after a client has left
 --- config eval
 $::ROUTE . ::both([ 'list', 'post_action /second;' ],
                   [ 'self', 'post_action /list/self;' ],
@@ -97,7 +97,7 @@ $Fake->change('');
 
 
 
-=== TEST 2: post_action after a list, whole or left in the middle
+=== TEST 2: post_action runs after a list, whole or left in the middle
 --- config eval
 $::ROUTE . ::both([ 'list', 'post_action /second; billing_batch 5;' ],
                   [ 'static', 'post_action /page.html; billing_batch 5;' ])
@@ -126,7 +126,7 @@ for my $name (qw(list static)) {
 
 
 
-=== TEST 3: error_page to a second handler that waits for Redis, and to a third one
+=== TEST 3: error_page leads to a second handler that waits for Redis, and to a third one
 --- config eval
 "recursive_error_pages on;\n" . $::ROUTE . <<"END"
 location = /a { billing_cameras_list; error_page 401 422 = /b; error_page 502 = \@c; }
@@ -184,7 +184,7 @@ is(ask(undef, uri => '/page.html')->{body},
 
 
 
-=== TEST 5: a client that has left before the handler starts, with and without a deferred accept
+=== TEST 5: a client that left before the handler starts is noticed, with and without a deferred accept
 --- config eval
 <<"END"
 location = $Billing::URI { billing_cameras_list; }

@@ -1,5 +1,5 @@
-# What a broken or hostile Redis may send: an error for the requests concerned,
-# never a crash, never the data of another request.
+# Replies of a broken or hostile Redis. The requests concerned get an error; no
+# worker crashes, and no request gets the data of another one.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -7,7 +7,7 @@ use lib "$FindBin::Bin/lib";
 use Test::Nginx::Socket 'no_plan';
 use Billing 'hostile';
 
-# A hash that no camera has, as Redis would send it.
+# The reply for a forged hash, which no camera has.
 
 our $FORGED = '*7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n';
 
@@ -47,7 +47,7 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: every reply byte by byte, with many requests at once
+=== TEST 1: replies that come byte by byte give each of many requests its own camera
 --- http_config
 billing_redis_timeout 20s;
 --- fake
@@ -57,7 +57,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 2: values around 16384 and 65536 bytes, the sizes of a receive
+=== TEST 2: values of about 16384 and 65536 bytes, the sizes of a receive, are answered
 --- redis eval
 join "\n", map { "HSET billing:camera:$_ name " . 'n' x $_ }
            16340 .. 16390, 65200 .. 65540, 131072
@@ -71,7 +71,7 @@ for my $id (16340 .. 16390, 65200 .. 65540, 131072) {
 
 
 
-=== TEST 3: values of 16384 and 16385 bytes, alone and together
+=== TEST 3: values of 16384 and 16385 bytes are answered, alone and together
 --- fake
 HMGET *:camera:3 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16384\r\n\{x*16384}\r\n$-1\r\n$-1\r\n$-1\r\n
 HMGET *:camera:4 => raw *7\r\n$-1\r\n$-1\r\n$-1\r\n$16385\r\n\{y*16385}\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -93,7 +93,7 @@ for (1 .. 3) {
 
 
 
-=== TEST 4: a value of nearly a MiB is answered, larger ones cost their asker alone
+=== TEST 4: a value of nearly a MiB is answered, and a larger one fails only its own request
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -118,7 +118,7 @@ redis key \\?"t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 ele
 
 
 
-=== TEST 5: arrays nested 10,000 deep
+=== TEST 5: arrays nested 10,000 deep are a 502, and the next request is answered
 --- fake
 HMGET *:camera:4 => raw \{*1\r\n*10000}
 HMGET *:camera:5 => raw *2\r\n$4\r\nname\r\n\{*1\r\n*10000}$1\r\nx\r\n
@@ -137,7 +137,7 @@ ok(1, 'the cases are all there is');
 
 
 
-=== TEST 6: lengths that are no lengths
+=== TEST 6: invalid lengths are a 502, and the next request is answered
 --- http_config
 billing_redis_timeout 3s;
 --- fake
@@ -177,7 +177,7 @@ redis key \\?"t_hostile:camera:23\\?" is answered by more than 1 MiB or 4096 ele
 
 
 
-=== TEST 7: types of a newer protocol, which was not asked for
+=== TEST 7: RESP3 types that were not asked for are a 502, and the next request is answered
 --- http_config
 billing_redis_timeout 2s;
 --- fake
@@ -209,7 +209,7 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 23) {
 
 
 
-=== TEST 8: half a reply, then the end of the connection or a reset
+=== TEST 8: half a reply before the end of the connection, or a reset, is a 502 only when it comes twice
 --- fake
 2 times HMGET *:camera:3 => partial 100
 2 times HMGET *:camera:4 => tear 100
@@ -229,7 +229,7 @@ answers(ask('{"cameras_uuid":["3"]}'), '3', 'RST, once, in another reply');
 
 
 
-=== TEST 9: half a reply, then the end of the connection or a reset, with many in flight
+=== TEST 9: half a reply before the end of the connection, with many requests in flight, mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake
@@ -242,7 +242,7 @@ is(::mix(), 120, 'and then all of them');
 
 
 
-=== TEST 10: a reply too many before another one, once
+=== TEST 10: one extra reply before another one mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -255,7 +255,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 11: a reply too many before another one, always
+=== TEST 11: an extra reply before every reply for a camera mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -268,7 +268,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 12: a reply too many between other ones, once
+=== TEST 12: one extra reply within a pipeline mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -279,7 +279,7 @@ is(::mix(), 120, 'each gets its camera');
 
 
 
-=== TEST 13: a reply too many between other ones, always
+=== TEST 13: an extra reply within every pipeline mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -292,7 +292,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 14: a reply too many after each fence
+=== TEST 14: an extra reply after each fence mixes up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -311,7 +311,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 
 
-=== TEST 15: a reply too few
+=== TEST 15: a missing reply mixes up no answers
 --- http_config
 billing_redis_timeout 2s;
 --- fake
@@ -324,7 +324,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 
 
 
-=== TEST 16: a reply too few and one too many: their number is right, their place is not
+=== TEST 16: a missing reply and an extra one, which leave the number right, mix up no answers
 --- http_config
 billing_redis_timeout 3s;
 --- fake eval
@@ -336,7 +336,7 @@ is(::mix(), 120, 'each gets its camera when that is over');
 
 
 
-=== TEST 17: the replies of a whole pipeline too many, with a forged fence
+=== TEST 17: extra replies of a whole pipeline with a forged fence mix up no answers
 --- http_config
 billing_redis_timeout 10s;
 --- fake eval
@@ -348,7 +348,7 @@ answers(ask('{"cameras_ids":[5]}'), '502', 'the camera concerned');
 
 
 
-=== TEST 18: a fence forged with a small number
+=== TEST 18: a forged fence with a small number is not accepted
 --- fake
 conn 1 ECHO *.2 => raw $1\r\n1\r\n
 conn 2 ECHO *.2 => raw :1\r\n
@@ -369,7 +369,7 @@ recovers('{"cameras_ids":[3]}', '3', 'when that is over');
 
 
 
-=== TEST 19: a fence with the number of its neighbour
+=== TEST 19: a fence with the number of its neighbour is not accepted
 --- fake
 conn 1 ECHO *.2 => fence -1
 conn 2 ECHO *.2 => fence 1
@@ -432,7 +432,7 @@ billing_redis_timeout 10s;
 
 
 
-=== TEST 22: a stream of errors with many in flight
+=== TEST 22: a stream of errors with many requests in flight mixes up no answers
 --- fake
 once HMGET *:camera:5 => raw \{-ERR flood\r\n*20000}
 --- http_config
@@ -444,7 +444,7 @@ is(::mix(), 120, 'and then all of them');
 
 
 
-=== TEST 23: bytes that are no text, in all places
+=== TEST 23: bytes that are not text, at any place of a reply, are a 502 and are not logged raw
 --- fake
 HMGET *:camera:1 => raw \x00
 HMGET *:camera:2 => raw \x00\{\xff*70000}
@@ -499,7 +499,7 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 
 
 
-=== TEST 26: a later batch that begins where the first did does not make a list without an end
+=== TEST 26: a later batch that begins like the first one does not make an endless list
 --- route
 billing_batch 2;
 --- fake
@@ -516,7 +516,7 @@ ok($res->{status} == 502 || $res->{status} == 200 && !$res->{complete},
 
 
 
-=== TEST 27: values that are too large together cost their asker alone
+=== TEST 27: values that are too large together fail only their own request
 --- fake eval
 'HMGET *:camera:4 => raw *7\r\n' . '$200000\r\n\{x*200000}\r\n' x 7
 --- cases
@@ -540,7 +540,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'another');
 
 
 
-=== TEST 29: a reply that nothing asked for, whole or its beginning, on an idle connection
+=== TEST 29: a reply that no command asked for closes an idle connection, and fails no request
 --- fake
 conn 1 ECHO *.3 => later $200\r\n
 conn 2 ECHO *.3 => later *
@@ -561,7 +561,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the last one');
 
 
 
-=== TEST 30: strings without their ends or lengths, and elements that are no strings
+=== TEST 30: strings without an end or a length, and elements that are no strings, are a 502
 --- fake eval
 join "\n", map { "HMGET *:camera:$_->[0] => raw *$_->[1]\\r\\n" . '$-1\r\n' x 3
                  . $_->[2] . '$-1\r\n' x ($_->[3] // 3) }
@@ -580,7 +580,7 @@ for my $id (1, 2, 6, 8, 9, 11, 13 .. 20) {
 
 
 
-=== TEST 31: a reply of the greatest size, and of one byte more
+=== TEST 31: a reply of the greatest size is answered, and one of a byte more is a 502
 --- fake
 HMGET *:camera:4 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048570\r\n\{x*1048570}\r\n$-1\r\n$-1\r\n$-1\r\n
 HMGET *:camera:5 => raw *7\r\n$6\r\nabcdef\r\n$-1\r\n$-1\r\n$1048571\r\n\{x*1048571}\r\n$-1\r\n$-1\r\n$-1\r\n
@@ -602,7 +602,7 @@ redis key \\?"t_hostile:camera:10\\?" is answered by more than 1 MiB or 4096 ele
 
 
 
-=== TEST 32: a line of one byte too many by its CR, and of one byte less
+=== TEST 32: a line that is a byte too long is a 502, and so is one of the greatest length
 --- fake
 HMGET *:camera:4 => raw +\{x*1048576}\r\n
 HMGET *:camera:5 => raw +\{x*1048575}\r\n
@@ -618,7 +618,7 @@ HMGET *:camera:5 => raw +\{x*1048575}\r\n
 
 
 
-=== TEST 33: garbage behind a fence is not the fault of the next request
+=== TEST 33: garbage behind a fence does not fail the next request
 --- fake
 once ECHO => extra garbage\r\n
 --- cases
@@ -628,7 +628,7 @@ once ECHO => extra garbage\r\n
 
 
 
-=== TEST 34: what follows an error is not logged as a part of it
+=== TEST 34: a reply behind an error is not logged as a part of the error
 --- fake
 once HMGET => raw -LOADING for now\r\n+forged\r\n
 --- cases

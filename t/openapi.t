@@ -1,4 +1,4 @@
-# conf/openapi.yaml: real answers of every status, held against it.
+# Checks real answers of every status against conf/openapi.yaml.
 
 use strict;
 use warnings;
@@ -162,7 +162,7 @@ ask(503, 'never loaded', '/empty?login=admin');
 ask(503, 'no Redis', '/down?login=admin');
 ask(504, 'a slow Redis', '/slow?cameras_ids[]=3');
 
-# Each of these breaks an answer, and has to be found.
+# Each change here breaks an answer, and has to be found.
 
 my %BROKEN = (
     'a member more'      => sub { $_[0]{body} =~ s/"name"/"colour":"red","name"/ },
@@ -191,7 +191,7 @@ print $file JSON::PP->new->ascii->encode([ map {
 } @answers ]);
 $file->flush;
 
-# not another Python than the system's, which has the packages
+# the system's Python: only that one has the packages
 
 my @lines = split /\n/, qx(/usr/bin/python3 $FindBin::RealBin/lib/openapi.py \\
                            $ROOT/conf/openapi.yaml $SCHEMA <$file);

@@ -1,5 +1,5 @@
-# README.md beside the module: neither has a directive, a variable, a metric or
-# a log line that the other one lacks, and the README's examples work.
+# README.md against the module: each directive, variable, metric and log line is
+# in both, and the README's examples work.
 
 use strict;
 use warnings;

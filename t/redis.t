@@ -1,4 +1,4 @@
-# Redis as operators know it: down, slow, loading, refusing, breaking off.
+# Redis in the states that operators know: down, slow, loading, refusing, cut off.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
