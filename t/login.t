@@ -1026,3 +1026,28 @@ ok($res->{body} eq $all, 'body');
 
 my $rounds = $Fake->count('ECHO');
 cmp_ok($rounds, '<', 20, "pipelines: $rounds");
+
+
+
+=== TEST 45: a camera without known fields before cameras that fill a batch
+--- redis eval
+join "\n", 'HSET billing:camera:101 unknown x', 'ZADD billing:login:unknown 101 101',
+           map { ("HSET billing:camera:$_ streams " . join(',', ('a=b') x 20_000),
+                  "ZADD billing:login:unknown $_ $_") } 102 .. 105
+--- fake
+--- run
+my $streams = join ',', ('a=b') x 20_000;
+my $all = '[{"id":101,"external_id":null,"start_at":null,"status":null,"name":null,'
+          . '"group_type":null,"streams":[],"preview":null},'
+          . join(',', map { Billing::Fixtures::camera($_, { streams => $streams }) } 102 .. 105) . ']';
+
+for ('{"cameras_ids":[101,102,103,104,105]}', '{"login":"unknown"}',
+     '{"login":"unknown","cameras_ids":[101,102,103,104,105]}')
+{
+    my $res = ask($_);
+    is($res->{status}, 200, "$_: status");
+    ok($res->{body} eq $all, "$_: body");
+}
+
+my $asked = $Fake->count('HGETALL');
+cmp_ok($asked, '<', 10, "asked for once more: $asked");

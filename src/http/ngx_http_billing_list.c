@@ -344,7 +344,10 @@ ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
     list->next += taken;
 
     if (taken < list->n) {
-        list->size = taken;
+
+        /* the first one may be deferred, too, if it was asked for again */
+
+        list->size = ngx_max(taken, 1);
         return;
     }
 
