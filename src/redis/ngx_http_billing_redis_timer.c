@@ -43,5 +43,9 @@ ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due)
 
     ngx_http_billing_redis_add_timer(ev, due, NGX_HTTP_BILLING_REDIS_GRACE);
 
+    /* once: with a "timer_resolution", each timer may be late */
+
+    *due += NGX_MAX_INT32_VALUE / 2;
+
     return 1;
 }
