@@ -504,3 +504,49 @@ for my $turn (1 .. 4) {
 is($Fake->count('HMGET'), 0, 'none was sent to the first');
 cmp_ok($Fake2->count('accept'), '>', 1, 'the second has got more connections');
 --- errors_allowed
+
+
+
+=== TEST 26: two idle connections that were forgotten without a word fail no request
+--- fake
+HMGET => pause 0.3
+--- http_config
+billing_redis_connections 2;
+--- run
+my @clients = map { client() } 1 .. 4;
+
+for (@clients) {
+    $_->send(text('{"cameras_ids":[5]}'));
+    select undef, undef, undef, 0.05;
+}
+
+answers($_->response, '5', 'before') for @clients;
+is($Fake->count('^2 accept'), 1, 'there are two connections');
+
+select undef, undef, undef, 1.1;
+$Fake->change("conn 1 any => silent\nconn 2 any => silent");
+
+my $start = Time::HiRes::time();
+answers(ask($EXAMPLE), '3 4', 'both are forgotten');
+cmp_ok(Time::HiRes::time() - $start, '<', 0.9, 'within its time');
+is($Fake->count('^3 accept'), 1, 'by a third connection');
+--- logged
+\[info\] .*idle connection to redis server "127\.0\.0\.1:\d+" does not answer
+
+
+
+=== TEST 27: with a coarse timer_resolution a server that hangs is given up
+--- main_config
+timer_resolution 200ms;
+--- fake
+any => silent
+--- http_config
+billing_redis_timeout 900ms;
+--- run
+my $start = Time::HiRes::time();
+answers(ask($EXAMPLE), '504', 'it hangs');
+cmp_ok(Time::HiRes::time() - $start, '<', 1.9, 'within its time');
+
+$Fake->change('');
+recovers($EXAMPLE, '3 4', 'it answers');
+--- errors_allowed

@@ -200,8 +200,12 @@ ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_pool_t *pool)
         }
     }
 
+    if (suspect) {
+        return 1;
+    }
+
     if (ready == 0) {
-        return pool->nwaiting || suspect;
+        return pool->nwaiting != 0;
     }
 
     return ready < pool->shared.conf.connections && idle == 0;
@@ -498,11 +502,32 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
 static void
 ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_log_error(NGX_LOG_INFO, conn->shared->log, 0,
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_conn_t  *other;
+    ngx_http_billing_redis_pool_t  *pool;
+
+    pool = conn->shared->owner;
+
+    ngx_log_error(NGX_LOG_INFO, pool->shared.log, 0,
                   "idle connection to redis server \"%V\" does not answer, "
                   "another one is made", &conn->server->peer->name);
 
-    ngx_http_billing_redis_pool_connect(conn->shared->owner);
+    /* a request is not to try the idle connections one after the other */
+
+    for (i = 0; i < pool->nconns; i++) {
+        other = &pool->conns[i];
+
+        if (other->state == NGX_HTTP_BILLING_REDIS_READY
+            && other->server == conn->server && other->ninflight == 0)
+        {
+            ngx_http_billing_redis_conn_close(other,
+                                            "another idle connection does not "
+                                            "answer",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        }
+    }
+
+    ngx_http_billing_redis_pool_connect(pool);
 }
 
 
