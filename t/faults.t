@@ -1,5 +1,5 @@
-# Faults outside of Redis: clients that leave, bodies and answers in small pieces,
-# a worker without free connections, many reloads, a clock that jumps.
+# Faults outside of Redis: clients that leave, bodies and answers in small
+# pieces, a worker without free connections, many reloads, a clock that jumps.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";

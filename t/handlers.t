@@ -1,6 +1,6 @@
-# A client that leaves while its request waits for Redis, and a request that nginx
-# hands to a second handler: post_action, error_page, named locations, filters
-# that end a request, subrequests.
+# A client that leaves while its request waits for Redis, and a request that
+# nginx hands to a second handler: post_action, error_page, named locations,
+# filters that end a request, subrequests.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";

@@ -24,7 +24,7 @@ if (grep { $_ eq '--help' } @ARGV) {
     exit;
 }
 
-# What a folder may use besides itself. "src" is the module with its directives.
+# The folders that a folder may use. "src" is the module with its directives.
 
 my %USES = (
     src    => [ qw(http status cache redis) ],

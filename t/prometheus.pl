@@ -120,7 +120,7 @@ sub escape {
     return $text =~ s/([^A-Za-z0-9_.-])/sprintf '%%%02X', ord $1/ger;
 }
 
-# What a query gives, a list of values; it must not be an error.
+# The result of a query, a list of values; an error is a failure.
 
 sub query {
     my ($expr) = @_;

@@ -1,4 +1,4 @@
-# Redis in the states that operators know: down, slow, loading, refusing, cut off.
+# Redis in states that operators know: down, slow, loading, refusing, cut off.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -258,7 +258,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 19: a key that is not answered costs no other key its place
+=== TEST 19: a key that is not answered keeps no other key from its answer
 --- fake
 once HMGET *:camera:4 => drop
 --- http_config
@@ -305,7 +305,7 @@ billing_redis_timeout 15s;
 
 
 
-=== TEST 22: an answer that comes after its request has ended is nobody else's
+=== TEST 22: a reply that comes after its request has ended reaches no other request
 --- fake
 once HMGET *:camera:3 => pause 2
 --- http_config
@@ -451,7 +451,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'after');
 
 
 
-=== TEST 34: a byte behind a reply is a 502, and costs the connection
+=== TEST 34: a byte behind a reply is a 502, and closes the connection
 --- fake
 conn 1 HMGET *:camera:5 => extra \x00
 --- cases
@@ -464,7 +464,7 @@ conn 1 HMGET *:camera:5 => extra \x00
 
 
 
-=== TEST 35: a reply that no command asked for is nobody else's
+=== TEST 35: a reply that no command asked for reaches no request
 --- fake
 conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
 --- cases
@@ -477,7 +477,7 @@ conn 1 HMGET *:camera:3 => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\
 
 
 
-=== TEST 36: a reply that comes while nothing is asked is nobody's
+=== TEST 36: a reply on an idle connection reaches no request
 --- fake
 conn 1 ECHO *.3 => extra $6\r\nforged\r\n
 --- run
@@ -489,7 +489,7 @@ for my $id (3, 4, 5, 7) {
 
 
 
-=== TEST 37: a fence with another number costs the connection, and the request is answered
+=== TEST 37: a fence with another number closes the connection, and the request is answered
 --- fake
 conn 1 ECHO *.2 => raw $3\r\n999\r\n
 --- cases
@@ -1018,7 +1018,7 @@ answers($client->response, '4', 'after');
 
 
 
-=== TEST 68: the fences of two connections have nothing in common
+=== TEST 68: the fences of two connections have different salts
 --- fake
 conn 1 HMGET => close
 --- run

@@ -858,7 +858,7 @@ billing_redis_password_file ../html/secret;
 
 
 
-=== TEST 44: the password of a URL goes before that of the file
+=== TEST 44: the password in a URL takes precedence over the password file
 --- fake
 listen never
 --- fake2
@@ -883,7 +883,7 @@ s3cret
 
 
 
-=== TEST 45: a location's password file goes before that of an outer level
+=== TEST 45: a location's password file takes precedence over that of an outer level
 --- fake
 --- http_config
 billing_redis_password_file $TEST_NGINX_SERVER_ROOT/html/outer;

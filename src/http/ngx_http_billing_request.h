@@ -48,7 +48,7 @@ typedef enum {
 } ngx_http_billing_phase_e;
 
 
-/* what is to happen before the stage of the phase is run */
+/* an action that the driver takes before it runs the stage of the phase */
 
 typedef enum {
     /* nothing: the stage is run at once */

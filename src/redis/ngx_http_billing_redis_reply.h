@@ -148,7 +148,7 @@ typedef struct {
     ngx_str_t                       *elts;
     ngx_uint_t                       nalloc;
 
-    /* what is being read, and the bytes from pos that were read already */
+    /* the state of reading, and how many bytes from pos were read already */
     ngx_http_billing_redis_reader_e  state;
     size_t                           done;
 

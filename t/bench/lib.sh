@@ -1,5 +1,5 @@
-# What the benchmarks share: a private directory, a Redis and nginx servers of
-# their own on loopback, and the CPU time of each. To be sourced; $root is set.
+# The parts that the benchmarks share: a private directory, a private Redis and
+# nginx servers on loopback, the CPU time of each. To be sourced; $root is set.
 
 # shellcheck shell=sh disable=SC2154,SC2034,SC2015
 

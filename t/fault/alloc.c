@@ -48,7 +48,8 @@ static int       fault_nested;
  * Allocations that hiredis 0.14 does not check, or aborts at, so that no caller
  * can help: a new output buffer, the copy of a path, the tables of an
  * asynchronous context, and the iterators over these tables when the context is
- * freed.  The last ones are in a static function, which is known by its caller.
+ * freed.  The names are those of the allocating function or of its caller: the
+ * iterators are allocated in a static function, which has no name.
  */
 
 static const char *fault_broken[] = {

@@ -1,4 +1,4 @@
-# What all suites share. A suite begins with
+# The parts that all suites share. A suite begins with
 #
 #     use Test::Nginx::Socket 'no_plan';
 #     use Billing 'params';

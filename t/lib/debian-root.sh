@@ -4,8 +4,8 @@
 # Bare Debian roots for tests: sourced, with $root as the top directory of the
 # module. As root only.
 #
-# What runs in one has mounts and processes of its own: whichever way the test
-# ends, the kernel takes them away.
+# Programs in a root have mounts and processes of their own: however the test
+# ends, the kernel takes these away.
 
 # root_make <release> <directory>, the first time for a release by debootstrap
 # and then from build/roots
