@@ -258,7 +258,7 @@ billing_redis_timeout 1s;
 
 
 
-=== TEST 19: a key that is not answered keeps no other key from its answer
+=== TEST 19: when one key is not answered, no camera takes the place of another one
 --- fake
 once HMGET *:camera:4 => drop
 --- http_config

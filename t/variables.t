@@ -96,7 +96,7 @@ redis()->command('SET', "${Billing::Prefix}token:" . sha256($Token), "a \"b\"\n"
 
 
 
-=== TEST 3: $billing_redis_time is the sum of all waits for Redis
+=== TEST 3: the time is the sum of all waits for Redis
 --- fake
 any *:token:* => pause 0.2
 any *:camera:5 => pause 0.3
@@ -135,7 +135,7 @@ wait_for(5, sub { ask($EXAMPLE)->{status} == 200 });
 
 
 
-=== TEST 6: $billing_redis_server is the server that answered last
+=== TEST 6: the server is the one that answered last
 --- fake
 conn 1 any *:camera:3 => close
 any *:camera:3 => error LOADING Redis is loading the dataset in memory
@@ -152,7 +152,7 @@ END
 
 
 
-=== TEST 7: $billing_cameras is the number of cameras sent, for a whole list and for one broken off
+=== TEST 7: the number of cameras is that of the cameras sent, for a whole list and for one broken off
 --- redis eval: ::many()
 --- fake
 any *:camera:150 => error ERR no
@@ -241,7 +241,7 @@ unlike(ask($EXAMPLE, token => 'bad')->{headers}, qr/^X-Client/m, 'no client');
 
 
 
-=== TEST 12: $billing_client is set for lists on a kept connection
+=== TEST 12: the client is set for lists on a kept connection
 --- redis eval: ::many()
 --- http_config eval: $::LOG
 --- route
@@ -274,7 +274,7 @@ for (['x' x 255, 'x' x 255], ['x' x 256, 'x' x 255], ["\xc3\xa9" x 500_000, "\xc
 
 
 
-=== TEST 14: $billing_redis_time is not greater than $request_time
+=== TEST 14: the time is not greater than the time of the request
 --- http_config
 log_format times '$request_time $billing_redis_time';
 access_log $TEST_NGINX_SERVER_ROOT/logs/billing.log times;
