@@ -86,7 +86,7 @@ typedef struct {
 } ngx_http_billing_redis_stat_t;
 
 
-/* Called for each pipeline that was answered: milliseconds since it was sent. */
+/* Called for each answered pipeline: milliseconds since it was sent. */
 typedef void (*ngx_http_billing_redis_duration_pt)(void *data,
     ngx_msec_t duration);
 
