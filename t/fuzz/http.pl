@@ -27,6 +27,7 @@ my $MAX_FAULTS = 10;
 
 my $EXPECTED_LOG = 'client intended to send too large body|client sent invalid chunked body'
                    . '|"none:synced_at" does not exist: the cache has never been loaded'
+                   . '|has no data loaded: a key that is required does not exist'
                    . '|"[^"]*/html/.*" (?:failed|is forbidden|is not found)';
 
 my %CAMERA = (%Billing::Fixtures::CAMERA,

@@ -26,7 +26,8 @@ mkdir -p "$fuzz/target"
 
 # the libraries that nginx' own linking has named
 
-libs=$(grep -oE -- ' -l[a-z_]+|-Wl,-E' "$fuzz/Makefile" | sort -u)
+libs=$(grep -oE -- ' -l:?[a-z0-9_.]+|-Wl,-E' "$fuzz/Makefile" \
+    | awk '!seen[$0]++')
 
 includes=$(find src -type d | sed 's/^/-I /'; printf ' -I build/nginx-source/src/%s' core event event/modules \
     os/unix http http/modules)

@@ -49,6 +49,9 @@ my $PART = qr/(?:\xe0 [\xa0-\xbf] | [\xe1-\xec\xee\xef] [\x80-\xbf] | \xed [\x80
                | \xf0 [\x90-\xbf] [\x80-\xbf]? | [\xf1-\xf3] [\x80-\xbf]{1,2}
                | \xf4 [\x80-\x8f] [\x80-\xbf]?)/x;
 
+my $NEVER_LOADED = { status => 503, like => qr/\A\{"message":"[^"]+"\}\z/,
+                     headers => [ 'Retry-After: ' ] };
+
 my @NAMES = qw(cameras_ids cameras_uuid login);
 
 sub answer {
@@ -61,11 +64,19 @@ sub answer {
                  headers => [ 'Allow: ' ] };
     }
 
+    # a cache that was never loaded makes no token invalid
+
+    if ($world->{tokens} && !$world->{synced} && length($request->{token} // '')
+        && !$world->{tokens}{ $request->{token} })
+    {
+        return $NEVER_LOADED;
+    }
+
     if ($world->{tokens} && !$world->{tokens}{ $request->{token} // '' }) {
         return {
             status => 401, body => '{"message":"Unauthenticated."}',
             headers => [ 'WWW-Authenticate: Bearer'
-                         . (length $request->{token} // ''
+                         . (length($request->{token} // '')
                             ? ' error="invalid_token"' : "\r\n") ],
         };
     }
@@ -354,8 +365,7 @@ sub cameras {
               grep { $count{$_} == @sets && $world->{camera}{$_} } keys %count;
 
     if (!@ids && !$world->{synced}) {
-        return { status => 503, like => qr/\A\{"message":"[^"]+"\}\z/,
-                 headers => [ 'Retry-After: ' ] };
+        return $NEVER_LOADED;
     }
 
     return { status => 200, body => 'null' } if !@ids;
