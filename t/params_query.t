@@ -203,6 +203,9 @@ ZADD billing:login:caf\xe9 5 5
 ?cameras_ids[%ff]=3&cameras_ids[%ff]=4          -> 4
 ?cameras_ids[%ff]=x                             -> cameras_ids.?: integer
 ?cameras_ids[a%e2%82]=x&cameras_ids[]=3         -> cameras_ids.a??: integer
+?cameras_ids[%ff]=x&cameras_ids[%fe]=y          -> cameras_ids.?: integer
+?cameras_ids[%ff]=x&cameras_ids[a]=y&cameras_ids[?]=z -> cameras_ids.?: integer, cameras_ids.a: integer
+?cameras_ids[?]=x&cameras_ids[a]=y&cameras_ids[%ff]=z -> cameras_ids.?: integer, cameras_ids.a: integer
 
 
 

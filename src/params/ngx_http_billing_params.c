@@ -16,6 +16,9 @@ typedef struct {
     ngx_http_billing_value_t   *values;
     ngx_http_billing_params_t  *params;
     ngx_uint_t                  max_ids;
+
+    /* set if a key was not UTF-8: its name may be that of another key */
+    ngx_uint_t                  masked;
 } ngx_http_billing_params_ctx_t;
 
 
@@ -41,6 +44,8 @@ static ngx_int_t ngx_http_billing_params_member(
     ngx_http_billing_params_ctx_t *ctx, ngx_uint_t param,
     ngx_http_billing_value_t *value, ngx_uint_t n, ngx_str_t *key,
     ngx_str_t *title);
+static ngx_uint_t ngx_http_billing_params_is_named(
+    ngx_http_billing_params_ctx_t *ctx, ngx_str_t *key);
 static ngx_uint_t ngx_http_billing_params_is_plain(ngx_str_t *key);
 static u_char *ngx_http_billing_params_snake(u_char *p, ngx_str_t *key);
 static ngx_int_t ngx_http_billing_params_error(
@@ -83,6 +88,7 @@ ngx_http_billing_params(ngx_http_request_t *r,
     ctx.values = body.param;
     ctx.params = params;
     ctx.max_ids = max_ids;
+    ctx.masked = 0;
 
     if (ngx_array_init(&params->ids, r->pool, 4, sizeof(int64_t)) != NGX_OK
         || ngx_array_init(&params->uuids, r->pool, 4, sizeof(ngx_str_t))
@@ -344,15 +350,16 @@ ngx_http_billing_params_check_id(ngx_http_billing_params_ctx_t *ctx,
     ngx_http_billing_value_t *value, ngx_uint_t n)
 {
     int64_t    *id;
+    ngx_int_t   rc;
     ngx_str_t   key, title;
 
     if (!value->integer) {
 
-        if (ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_IDS,
-                                           value, n, &key, &title)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+        rc = ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_IDS,
+                                            value, n, &key, &title);
+
+        if (rc != NGX_OK) {
+            return (rc == NGX_DECLINED) ? NGX_OK : NGX_ERROR;
         }
 
         return ngx_http_billing_params_error(ctx, &key,
@@ -377,6 +384,7 @@ static ngx_int_t
 ngx_http_billing_params_check_uuid(ngx_http_billing_params_ctx_t *ctx,
     ngx_http_billing_value_t *value, ngx_uint_t n)
 {
+    ngx_int_t   rc;
     ngx_str_t   key, title, *uuid;
     ngx_uint_t  is_text, too_long;
 
@@ -396,11 +404,11 @@ ngx_http_billing_params_check_uuid(ngx_http_billing_params_ctx_t *ctx,
         return NGX_OK;
     }
 
-    if (ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_UUIDS, value,
-                                       n, &key, &title)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    rc = ngx_http_billing_params_member(ctx, NGX_HTTP_BILLING_PARAM_UUIDS,
+                                        value, n, &key, &title);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED) ? NGX_OK : NGX_ERROR;
     }
 
     if (!is_text
@@ -451,7 +459,8 @@ ngx_http_billing_params_required(ngx_http_billing_params_ctx_t *ctx)
 
 /*
  * A member's key in "errors", and its name in the message: the key as it is,
- * unless it has a dot or an asterisk, which have a meaning in Laravel.
+ * unless it has a dot or an asterisk, which Laravel uses for itself.  Returns
+ * NGX_OK, NGX_DECLINED if another error has this key, or NGX_ERROR.
  */
 
 static ngx_int_t
@@ -485,10 +494,16 @@ ngx_http_billing_params_member(ngx_http_billing_params_ctx_t *ctx,
                 value->key.data[i] = '?';
             }
         }
+
+        ctx->masked = 1;
     }
 
     key->len = ngx_sprintf(key->data, "%V.%V", name, &value->key) - key->data;
     *title = *key;
+
+    if (ctx->masked && ngx_http_billing_params_is_named(ctx, key)) {
+        return NGX_DECLINED;
+    }
 
     if (ngx_http_billing_params_is_plain(&value->key)) {
         return NGX_OK;
@@ -507,6 +522,27 @@ ngx_http_billing_params_member(ngx_http_billing_params_ctx_t *ctx,
     title->len = p - title->data;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_billing_params_is_named(ngx_http_billing_params_ctx_t *ctx,
+    ngx_str_t *key)
+{
+    ngx_uint_t                 i;
+    ngx_http_billing_error_t  *error;
+
+    error = ctx->params->errors.elts;
+
+    for (i = 0; i < ctx->params->errors.nelts; i++) {
+        if (error[i].key.len == key->len
+            && ngx_memcmp(error[i].key.data, key->data, key->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

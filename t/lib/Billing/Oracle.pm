@@ -267,7 +267,7 @@ sub login {
 sub members {
     my ($world, $name, $value) = @_;
 
-    my @errors;
+    my (@errors, %named);
     my @members = first($world, $value);
 
     # Laravel's Arr::dot() has an array's members, and not the array
@@ -283,8 +283,13 @@ sub members {
 
         $key =~ tr/\x80-\xff/?/ if $key !~ /\A$UTF8*+\z/;
 
-        push @errors, map { [ "$name.$key", $_ ] }
-                      $name eq 'cameras_ids' ? id($content) : uuid($content);
+        my @words = $name eq 'cameras_ids' ? id($content) : uuid($content);
+
+        # two keys may have one name then
+
+        next if !@words || $named{$key}++;
+
+        push @errors, map { [ "$name.$key", $_ ] } @words;
     }
 
     return @errors;
