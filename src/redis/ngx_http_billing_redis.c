@@ -637,7 +637,7 @@ ngx_http_billing_redis_posted_handler(ngx_event_t *ev)
         q = ngx_queue_head(&redis->failed);
         pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
 
-        ngx_http_billing_redis_dequeue(pl);
+        ngx_http_billing_redis_cancel(pl);
 
         pl->done(pl->data, pl->result);
     }

@@ -13,8 +13,7 @@ static void ngx_http_billing_redis_pool_open(
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
     ngx_uint_t probation);
 static ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
-    ngx_http_billing_redis_pool_t *pool,
-    ngx_http_billing_redis_conn_t *except);
+    ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
 static void ngx_http_billing_redis_pool_ready(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_pool_suspect(
@@ -151,7 +150,7 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
     }
 
     (void) ngx_http_billing_redis_route_first(&pool->route,
-                                ngx_http_billing_redis_pool_used(pool, NULL),
+                                ngx_http_billing_redis_pool_used(pool, 0),
                                 &wait);
 
     ngx_add_timer(&pool->connect, wait);
@@ -228,7 +227,7 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
     }
 
     server = ngx_http_billing_redis_route_first(&pool->route,
-                                ngx_http_billing_redis_pool_used(pool, NULL),
+                                ngx_http_billing_redis_pool_used(pool, 0),
                                 &wait);
 
     if (server) {
@@ -262,7 +261,7 @@ ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_pool_t *pool)
         }
     }
 
-    used = ngx_http_billing_redis_pool_used(pool, NULL);
+    used = ngx_http_billing_redis_pool_used(pool, 0);
 
     if (used == NULL) {
         return;
@@ -288,7 +287,7 @@ ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev)
 
     pool = ev->data;
 
-    used = ngx_http_billing_redis_pool_used(pool, NULL);
+    used = ngx_http_billing_redis_pool_used(pool, 0);
 
     if (used == NULL) {
         return;
@@ -353,11 +352,14 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/* returns the server in use, whatever the load of its connections, or NULL */
+/*
+ * Returns the server in use, whatever the load of its connections, or NULL.
+ * The connection with the number "except" does not count.
+ */
 
 static ngx_http_billing_redis_server_t *
 ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
-    ngx_http_billing_redis_conn_t *except)
+    ngx_uint_t except)
 {
     ngx_uint_t                      i;
     ngx_http_billing_redis_conn_t  *conn;
@@ -365,7 +367,9 @@ ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
     for (i = 0; i < pool->nconns; i++) {
         conn = &pool->conns[i];
 
-        if (conn->state == NGX_HTTP_BILLING_REDIS_READY && conn != except) {
+        if (conn->state == NGX_HTTP_BILLING_REDIS_READY
+            && conn->number != except)
+        {
             return conn->server;
         }
     }
@@ -391,7 +395,7 @@ ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_unloaded(server, key);
 
     if (!ngx_http_billing_redis_route_other(&pool->route, server,
-                                ngx_http_billing_redis_pool_used(pool, NULL)))
+                                ngx_http_billing_redis_pool_used(pool, 0)))
     {
         ngx_http_billing_redis_pool_probe(pool);
         return NGX_DECLINED;
@@ -447,7 +451,7 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
     if (conn->missing) {
         ngx_http_billing_redis_server_unloaded(server, conn->missing);
 
-        used = ngx_http_billing_redis_pool_used(pool, conn);
+        used = ngx_http_billing_redis_pool_used(pool, conn->number);
 
         if (used || ngx_http_billing_redis_route_other(route, server, NULL)) {
             ngx_http_billing_redis_conn_close(conn, "its data is not loaded",
