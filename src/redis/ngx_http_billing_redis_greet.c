@@ -146,7 +146,8 @@ ngx_http_billing_redis_conn_send_fence(ngx_http_billing_redis_conn_t *conn)
                      + NGX_HTTP_BILLING_REDIS_FENCE];
     ngx_str_t   argv[NGX_HTTP_BILLING_REDIS_ARGS], *key;
 
-    last = ngx_http_billing_redis_conn_fence_text(text, conn, ++conn->fence_sent);
+    last = ngx_http_billing_redis_conn_fence_text(text, conn,
+                                                  ++conn->fence_sent);
 
     if (conn->server->eval) {
 
