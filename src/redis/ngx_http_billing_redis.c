@@ -548,6 +548,11 @@ ngx_http_billing_redis_returned(void *data,
 {
     ngx_http_billing_redis_t *redis = data;
 
+    if (pl == NULL) {
+        ngx_post_event(&redis->posted, &ngx_posted_events);
+        return;
+    }
+
     if (rc != NGX_OK) {
         ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
         return;

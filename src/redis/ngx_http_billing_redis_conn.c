@@ -609,6 +609,7 @@ ngx_http_billing_redis_conn_return(ngx_http_billing_redis_conn_t *conn)
         shared->nbulk -= slot->bulk;
 
         if (pl == NULL) {
+            shared->returned(shared->returned_data, NULL, NGX_OK);
             continue;
         }
 

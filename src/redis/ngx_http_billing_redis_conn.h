@@ -116,7 +116,8 @@ typedef struct {
      * lost(): the connection is closed; its state before is an argument.
      * returned(): called after lost() for each pipeline that was in flight,
      * the last one first.  NGX_OK: the pipeline is to be sent again.
-     * NGX_ERROR: the pipeline has failed.
+     * NGX_ERROR: the pipeline has failed.  The pipeline is NULL if it was
+     * cancelled: another one may take its place.
      */
     void                              (*lost)(
                                      ngx_http_billing_redis_conn_t *conn,

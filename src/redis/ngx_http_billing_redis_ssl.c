@@ -284,6 +284,7 @@ ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_conn_t *conn)
 
     if (event->received) {
         return event->unreadable
+               && event->reader.start
                && event->reader.start[0] == NGX_HTTP_BILLING_REDIS_SSL_ALERT;
     }
 
