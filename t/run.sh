@@ -47,7 +47,7 @@ die() {
 
 sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
     liblist-moreutils-perl libwww-perl libipc-run-perl procps \
-    python3-jsonschema python3-yaml libnginx-mod-nchan
+    python3-jsonschema python3-yaml libnginx-mod-nchan iproute2
 
 # Debian's nginx loads the module; the other binaries have the module built in
 
