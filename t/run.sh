@@ -138,7 +138,7 @@ mkdir -m 1777 "$reports"
 case $kind in
     asan)
         # the report fails the run; the exit status is left as it is
-        binary="env ASAN_OPTIONS=log_path=$reports/asan:exitcode=0 \
+        binary="env ASAN_OPTIONS=log_path=$reports/asan:exitcode=0\${BILLING_ASAN:-} \
             UBSAN_OPTIONS=log_path=$reports/ubsan:print_stacktrace=1 $binary"
         export TEST_NGINX_MASTER_PROCESS=on
         ;;
