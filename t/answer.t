@@ -350,3 +350,34 @@ for my $length (65440 .. 65520, 130990 .. 131050) {
 }
 
 is("@wrong", '', 'right at all lengths');
+
+
+
+=== TEST 20: short values that many cameras have, and others like them, are not mixed up
+--- run
+my $redis = redis();
+my @values = ('active', 'evitca', 'acti"e', '\\', "\n" x 5, "\n" x 6, "\x01" x 5, '',
+              map { ('x' x $_, 'x' x ($_ - 2) . 'yx', "\xd0\x96" x ($_ / 2)) } 28 .. 34);
+my @expected;
+
+for my $id (5001 .. 5300) {
+    my %camera = map { $_ => $values[$id * 7 % ($_ eq 'status' ? 5 : @values)] }
+                 qw(start_at status group_type);
+    my ($type, $status) = @values[$id * 5 % 3, $id * 11 % @values];
+
+    $camera{streams} = "$type=$status,$status" . 'x=';
+    $redis->command('HSET', "${Billing::Prefix}camera:$id", %camera);
+    push @expected, [ $id, Billing::Fixtures::camera($id, \%camera) ];
+}
+
+my @wrong;
+
+while (my @batch = splice @expected, 0, 30) {
+    my $ids = join ',', map { $_->[0] } @batch;
+
+    push @wrong, $ids
+        if ask("{\"cameras_ids\":[$ids]}")->{body}
+           ne '[' . join(',', map { $_->[1] } @batch) . ']';
+}
+
+is("@wrong", '', 'right in all answers');

@@ -95,7 +95,8 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->size = 0;
     cache->server = NULL;
 
-    ngx_http_billing_json_string_init(&cache->json, pool);
+    ngx_memzero(&cache->room, sizeof(ngx_http_billing_json_room_t));
+    cache->room.pool = pool;
 
     if (ngx_array_init(&cache->asked, pool, n,
                        sizeof(ngx_http_billing_lookup_t *))

@@ -13,8 +13,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_http_billing_camera.h"
 #include "ngx_http_billing_contract.h"
-#include "ngx_http_billing_json.h"
 #include "ngx_http_billing_redis.h"
 
 
@@ -98,6 +98,8 @@ typedef struct {
     ngx_http_billing_redis_command_t    commands[NGX_HTTP_BILLING_KINDS];
     ngx_http_billing_redis_command_t    hgetall;
 
+    ngx_http_billing_camera_t           camera;
+
     /* whether the data keep the contract, as this worker has seen it */
     ngx_http_billing_contract_t         contract;
 } ngx_http_billing_cache_set_t;
@@ -131,10 +133,10 @@ typedef struct {
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
 
-    /* private: lookups by the number of their command, and the writer */
+    /* private: lookups by the number of their command, and cameras' JSON */
     ngx_array_t                         asked;
     ngx_http_billing_redis_pipeline_t   pipeline;
-    ngx_http_billing_json_t             json;
+    ngx_http_billing_json_room_t        room;
     ngx_msec_t                          timeout;
     ngx_msec_t                          deadline;
 } ngx_http_billing_cache_t;

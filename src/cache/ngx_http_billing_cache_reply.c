@@ -159,6 +159,10 @@ ngx_http_billing_cache_prepare(ngx_http_billing_cache_set_t *set,
         return NGX_ERROR;
     }
 
+    if (ngx_http_billing_camera_init(&set->camera, pool) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_billing_redis_command_init(&set->hgetall, pool,
                                                ngx_http_billing_cache_hgetall,
                                                2);
@@ -416,8 +420,9 @@ ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
         return;
     }
 
-    rc = ngx_http_billing_camera_json(&cache->json, lookup->id, values,
-                                      &lookup->text, &error);
+    rc = ngx_http_billing_camera_json(&cache->set->camera, &cache->room,
+                                      lookup->id, values, &lookup->text,
+                                      &error);
 
     if (rc == NGX_OK) {
         lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;

@@ -12,29 +12,46 @@
 #include <ngx_core.h>
 
 #include "ngx_http_billing_json.h"
+#include "ngx_http_billing_json_text.h"
 
 
 #define NGX_HTTP_BILLING_CAMERA_FIELDS  7
 
 
-typedef struct ngx_http_billing_camera_field_s
-    ngx_http_billing_camera_field_t;
+/* parts of all cameras' JSON, and the writer of the others */
 
-/* Writes a value that is UTF-8; NGX_ERROR: the value breaks the contract. */
-typedef ngx_int_t (*ngx_http_billing_camera_write_pt)(
-    ngx_http_billing_json_t *json, ngx_str_t *value, ngx_str_t *id);
+typedef struct {
+    ngx_http_billing_json_text_t       json;
+
+    /* ends before the id, before the value of each field, and the camera */
+    ngx_http_billing_json_part_t       id;
+    ngx_http_billing_json_part_t       fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
+    ngx_http_billing_json_part_t       end;
+
+    ngx_http_billing_json_part_t       null;
+
+    /* before each stream, and ends before its values and with it */
+    ngx_http_billing_json_part_t       streams;
+    ngx_http_billing_json_part_t       comma;
+    ngx_http_billing_json_part_t       type;
+    ngx_http_billing_json_part_t       status;
+    ngx_http_billing_json_part_t       camera_id;
+    ngx_http_billing_json_part_t       stream_end;
+    ngx_http_billing_json_part_t       streams_end;
+} ngx_http_billing_camera_t;
 
 
-struct ngx_http_billing_camera_field_s {
+typedef struct {
     /* the name, both in the hash and in JSON */
     ngx_str_t                          name;
     ngx_str_t                          member;
 
-    ngx_http_billing_camera_write_pt   write;
-
-    /* why a value that cannot be written breaks the contract */
-    const char                        *error;
-};
+    /* writes a value; returns why the value breaks the contract, or NULL */
+    const char                      *(*write)(
+                                          ngx_http_billing_camera_t *camera,
+                                          ngx_str_t *value,
+                                          ngx_http_billing_json_part_t *id);
+} ngx_http_billing_camera_field_t;
 
 
 /* The fields, in the order in which they stand in JSON. */
@@ -43,12 +60,20 @@ extern const ngx_http_billing_camera_field_t
 
 
 /*
- * Writes a camera's JSON into a string of json's pool.  The values are in the
- * order of the fields; an absent one has no data.  Returns NGX_OK, NGX_DECLINED
- * and why the values break the contract, or NGX_ERROR if there is no memory.
+ * Prepares the writing of cameras, at configuration.  The structure is zeroed
+ * before, and must not move then.  Returns NGX_OK or NGX_ERROR.
  */
-ngx_int_t ngx_http_billing_camera_json(ngx_http_billing_json_t *json,
-    int64_t id, ngx_str_t *values, ngx_str_t *text, const char **error);
+ngx_int_t ngx_http_billing_camera_init(ngx_http_billing_camera_t *camera,
+    ngx_pool_t *pool);
+
+/*
+ * Writes a camera's JSON.  The values are in the order of the fields; an absent
+ * one has no data.  Returns NGX_OK, NGX_DECLINED and why the values break the
+ * contract, or NGX_ERROR if there is no memory.
+ */
+ngx_int_t ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
+    ngx_http_billing_json_room_t *room, int64_t id, ngx_str_t *values,
+    ngx_str_t *text, const char **error);
 
 
 #endif /* _NGX_HTTP_BILLING_CAMERA_H_INCLUDED_ */

@@ -1,6 +1,6 @@
 
 /*
- * JSON that yajl writes into a chain of buffers or into a string, and UTF-8.
+ * JSON that yajl writes into a chain of buffers, and UTF-8.
  */
 
 
@@ -16,24 +16,22 @@
 #include "ngx_http_billing_json_alloc.h"
 
 
-typedef struct ngx_http_billing_json_s  ngx_http_billing_json_t;
+/* more than a generator takes, which is 608 bytes in yajl 2.1.0 */
 
-typedef void (*ngx_http_billing_json_full_pt)(ngx_http_billing_json_t *json,
-    const u_char *data, size_t len);
+#define NGX_HTTP_BILLING_JSON_GEN  1024
 
 
-struct ngx_http_billing_json_s {
+typedef struct {
     yajl_gen                       gen;
 
-    /* the room left, and the function that makes more when it is full */
+    /* the room left in the current buffer */
     u_char                        *pos;
     u_char                        *end;
-    ngx_http_billing_json_full_pt  full;
 
     /* all statuses of yajl_gen_*() or-ed together: yajl_gen_status_ok is 0 */
     ngx_uint_t                     status;
 
-    /* a chain: its buffers, the current one, and the bytes before that one */
+    /* the buffers, the current one, and the bytes before that one */
     ngx_chain_t                   *out;
     ngx_chain_t                  **last;
     ngx_buf_t                     *buf;
@@ -43,13 +41,10 @@ struct ngx_http_billing_json_s {
     ngx_chain_t                   *free;
     ngx_buf_tag_t                  tag;
 
-    /* a string: where the room for it begins */
-    u_char                        *start;
-
     ngx_pool_t                    *pool;
 
     ngx_http_billing_json_alloc_t  alloc;
-};
+} ngx_http_billing_json_t;
 
 
 /*
@@ -62,10 +57,6 @@ ngx_int_t ngx_http_billing_json_utf8_length(ngx_str_t *text);
 /* Initializes a writer into a chain of buffers from the pool. */
 void ngx_http_billing_json_init(ngx_http_billing_json_t *json,
     ngx_pool_t *pool, ngx_buf_tag_t tag);
-
-/* Initializes a writer into strings: one document after the other. */
-void ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
-    ngx_pool_t *pool);
 
 /*
  * Begins a document, and drops one that was not finished.  Returns NGX_OK, or
@@ -81,13 +72,6 @@ ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
  */
 ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
-
-/*
- * Takes a document from a writer into strings: a copy in the pool.  Returns
- * NGX_OK, or NGX_ERROR if the document could not be written.
- */
-ngx_int_t ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
-    ngx_str_t *text);
 
 
 /* These write.  An error is kept and returned when the document is taken. */

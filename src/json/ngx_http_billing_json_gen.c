@@ -2,23 +2,14 @@
 #include "ngx_http_billing_json.h"
 
 
-/* bytes of a chain's buffer, and of a string's first room */
-
 #define NGX_HTTP_BILLING_JSON_BUFFER  4096
-#define NGX_HTTP_BILLING_JSON_STRING  1024
-
-/* more than a generator takes, which is 608 bytes in yajl 2.1.0 */
-
-#define NGX_HTTP_BILLING_JSON_GEN     1024
 
 
 static void ngx_http_billing_json_print(void *ctx, const char *str,
     size_t len);
-static void ngx_http_billing_json_chain_full(ngx_http_billing_json_t *json,
+static void ngx_http_billing_json_full(ngx_http_billing_json_t *json,
     const u_char *data, size_t len);
 static ngx_int_t ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json);
-static void ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
-    const u_char *data, size_t len);
 
 
 void
@@ -27,30 +18,15 @@ ngx_http_billing_json_init(ngx_http_billing_json_t *json, ngx_pool_t *pool,
 {
     ngx_memzero(json, sizeof(ngx_http_billing_json_t));
 
-    json->full = ngx_http_billing_json_chain_full;
     json->pool = pool;
     json->last = &json->out;
     json->tag = tag;
 }
 
 
-void
-ngx_http_billing_json_string_init(ngx_http_billing_json_t *json,
-    ngx_pool_t *pool)
-{
-    ngx_http_billing_json_init(json, pool, NULL);
-
-    json->full = ngx_http_billing_json_string_full;
-}
-
-
 ngx_int_t
 ngx_http_billing_json_start(ngx_http_billing_json_t *json)
 {
-    if (json->start) {
-        json->pos = json->start;
-    }
-
     if (json->gen) {
         yajl_gen_reset(json->gen, NULL);
         return NGX_OK;
@@ -101,27 +77,6 @@ ngx_http_billing_json_take(ngx_http_billing_json_t *json, ngx_chain_t **out,
 }
 
 
-ngx_int_t
-ngx_http_billing_json_take_string(ngx_http_billing_json_t *json,
-    ngx_str_t *text)
-{
-    if (json->status != yajl_gen_status_ok) {
-        return NGX_ERROR;
-    }
-
-    text->len = json->pos - json->start;
-
-    text->data = ngx_pnalloc(json->pool, text->len);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(text->data, json->start, text->len);
-
-    return NGX_OK;
-}
-
-
 /* most calls write a few bytes, which need no call of a copying function */
 
 static void
@@ -136,7 +91,7 @@ ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
     s = (const u_char *) str;
 
     if ((size_t) (json->end - p) < len) {
-        json->full(json, s, len);
+        ngx_http_billing_json_full(json, s, len);
         return;
     }
 
@@ -167,7 +122,7 @@ ngx_http_billing_json_print(void *ctx, const char *str, size_t len)
 
 
 static void
-ngx_http_billing_json_chain_full(ngx_http_billing_json_t *json,
+ngx_http_billing_json_full(ngx_http_billing_json_t *json,
     const u_char *data, size_t len)
 {
     size_t  n;
@@ -234,31 +189,4 @@ ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
     json->end = b->end;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_billing_json_string_full(ngx_http_billing_json_t *json,
-    const u_char *data, size_t len)
-{
-    u_char  *p;
-    size_t   used, size;
-
-    used = json->pos - json->start;
-    size = ngx_max(NGX_HTTP_BILLING_JSON_STRING, 2 * (used + len));
-
-    p = ngx_pnalloc(json->pool, size);
-    if (p == NULL) {
-        json->status |= yajl_gen_in_error_state;
-        return;
-    }
-
-    if (json->start) {
-        ngx_memcpy(p, json->start, used);
-        (void) ngx_pfree(json->pool, json->start);
-    }
-
-    json->pos = ngx_cpymem(p + used, data, len);
-    json->start = p;
-    json->end = p + size;
 }
