@@ -257,6 +257,10 @@ void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);
 ngx_int_t ngx_http_billing_redis_conn_greeting(
     ngx_http_billing_redis_conn_t *conn);
 
+/* Sends one command, whose arguments are copied. */
+ngx_int_t ngx_http_billing_redis_conn_command(
+    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
+
 /* Sends the next fence; returns NGX_ERROR if there is no memory. */
 ngx_int_t ngx_http_billing_redis_conn_send_fence(
     ngx_http_billing_redis_conn_t *conn);
