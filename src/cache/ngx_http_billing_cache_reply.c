@@ -266,7 +266,11 @@ static void
 ngx_http_billing_cache_read_member(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
 {
-    if (!ngx_http_billing_cache_is_string(lookup, reply)) {
+    /* RESP3 has a type for scores */
+
+    if (reply->type != NGX_HTTP_BILLING_REDIS_DOUBLE
+        && !ngx_http_billing_cache_is_string(lookup, reply))
+    {
         return;
     }
 
@@ -367,7 +371,10 @@ ngx_http_billing_cache_read_hash(ngx_http_billing_cache_t *cache,
     ngx_uint_t                              i, n;
     const ngx_http_billing_camera_field_t  *field;
 
-    if (reply->type != NGX_HTTP_BILLING_REDIS_ARRAY || reply->nelts % 2) {
+    if ((reply->type != NGX_HTTP_BILLING_REDIS_ARRAY
+         && reply->type != NGX_HTTP_BILLING_REDIS_MAP)
+        || reply->nelts % 2)
+    {
         ngx_http_billing_cache_invalid(lookup,
                                        "is not answered by fields and values");
         return;

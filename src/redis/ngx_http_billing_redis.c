@@ -223,6 +223,14 @@ ngx_http_billing_redis_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
 }
 
 
+void
+ngx_http_billing_redis_track(ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_tracking_t *tracking)
+{
+    redis->pool.shared.tracking = tracking;
+}
+
+
 ngx_http_billing_redis_peer_t *
 ngx_http_billing_redis_first_peer(ngx_http_billing_redis_t *redis)
 {

@@ -148,9 +148,20 @@ typedef enum {
 } ngx_http_billing_redis_pipeline_state_e;
 
 
+/*
+ * Called each time before the commands of a pipeline are sent, with the number
+ * of the connection, which may be another one each time.
+ */
+typedef void (*ngx_http_billing_redis_sending_pt)(void *data,
+    ngx_uint_t connection);
+
+
 typedef struct {
     ngx_http_billing_redis_reply_pt    reply;
     ngx_http_billing_redis_done_pt     done;
+
+    /* NULL if the caller has no use for it */
+    ngx_http_billing_redis_sending_pt  sending;
     void                              *data;
 
     /* the encoded commands */
@@ -188,11 +199,51 @@ typedef struct {
     /*
      * For the caller to set.  A bulk pipeline is large, and waits for its turn
      * so that small ones are not delayed.  An optional pipeline takes no place
-     * in the queue: it fails at once if many wait, or are in flight.
+     * in the queue: it fails at once if many wait, or are in flight.  With
+     * role, the server's role is asked for, too: if the role has changed,
+     * untracked() and tracked() are called before done().
      */
     unsigned                           bulk:1;
     unsigned                           optional:1;
+    unsigned                           role:1;
 } ngx_http_billing_redis_pipeline_t;
+
+
+/*
+ * Who keeps what Redis has answered, and has to be told of changes.  One
+ * connection at a time is the owner: Redis tells the owner of each change of a
+ * key that begins with one of the prefixes.  See
+ * https://redis.io/docs/latest/develop/reference/client-side-caching/
+ * All pipelines go over the owner while it can be used.
+ */
+
+typedef struct {
+    /* ngx_str_t: none begins with another one; an empty one covers all keys */
+    ngx_array_t                        prefixes;
+
+    /* bytes of the longest key to be told of; longer ones are passed over */
+    size_t                             max_name;
+
+    /*
+     * From now on, the connection with this number is the owner; replica: its
+     * server is a replica.  Called before a pipeline is sent over the owner.
+     */
+    void                             (*tracked)(void *data,
+                                                ngx_uint_t connection,
+                                                ngx_uint_t replica);
+
+    /* a key has changed; NULL: all keys have */
+    void                             (*changed)(void *data, ngx_str_t *key);
+
+    /*
+     * There is no owner any more: it was lost, or drains, or does not answer,
+     * or its server has another role.  Called before anything else happens to
+     * the owner's pipelines.
+     */
+    void                             (*untracked)(void *data);
+
+    void                              *data;
+} ngx_http_billing_redis_tracking_t;
 
 
 /*
@@ -222,6 +273,13 @@ ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
  */
 ngx_int_t ngx_http_billing_redis_require(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis, ngx_str_t *key);
+
+/*
+ * Has the connections that are made from now on tracked.  The struct is not
+ * copied.
+ */
+void ngx_http_billing_redis_track(ngx_http_billing_redis_t *redis,
+    ngx_http_billing_redis_tracking_t *tracking);
 
 /* Sets the counters of a process; to be called before the first command. */
 void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,

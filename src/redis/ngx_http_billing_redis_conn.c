@@ -131,11 +131,13 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->first = 0;
     conn->ninflight = 0;
     conn->nreplies = 0;
-    conn->nstatuses = 0;
+    conn->due = 0;
     conn->nkeys = 0;
-    conn->nfences = 0;
     conn->missing = NULL;
     conn->served = 0;
+    conn->tracked = 0;
+    conn->replica = 0;
+    conn->invalidate = 0;
 
     (void) redisAsyncSetConnectCallback(ac,
                                         ngx_http_billing_redis_conn_connected);
@@ -207,6 +209,7 @@ ngx_http_billing_redis_conn_timeout(ngx_event_t *ev)
     switch (conn->state) {
 
     case NGX_HTTP_BILLING_REDIS_READY:
+        ngx_http_billing_redis_conn_disown(conn);
         conn->state = NGX_HTTP_BILLING_REDIS_SUSPECT;
         conn->shared->suspect(conn);
         return;
@@ -310,6 +313,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     slot->timeout = pl->timeout;
     slot->ncommands = pl->ncommands;
     slot->bulk = pl->bulk;
+    slot->role = (pl->role && conn->event.reader.resp3);
 
     conn->ninflight++;
     shared->nbulk += slot->bulk;
@@ -336,9 +340,14 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
                    "\"%V\"", slot->ncommands, conn->number,
                    &conn->server->peer->name);
 
+    if (pl->sending) {
+        pl->sending(pl->data, conn->number);
+    }
+
     if (ngx_http_billing_redis_event_send(&conn->event, pl->start,
                                           pl->last - pl->start)
         != NGX_OK
+        || (slot->role && ngx_http_billing_redis_conn_send_role(conn) != NGX_OK)
         || ngx_http_billing_redis_conn_send_fence(conn) != NGX_OK)
     {
         ngx_http_billing_redis_conn_close(conn, "no memory for a command",
@@ -350,6 +359,8 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
 void
 ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn)
 {
+    ngx_http_billing_redis_conn_disown(conn);
+
     if (conn->ninflight) {
         conn->state = NGX_HTTP_BILLING_REDIS_DRAINING;
         ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_DRAIN);
@@ -371,6 +382,13 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     conn = event->data;
     reply = &event->reader.reply;
+
+    /* a push answers no command: it is no sign that the server answers */
+
+    if (reply->part != NGX_HTTP_BILLING_REDIS_REPLY) {
+        ngx_http_billing_redis_conn_push(conn);
+        return;
+    }
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_GREETING) {
 
@@ -399,6 +417,7 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT) {
         conn->state = NGX_HTTP_BILLING_REDIS_READY;
+        ngx_http_billing_redis_conn_own(conn);
 
     } else if (conn->state == NGX_HTTP_BILLING_REDIS_READY
                && conn->timer.timer_set)
@@ -416,7 +435,15 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
     slot = ngx_http_billing_redis_conn_slot(conn, 0);
 
     if (conn->nreplies == slot->ncommands) {
-        ngx_http_billing_redis_conn_fenced(conn);
+
+        if (slot->role) {
+            slot->role = 0;
+            ngx_http_billing_redis_conn_role(conn);
+
+        } else {
+            ngx_http_billing_redis_conn_fenced(conn);
+        }
+
         return;
     }
 
@@ -501,13 +528,25 @@ void
 ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame)
 {
-    char  *p;
-
     if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED) {
         return;
     }
 
     /* the reason may be a reply's text, which is freed with the connection */
+
+    ngx_http_billing_redis_conn_reason(conn, reason);
+
+    conn->blame = blame;
+
+    ngx_http_billing_redis_event_close(&conn->event, conn->reason);
+}
+
+
+void
+ngx_http_billing_redis_conn_reason(ngx_http_billing_redis_conn_t *conn,
+    const char *reason)
+{
+    char  *p;
 
     if (reason != conn->reason) {
         ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
@@ -519,10 +558,6 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
             *p = ' ';
         }
     }
-
-    conn->blame = blame;
-
-    ngx_http_billing_redis_event_close(&conn->event, conn->reason);
 }
 
 
@@ -537,6 +572,8 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 
     ac = event->context;
     conn = event->data;
+
+    ngx_http_billing_redis_conn_disown(conn);
 
     reason = event->reason;
 
@@ -561,7 +598,13 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     if (event->unreadable) {
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_REPLY;
 
-    } else if (conn->nfences
+    } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
+               && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
+    {
+        ngx_http_billing_redis_conn_no_hello(conn, NULL);
+        conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
+
+    } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE
                && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
     {
         /* the server, or a proxy, closed the connection at the first fence */

@@ -1,7 +1,7 @@
 
 /*
  * One connection to a Redis server: its first commands, the pipelines that wait
- * for their replies on it, and its end.  Function pointers tell the owner of
+ * for their replies on it, and its end.  Function pointers tell the pool of
  * each change.
  */
 
@@ -73,7 +73,23 @@ typedef enum {
 } ngx_http_billing_redis_blame_e;
 
 
-/* shared by all connections of a set of servers; filled in by the owner */
+/* the first commands, as bits; their order is that of their replies */
+
+typedef enum {
+    NGX_HTTP_BILLING_REDIS_FIRST_HELLO = 0x01,
+    NGX_HTTP_BILLING_REDIS_FIRST_AUTH = 0x02,
+    NGX_HTTP_BILLING_REDIS_FIRST_SELECT = 0x04,
+    NGX_HTTP_BILLING_REDIS_FIRST_TRACKING = 0x08,
+    NGX_HTTP_BILLING_REDIS_FIRST_PING = 0x10,
+
+    /* reads of the required keys: as many replies as keys */
+    NGX_HTTP_BILLING_REDIS_FIRST_KEYS = 0x20,
+
+    NGX_HTTP_BILLING_REDIS_FIRST_FENCE = 0x40
+} ngx_http_billing_redis_first_e;
+
+
+/* shared by all connections of a set of servers; filled in by the pool */
 
 typedef struct {
     ngx_http_billing_redis_conf_t       conf;
@@ -99,9 +115,13 @@ typedef struct {
     /* bulk pipelines in flight, cancelled ones included */
     ngx_uint_t                          nbulk;
 
-    /* the owner, and what a connection tells it */
+    /* whom to tell of changed keys, and the connection that does; or NULL */
+    ngx_http_billing_redis_tracking_t  *tracking;
+    ngx_http_billing_redis_conn_t      *owner;
 
-    void                               *owner;
+    /* the pool, and what a connection tells it */
+
+    void                               *pool;
 
     /* the connection can be used; conn->missing: a key the server lacks */
     ngx_http_billing_redis_conn_pt      ready;
@@ -140,7 +160,11 @@ struct ngx_http_billing_redis_slot_s {
 
     ngx_msec_t                          timeout;
     ngx_uint_t                          ncommands;
-    ngx_uint_t                          bulk;
+
+    unsigned                            bulk:1;
+
+    /* the reply with the server's role comes before the fence */
+    unsigned                            role:1;
 };
 
 
@@ -166,12 +190,11 @@ struct ngx_http_billing_redis_conn_s {
     ngx_uint_t                            fence_due;
 
     /*
-     * replies of the first commands still to come: statuses, required keys,
-     * fences
+     * the first commands whose replies are still to come: of these bits, the
+     * lowest one is due next; and how many required keys are
      */
-    ngx_uint_t                            nstatuses;
+    ngx_uint_t                            due;
     ngx_uint_t                            nkeys;
-    ngx_uint_t                            nfences;
 
     /* a required key that the server lacks, or NULL */
     ngx_str_t                            *missing;
@@ -205,6 +228,13 @@ struct ngx_http_billing_redis_conn_s {
     /* opened to see if the server can be used again; with a probation */
     unsigned                              probe:1;
     unsigned                              probation:1;
+
+    /* Redis tells this connection of changes; its server is a replica */
+    unsigned                              tracked:1;
+    unsigned                              replica:1;
+
+    /* the push being read is about changes of keys */
+    unsigned                              invalidate:1;
 
     char                                  reason[NGX_HTTP_BILLING_REDIS_REASON];
 };
@@ -241,7 +271,17 @@ void ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
-/* The first commands and the fences: for the connection's own files. */
+/* Makes the connection the owner, if it can be, and if there is none. */
+void ngx_http_billing_redis_conn_own(ngx_http_billing_redis_conn_t *conn);
+
+/* If the connection is the owner, there is none any more. */
+void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
+
+/* The rest is for the connection's own files. */
+
+/* Copies a reason of the server into conn->reason, without control bytes. */
+void ngx_http_billing_redis_conn_reason(ngx_http_billing_redis_conn_t *conn,
+    const char *reason);
 
 /* Sends the first commands: the credentials, the database, and the rest. */
 void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
@@ -261,6 +301,30 @@ ngx_int_t ngx_http_billing_redis_conn_greeting(
 ngx_int_t ngx_http_billing_redis_conn_command(
     ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
 
+/* Sends CLIENT TRACKING; returns NGX_ERROR if there is no memory. */
+ngx_int_t ngx_http_billing_redis_conn_send_tracking(
+    ngx_http_billing_redis_conn_t *conn);
+
+/* Takes the reply to CLIENT TRACKING, unless the server serves nobody. */
+void ngx_http_billing_redis_conn_tracking(ngx_http_billing_redis_conn_t *conn);
+
+/*
+ * Reads HELLO's reply.  Returns NGX_OK and the server's role, or NGX_DECLINED
+ * if RESP3 is not spoken.
+ */
+ngx_int_t ngx_http_billing_redis_conn_hello(ngx_http_billing_redis_conn_t *conn,
+    ngx_uint_t *replica);
+
+/* Asks for the server's role; returns NGX_ERROR if there is no memory. */
+ngx_int_t ngx_http_billing_redis_conn_send_role(
+    ngx_http_billing_redis_conn_t *conn);
+
+/* Takes the reply with the server's role. */
+void ngx_http_billing_redis_conn_role(ngx_http_billing_redis_conn_t *conn);
+
+/* Takes a part of a push. */
+void ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn);
+
 /* Sends the next fence; returns NGX_ERROR if there is no memory. */
 ngx_int_t ngx_http_billing_redis_conn_send_fence(
     ngx_http_billing_redis_conn_t *conn);
@@ -270,10 +334,21 @@ ngx_uint_t ngx_http_billing_redis_conn_is_fence(
     ngx_http_billing_redis_conn_t *conn);
 
 /*
+ * HELLO was refused with this error, or the connection was closed on HELLO;
+ * then the error is NULL.  The server is spoken to in RESP2.
+ */
+void ngx_http_billing_redis_conn_no_hello(ngx_http_billing_redis_conn_t *conn,
+    const char *error);
+
+/*
  * The first fence was refused.  Returns 1 if the next connection is to try
  * another kind of fence, EVAL.
  */
 ngx_uint_t ngx_http_billing_redis_conn_no_echo(
+    ngx_http_billing_redis_conn_t *conn);
+
+/* The text of a wrong reply to one of the first commands, without secrets. */
+const char *ngx_http_billing_redis_conn_error(
     ngx_http_billing_redis_conn_t *conn);
 
 /* Does the reply say that the server serves nobody for a while? */

@@ -17,6 +17,14 @@ static ngx_str_t  ngx_http_billing_redis_error_temporary[] = {
 };
 
 
+static ngx_str_t  ngx_http_billing_redis_error_refused[] = {
+    ngx_string("NOAUTH "),
+    ngx_string("WRONGPASS "),
+    ngx_string("DENIED "),
+    ngx_null_string
+};
+
+
 static ngx_str_t  ngx_http_billing_redis_error_harmless[] = {
     ngx_string("WRONGPASS "),
     ngx_string("NOAUTH "),
@@ -45,6 +53,17 @@ ngx_http_billing_redis_error_unavailable(ngx_str_t *text)
 {
     return ngx_http_billing_redis_error_begins(text,
                                        ngx_http_billing_redis_error_temporary);
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_error_client(ngx_str_t *text, ngx_uint_t password)
+{
+    /* "NOAUTH " comes first in the list */
+
+    return ngx_http_billing_redis_error_begins(text,
+                                        ngx_http_billing_redis_error_refused
+                                        + (password ? 1 : 0));
 }
 
 

@@ -20,6 +20,13 @@ ngx_uint_t ngx_http_billing_redis_error_unavailable(ngx_str_t *text);
 ngx_uint_t ngx_http_billing_redis_error_misconf(ngx_str_t *text);
 
 /*
+ * As an answer to HELLO: the server refuses the client or its credentials.  A
+ * server that knows no HELLO may ask for a password though HELLO named one.
+ */
+ngx_uint_t ngx_http_billing_redis_error_client(ngx_str_t *text,
+    ngx_uint_t password);
+
+/*
  * Cuts the text, which ends with a zero byte, after its first word, unless the
  * text is known to quote no argument of the command: one may be the password.
  */

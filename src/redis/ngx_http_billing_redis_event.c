@@ -7,7 +7,7 @@
  * 512 MB, and the worker has to serve other connections meanwhile.
  */
 
-#define NGX_HTTP_BILLING_REDIS_TURN  16
+#define NGX_HTTP_BILLING_REDIS_TURN  4
 
 
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);

@@ -9,54 +9,158 @@
 
 /* arguments of a first command or a fence, at most */
 
-#define NGX_HTTP_BILLING_REDIS_ARGS            5
+#define NGX_HTTP_BILLING_REDIS_ARGS            7
 
 
+static void ngx_http_billing_redis_conn_send_hello(
+    ngx_http_billing_redis_conn_t *conn);
+static void ngx_http_billing_redis_conn_send_auth(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_send_rest(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_first_hello(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_uint_t ngx_http_billing_redis_conn_first_ping(
+    ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_redis_conn_first_key(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_first_fence(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_answered(
+    ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_greeted(
+    ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_refused(
     ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_failed(
     ngx_http_billing_redis_conn_t *conn, const char *reason,
     ngx_http_billing_redis_blame_e blame);
-static ngx_int_t ngx_http_billing_redis_conn_greeted(
-    ngx_http_billing_redis_conn_t *conn);
 
+
+/*
+ * HELLO is sent alone: a proxy that does not know HELLO may close the
+ * connection, and in the other case the next commands depend on the reply.
+ */
 
 void
 ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_str_t                       argv[3], *password;
+    conn->state = NGX_HTTP_BILLING_REDIS_GREETING;
+
+    if (conn->shared->tracking && !conn->server->resp2) {
+        ngx_http_billing_redis_conn_send_hello(conn);
+        return;
+    }
+
+    ngx_http_billing_redis_conn_send_auth(conn);
+
+    (void) ngx_http_billing_redis_conn_send_rest(conn);
+}
+
+
+static void
+ngx_http_billing_redis_conn_send_hello(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_str_t                       argv[NGX_HTTP_BILLING_REDIS_ARGS];
+    ngx_str_t                      *user, *password;
     ngx_uint_t                      n;
     ngx_http_billing_redis_peer_t  *peer;
 
     peer = conn->server->peer;
+    user = &peer->user;
     password = &conn->server->password;
 
+    n = 0;
+
+    ngx_str_set(&argv[n], "HELLO");
+    n++;
+    ngx_str_set(&argv[n], "3");
+    n++;
+
     if (password->len) {
-        n = 1;
+        ngx_str_set(&argv[n], "AUTH");
+        n++;
+        ngx_str_set(&argv[n], "default");
 
-        ngx_str_set(&argv[0], "AUTH");
-
-        if (peer->user.len) {
-            argv[n++] = peer->user;
+        if (user->len) {
+            argv[n] = *user;
         }
 
+        n++;
         argv[n++] = *password;
-
-        (void) ngx_http_billing_redis_conn_command(conn, n, argv);
-
-        conn->nstatuses++;
     }
 
-    if (peer->db.len) {
+    ngx_str_set(&argv[n], "SETNAME");
+    n++;
+    ngx_str_set(&argv[n], "nginx-billing");
+    n++;
+
+    (void) ngx_http_billing_redis_conn_command(conn, n, argv);
+
+    conn->due = NGX_HTTP_BILLING_REDIS_FIRST_HELLO;
+
+    conn->event.reader.resp3 = 1;
+    conn->event.reader.max_name = conn->shared->tracking->max_name;
+}
+
+
+static void
+ngx_http_billing_redis_conn_send_auth(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_str_t   argv[3], *user, *password;
+    ngx_uint_t  n;
+
+    user = &conn->server->peer->user;
+    password = &conn->server->password;
+
+    if (password->len == 0) {
+        return;
+    }
+
+    n = 1;
+
+    ngx_str_set(&argv[0], "AUTH");
+
+    if (user->len) {
+        argv[n++] = *user;
+    }
+
+    argv[n++] = *password;
+
+    (void) ngx_http_billing_redis_conn_command(conn, n, argv);
+
+    conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_AUTH;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_str_t  argv[2], *db;
+
+    db = &conn->server->peer->db;
+
+    if (db->len) {
         ngx_str_set(&argv[0], "SELECT");
-        argv[1] = peer->db;
+        argv[1] = *db;
 
         (void) ngx_http_billing_redis_conn_command(conn, 2, argv);
 
-        conn->nstatuses++;
+        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
+    }
+
+    if (conn->event.reader.resp3) {
+
+        if (ngx_http_billing_redis_conn_send_tracking(conn) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_TRACKING;
     }
 
     ngx_http_billing_redis_conn_ping(conn);
+
+    return NGX_OK;
 }
 
 
@@ -80,7 +184,7 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
 
     (void) ngx_http_billing_redis_conn_command(conn, 1, argv);
 
-    conn->nstatuses++;
+    conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_PING;
     conn->missing = NULL;
 
     if (!conn->shared->check && !conn->server->unloaded) {
@@ -96,9 +200,11 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
 
         (void) ngx_http_billing_redis_conn_command(conn, 2, argv);
 
+        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_KEYS;
         conn->nkeys++;
     }
 }
+
 
 ngx_int_t
 ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
@@ -120,130 +226,195 @@ ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
 ngx_int_t
 ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_str_t                       *key;
+    ngx_uint_t                       first;
     ngx_http_billing_redis_reply_t  *reply;
 
     reply = &conn->event.reader.reply;
 
-    if (conn->nfences) {
+    /* the lowest bit */
 
-        if (ngx_http_billing_redis_conn_is_fence(conn)) {
-            conn->nfences = 0;
-            return ngx_http_billing_redis_conn_greeted(conn);
-        }
+    first = conn->due & (~conn->due + 1);
 
-        if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
-            && ngx_http_billing_redis_conn_no_echo(conn))
-        {
-            return ngx_http_billing_redis_conn_failed(conn,
-                                            "server knows no ECHO",
-                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-        }
+    switch (first) {
 
-        return ngx_http_billing_redis_conn_refused(conn);
-    }
+    case NGX_HTTP_BILLING_REDIS_FIRST_HELLO:
+        return ngx_http_billing_redis_conn_first_hello(conn);
 
-    if (conn->nstatuses) {
+    case NGX_HTTP_BILLING_REDIS_FIRST_AUTH:
+    case NGX_HTTP_BILLING_REDIS_FIRST_SELECT:
 
-        /* the last status is PING's: PING may be refused while reads work */
-
-        if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS
-            && (conn->nstatuses > 1
-                || reply->type != NGX_HTTP_BILLING_REDIS_ERROR
-                || !ngx_http_billing_redis_error_misconf(&reply->text)))
-        {
+        if (reply->type != NGX_HTTP_BILLING_REDIS_STATUS) {
             return ngx_http_billing_redis_conn_refused(conn);
         }
 
-        conn->nstatuses--;
+        break;
 
-    } else if (conn->nkeys) {
+    case NGX_HTTP_BILLING_REDIS_FIRST_TRACKING:
 
         if (ngx_http_billing_redis_conn_unready(reply)) {
             return ngx_http_billing_redis_conn_refused(conn);
         }
 
-        /* other errors are left to the request that reads the key */
+        ngx_http_billing_redis_conn_tracking(conn);
+        break;
 
-        if (reply->type == NGX_HTTP_BILLING_REDIS_NIL && conn->missing == NULL)
-        {
-            key = conn->shared->required.elts;
-            conn->missing = &key[conn->shared->required.nelts - conn->nkeys];
+    case NGX_HTTP_BILLING_REDIS_FIRST_PING:
+
+        if (!ngx_http_billing_redis_conn_first_ping(reply)) {
+            return ngx_http_billing_redis_conn_refused(conn);
         }
 
-        conn->nkeys--;
+        break;
 
-    } else {
+    case NGX_HTTP_BILLING_REDIS_FIRST_KEYS:
+
+        if (ngx_http_billing_redis_conn_unready(reply)) {
+            return ngx_http_billing_redis_conn_refused(conn);
+        }
+
+        ngx_http_billing_redis_conn_first_key(conn);
+
+        if (conn->nkeys) {
+            return NGX_AGAIN;
+        }
+
+        break;
+
+    default: /* NGX_HTTP_BILLING_REDIS_FIRST_FENCE */
+        return ngx_http_billing_redis_conn_first_fence(conn);
+    }
+
+    conn->due &= ~first;
+
+    return conn->due ? NGX_AGAIN : ngx_http_billing_redis_conn_answered(conn);
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_uint_t                       replica;
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &conn->event.reader.reply;
+
+    if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+        && (ngx_http_billing_redis_conn_unready(reply)
+            || ngx_http_billing_redis_error_client(&reply->text,
+                                             conn->server->password.len != 0)))
+    {
         return ngx_http_billing_redis_conn_refused(conn);
     }
 
-    if (conn->nstatuses || conn->nkeys) {
-        return NGX_AGAIN;
+    conn->due = 0;
+
+    /* each step has a time of its own */
+
+    ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
+                                     conn->shared->conf.connect_timeout);
+
+    if (ngx_http_billing_redis_conn_hello(conn, &replica) == NGX_OK) {
+        conn->replica = replica;
+
+    } else {
+        ngx_http_billing_redis_conn_no_hello(conn,
+                                      ngx_http_billing_redis_conn_error(conn));
+        conn->event.reader.resp3 = 0;
+        ngx_http_billing_redis_conn_send_auth(conn);
     }
 
+    if (ngx_http_billing_redis_conn_send_rest(conn) != NGX_OK) {
+        return ngx_http_billing_redis_conn_failed(conn,
+                                            "no memory for a command",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_CONN);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_http_billing_redis_conn_no_hello(ngx_http_billing_redis_conn_t *conn,
+    const char *error)
+{
+    conn->server->resp2 = 1;
+
+    ngx_http_billing_redis_server_refuses(conn->server, "HELLO", error);
+}
+
+
+/* PING may be refused while reads work */
+
+static ngx_uint_t
+ngx_http_billing_redis_conn_first_ping(ngx_http_billing_redis_reply_t *reply)
+{
+    return reply->type == NGX_HTTP_BILLING_REDIS_STATUS
+           || (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+               && ngx_http_billing_redis_error_misconf(&reply->text));
+}
+
+
+/* errors are left to the request that reads the key */
+
+static void
+ngx_http_billing_redis_conn_first_key(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_str_t                       *key;
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &conn->event.reader.reply;
+
+    if (reply->type == NGX_HTTP_BILLING_REDIS_NIL && conn->missing == NULL) {
+        key = conn->shared->required.elts;
+        conn->missing = &key[conn->shared->required.nelts - conn->nkeys];
+    }
+
+    conn->nkeys--;
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &conn->event.reader.reply;
+
+    if (ngx_http_billing_redis_conn_is_fence(conn)) {
+        conn->due = 0;
+        return ngx_http_billing_redis_conn_greeted(conn);
+    }
+
+    if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+        && ngx_http_billing_redis_conn_no_echo(conn))
+    {
+        return ngx_http_billing_redis_conn_failed(conn, "server knows no ECHO",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+    }
+
+    return ngx_http_billing_redis_conn_refused(conn);
+}
+
+
+/* all of the first commands are answered: the fence is next */
+
+static ngx_int_t
+ngx_http_billing_redis_conn_answered(ngx_http_billing_redis_conn_t *conn)
+{
     if (ngx_http_billing_redis_reader_left(&conn->event.reader)) {
         return ngx_http_billing_redis_conn_failed(conn,
                                           "reply to a command never sent",
                                           NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
     }
 
-    /* each of the two steps has a time of its own */
-
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                      conn->shared->conf.connect_timeout);
 
-    conn->nfences = 1;
+    conn->due = NGX_HTTP_BILLING_REDIS_FIRST_FENCE;
 
     (void) ngx_http_billing_redis_conn_send_fence(conn);
 
     return NGX_AGAIN;
-}
-
-
-/* one of the first commands has a wrong reply */
-
-static ngx_int_t
-ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
-{
-    const char                      *reason;
-    ngx_http_billing_redis_reply_t  *reply;
-
-    reply = &conn->event.reader.reply;
-
-    conn->shared->stat->errors++;
-
-    if (!ngx_http_billing_redis_conn_unready(reply)) {
-        conn->result = NGX_HTTP_BILLING_REDIS_BROKEN;
-    }
-
-    reason = "unexpected reply";
-
-    if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR) {
-
-        if (conn->server->password.len) {
-            ngx_http_billing_redis_error_redact(&reply->text);
-        }
-
-        reason = (const char *) reply->text.data;
-    }
-
-    return ngx_http_billing_redis_conn_failed(conn, reason,
-                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
-}
-
-
-/* the reason may be the text of the reply */
-
-static ngx_int_t
-ngx_http_billing_redis_conn_failed(ngx_http_billing_redis_conn_t *conn,
-    const char *reason, ngx_http_billing_redis_blame_e blame)
-{
-    ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
-                sizeof(conn->reason));
-
-    conn->blame = blame;
-
-    return NGX_ERROR;
 }
 
 
@@ -272,6 +443,60 @@ ngx_http_billing_redis_conn_greeted(ngx_http_billing_redis_conn_t *conn)
 
     return NGX_OK;
 }
+
+
+/* one of the first commands has a wrong reply */
+
+static ngx_int_t
+ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
+{
+    conn->shared->stat->errors++;
+
+    if (!ngx_http_billing_redis_conn_unready(&conn->event.reader.reply)) {
+        conn->result = NGX_HTTP_BILLING_REDIS_BROKEN;
+    }
+
+    return ngx_http_billing_redis_conn_failed(conn,
+                                       ngx_http_billing_redis_conn_error(conn),
+                                       NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
+}
+
+
+/* the reason may be the text of the reply */
+
+static ngx_int_t
+ngx_http_billing_redis_conn_failed(ngx_http_billing_redis_conn_t *conn,
+    const char *reason, ngx_http_billing_redis_blame_e blame)
+{
+    ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
+                sizeof(conn->reason));
+
+    conn->blame = blame;
+
+    return NGX_ERROR;
+}
+
+
+const char *
+ngx_http_billing_redis_conn_error(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &conn->event.reader.reply;
+
+    if (reply->type != NGX_HTTP_BILLING_REDIS_ERROR) {
+        return "unexpected reply";
+    }
+
+    if (conn->server->password.len) {
+        ngx_http_billing_redis_error_redact(&reply->text);
+    }
+
+    ngx_http_billing_redis_conn_reason(conn, (const char *) reply->text.data);
+
+    return conn->reason;
+}
+
 
 ngx_uint_t
 ngx_http_billing_redis_conn_unready(ngx_http_billing_redis_reply_t *reply)

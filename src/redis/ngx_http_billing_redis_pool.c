@@ -14,6 +14,8 @@ static void ngx_http_billing_redis_pool_open(
     ngx_uint_t probation);
 static ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
+static void ngx_http_billing_redis_pool_own(
+    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_ready(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_pool_suspect(
@@ -39,7 +41,7 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     shared = &pool->shared;
     conf = &shared->conf;
 
-    shared->owner = pool;
+    shared->pool = pool;
     shared->check = (conf->peers->nelts > 1);
     shared->ready = ngx_http_billing_redis_pool_ready;
     shared->suspect = ngx_http_billing_redis_pool_suspect;
@@ -121,6 +123,12 @@ ngx_http_billing_redis_pool_get(ngx_http_billing_redis_pool_t *pool,
     ngx_uint_t                      i;
     ngx_http_billing_redis_conn_t  *conn, *best;
 
+    conn = pool->shared.owner;
+
+    if (conn && conn->ninflight < max) {
+        return conn;
+    }
+
     best = NULL;
 
     for (i = 0; i < pool->nconns; i++) {
@@ -201,6 +209,12 @@ ngx_http_billing_redis_pool_wanted(ngx_http_billing_redis_pool_t *pool)
 
     if (suspect) {
         return 1;
+    }
+
+    conn = pool->shared.owner;
+
+    if (conn && conn->ninflight < NGX_HTTP_BILLING_REDIS_INFLIGHT) {
+        return 0;
     }
 
     if (ready == 0) {
@@ -412,6 +426,8 @@ ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
         }
     }
 
+    ngx_http_billing_redis_pool_own(pool);
+
     return NGX_OK;
 }
 
@@ -421,10 +437,35 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t  i;
 
+    /* no other connection is to become the owner */
+
+    if (pool->shared.owner) {
+        ngx_http_billing_redis_conn_disown(pool->shared.owner);
+    }
+
+    pool->shared.tracking = NULL;
+
     for (i = 0; i < pool->nconns; i++) {
         ngx_http_billing_redis_conn_close(&pool->conns[i],
                                           "worker is exiting",
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+    }
+}
+
+
+/* if there is no owner, looks for a connection that can be it */
+
+static void
+ngx_http_billing_redis_pool_own(ngx_http_billing_redis_pool_t *pool)
+{
+    ngx_uint_t  i;
+
+    if (pool->shared.tracking == NULL) {
+        return;
+    }
+
+    for (i = 0; i < pool->nconns && pool->shared.owner == NULL; i++) {
+        ngx_http_billing_redis_conn_own(&pool->conns[i]);
     }
 }
 
@@ -438,7 +479,7 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
     ngx_http_billing_redis_route_t   *route;
     ngx_http_billing_redis_server_t  *server, *used;
 
-    pool = conn->shared->owner;
+    pool = conn->shared->pool;
     route = &pool->route;
     server = conn->server;
 
@@ -497,6 +538,8 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_conn_drain(conn);
     }
 
+    ngx_http_billing_redis_pool_own(pool);
+
     pool->flush(pool->data);
 
     ngx_http_billing_redis_pool_probe(pool);
@@ -510,7 +553,7 @@ ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn)
     ngx_http_billing_redis_conn_t  *other;
     ngx_http_billing_redis_pool_t  *pool;
 
-    pool = conn->shared->owner;
+    pool = conn->shared->pool;
 
     ngx_log_error(NGX_LOG_INFO, pool->shared.log, 0,
                   "idle connection to redis server \"%V\" does not answer, "
@@ -531,6 +574,7 @@ ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn)
         }
     }
 
+    ngx_http_billing_redis_pool_own(pool);
     ngx_http_billing_redis_pool_connect(pool);
 }
 
@@ -540,7 +584,7 @@ ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_http_billing_redis_pool_t  *pool;
 
-    pool = conn->shared->owner;
+    pool = conn->shared->pool;
 
     pool->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
 
@@ -553,6 +597,8 @@ ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_conn_drain(conn);
     }
 
+    ngx_http_billing_redis_pool_own(pool);
+
     pool->flush(pool->data);
 }
 
@@ -564,7 +610,7 @@ ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
     ngx_uint_t                      made, failed;
     ngx_http_billing_redis_pool_t  *pool;
 
-    pool = conn->shared->owner;
+    pool = conn->shared->pool;
 
     made = (state >= NGX_HTTP_BILLING_REDIS_READY);
     failed = 0;
@@ -611,6 +657,7 @@ ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
                                 ? 0 : conn->ninflight, reason);
     }
 
+    ngx_http_billing_redis_pool_own(pool);
     ngx_http_billing_redis_pool_connect(pool);
     ngx_http_billing_redis_pool_probe(pool);
 }

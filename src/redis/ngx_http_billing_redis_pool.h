@@ -27,7 +27,7 @@ typedef struct {
     /* the result of a pipeline for which there was no connection */
     ngx_http_billing_redis_result_e   result;
 
-    /* set by the owner: how many pipelines wait for a connection */
+    /* set by the caller: how many pipelines wait for a connection */
     ngx_uint_t                        nwaiting;
 
     /* called when pipelines that wait can be sent */
@@ -44,7 +44,10 @@ typedef struct {
 ngx_int_t ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     ngx_http_billing_redis_pool_t *pool);
 
-/* The connection with the fewest pipelines in flight, fewer than max. */
+/*
+ * The owner; or, if there is none or too many pipelines are in flight on the
+ * owner, the connection with the fewest of them; fewer than max.
+ */
 ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t max);
 

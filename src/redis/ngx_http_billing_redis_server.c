@@ -53,6 +53,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
     }
 
     server->healthy = 0;
+    server->resp2 = 0;
 
     ngx_http_billing_redis_server_delay(server);
 
@@ -119,6 +120,10 @@ void
 ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
     ngx_uint_t inflight, const char *reason)
 {
+    /* another server may be behind the address by now */
+
+    server->resp2 = 0;
+
     if (inflight == 0) {
         ngx_log_error(NGX_LOG_INFO, server->log, 0,
                       "idle connection to redis server \"%V\" is closed: %s",
@@ -176,6 +181,44 @@ ngx_http_billing_redis_server_answered(
 
     server->late = 0;
     server->late_logged = 0;
+}
+
+
+void
+ngx_http_billing_redis_server_refuses(ngx_http_billing_redis_server_t *server,
+    const char *command, const char *error)
+{
+    if (server->refuses) {
+        return;
+    }
+
+    server->refuses = 1;
+
+    if (error) {
+        ngx_log_error(NGX_LOG_NOTICE, server->log, 0,
+                      "redis server \"%V\" refuses %s: \"%s\", the worker's "
+                      "cache is not used", &server->peer->name, command, error);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, server->log, 0,
+                  "redis server \"%V\" closes the connection on %s, the "
+                  "worker's cache is not used", &server->peer->name, command);
+}
+
+
+void
+ngx_http_billing_redis_server_tracked(ngx_http_billing_redis_server_t *server)
+{
+    if (!server->refuses) {
+        return;
+    }
+
+    server->refuses = 0;
+
+    ngx_log_error(NGX_LOG_NOTICE, server->log, 0,
+                  "redis server \"%V\" accepts CLIENT TRACKING, the worker's "
+                  "cache is used", &server->peer->name);
 }
 
 

@@ -54,6 +54,12 @@ typedef struct {
     /* the server refused ECHO: fences are made by EVAL */
     unsigned                        eval:1;
 
+    /* the server does not speak RESP3 */
+    unsigned                        resp2:1;
+
+    /* logged: the server refuses what the worker's cache needs */
+    unsigned                        refuses:1;
+
     /* logged: pipelines are late, or the server is down */
     unsigned                        late_logged:1;
 
@@ -83,6 +89,17 @@ void ngx_http_billing_redis_server_lost(
 void ngx_http_billing_redis_server_late(
     ngx_http_billing_redis_server_t *server);
 void ngx_http_billing_redis_server_answered(
+    ngx_http_billing_redis_server_t *server);
+
+/*
+ * The server refuses the command, without which a connection is not tracked, or
+ * closes the connection on it (the error is NULL); or accepts tracking.
+ */
+
+void ngx_http_billing_redis_server_refuses(
+    ngx_http_billing_redis_server_t *server, const char *command,
+    const char *error);
+void ngx_http_billing_redis_server_tracked(
     ngx_http_billing_redis_server_t *server);
 
 /* The server lacks the key (NULL: unknown which), or holds all required. */
