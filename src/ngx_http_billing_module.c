@@ -1,13 +1,17 @@
 
 #include "ngx_http_billing_module.h"
+#include "ngx_http_billing_directives.h"
 #include "ngx_http_billing_handler.h"
 #include "ngx_http_billing_cache.h"
+#include "ngx_http_billing_probe.h"
 
 
 #define NGX_HTTP_BILLING_MAX_IDS      30
 #define NGX_HTTP_BILLING_BATCH        128
 #define NGX_HTTP_BILLING_CONNECTIONS  1
 #define NGX_HTTP_BILLING_QUEUE        1000
+#define NGX_HTTP_BILLING_CACHE_SIZE   (32 * 1024 * 1024)
+#define NGX_HTTP_BILLING_CACHE_LAG    1000
 
 
 static ngx_int_t ngx_http_billing_init(ngx_conf_t *cf);
@@ -15,22 +19,10 @@ static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_billing_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static char *ngx_http_billing_merge_cache(ngx_conf_t *cf,
+    ngx_http_billing_main_conf_t *bmcf, ngx_http_billing_loc_conf_t *conf);
 static void ngx_http_billing_merge_ssl(ngx_http_billing_redis_ssl_conf_t *conf,
     ngx_http_billing_redis_ssl_conf_t *prev);
-static char *ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_billing_redis_password_file(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 static ngx_int_t ngx_http_billing_init_process(ngx_cycle_t *cycle);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
 
@@ -155,6 +147,27 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       ngx_http_billing_set_token,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("billing_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_cache,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("billing_cache_lag"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_time,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, cache_lag),
+      NULL },
+
+    { ngx_string("billing_cache_stale"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_billing_loc_conf_t, cache_stale),
       NULL },
 
     { ngx_string("billing_max_ids"),
@@ -304,6 +317,9 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
     conf->redis_conf.socket_keepalive = NGX_CONF_UNSET;
     conf->redis_conf.ssl.verify = NGX_CONF_UNSET;
     conf->token_required = NGX_CONF_UNSET;
+    conf->cache_size = NGX_CONF_UNSET_SIZE;
+    conf->cache_lag = NGX_CONF_UNSET_MSEC;
+    conf->cache_stale = NGX_CONF_UNSET_MSEC;
     conf->max_ids = NGX_CONF_UNSET_UINT;
     conf->batch = NGX_CONF_UNSET_UINT;
     conf->allow_post = NGX_CONF_UNSET;
@@ -333,6 +349,11 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                          prev->redis_conf.socket_keepalive, 1);
     ngx_conf_merge_str_value(conf->redis_prefix, prev->redis_prefix,
                              "billing:");
+    ngx_conf_merge_size_value(conf->cache_size, prev->cache_size,
+                              NGX_HTTP_BILLING_CACHE_SIZE);
+    ngx_conf_merge_msec_value(conf->cache_lag, prev->cache_lag,
+                              NGX_HTTP_BILLING_CACHE_LAG);
+    ngx_conf_merge_msec_value(conf->cache_stale, prev->cache_stale, 0);
     ngx_conf_merge_uint_value(conf->max_ids, prev->max_ids,
                               NGX_HTTP_BILLING_MAX_IDS);
     ngx_conf_merge_uint_value(conf->batch, prev->batch,
@@ -387,6 +408,14 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    return ngx_http_billing_merge_cache(cf, bmcf, conf);
+}
+
+
+static char *
+ngx_http_billing_merge_cache(ngx_conf_t *cf, ngx_http_billing_main_conf_t *bmcf,
+    ngx_http_billing_loc_conf_t *conf)
+{
     conf->cache_set = ngx_http_billing_cache_set(cf, &bmcf->cache_sets,
                                                  conf->redis);
 
@@ -397,6 +426,21 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         || ngx_http_billing_status_source(cf, &bmcf->status, conf->cache_set,
                                           &conf->redis_prefix,
                                           conf->redis_timeout)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->cache_size == 0) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_billing_cache_keep(cf, conf->cache_set, &conf->redis_prefix,
+                                    conf->cache_size, conf->cache_lag,
+                                    conf->cache_stale)
+        != NGX_OK
+        || ngx_http_billing_probe_init(cf, conf->cache_set,
+                                       conf->redis_timeout)
            != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -419,223 +463,6 @@ ngx_http_billing_merge_ssl(ngx_http_billing_redis_ssl_conf_t *conf,
 }
 
 
-static char *
-ngx_http_billing_cameras_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_billing_loc_conf_t *blcf = conf;
-
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (blcf->enable) {
-        return "is duplicate";
-    }
-
-    blcf->enable = 1;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_billing_handler;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_billing_loc_conf_t *blcf = conf;
-
-    ngx_str_t   *value;
-    ngx_uint_t   i;
-
-    if (blcf->redis_conf.peers) {
-        return "is duplicate";
-    }
-
-    blcf->redis_conf.peers = ngx_array_create(cf->pool, 1,
-                                       sizeof(ngx_http_billing_redis_peer_t));
-    if (blcf->redis_conf.peers == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-        if (ngx_http_billing_redis_add_url(cf, blcf->redis_conf.peers,
-                                           &value[i])
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_billing_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_billing_loc_conf_t *blcf = conf;
-
-    ngx_str_t  *value;
-
-    if (blcf->redis_conf.password_file.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    blcf->redis_conf.password_file = value[1];
-
-    if (ngx_conf_full_name(cf->cycle, &blcf->redis_conf.password_file, 1)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_billing_redis_read_password(cf, &blcf->redis_conf) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_billing_loc_conf_t *blcf = conf;
-
-    ngx_str_t                         *value;
-    ngx_http_compile_complex_value_t   ccv;
-
-    if (blcf->token_required != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "off") == 0) {
-        blcf->token_required = 0;
-        return NGX_CONF_OK;
-    }
-
-    /* "on" would be a fixed text, the same token for all clients */
-
-    if (value[1].len == 0 || ngx_strcmp(value[1].data, "on") == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"%V\" directive",
-                           &value[1], &cmd->name);
-        return NGX_CONF_ERROR;
-    }
-
-    blcf->token_required = 1;
-
-    blcf->token = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (blcf->token == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = blcf->token;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* sets a time in milliseconds; zero is refused */
-
-static char *
-ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    char        *p = conf;
-    ngx_int_t    n;
-    ngx_str_t   *value;
-    ngx_msec_t  *msec;
-
-    msec = (ngx_msec_t *) (p + cmd->offset);
-
-    if (*msec != NGX_CONF_UNSET_MSEC) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    n = ngx_parse_time(&value[1], 0);
-
-    if (n == NGX_ERROR || n == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"%V\" directive, it must "
-                           "be a time and not zero", &value[1], &cmd->name);
-        return NGX_CONF_ERROR;
-    }
-
-    *msec = (ngx_msec_t) n;
-
-    return NGX_CONF_OK;
-}
-
-
-/* ngx_conf_check_num_bounds() names neither the directive nor the value */
-
-static char *
-ngx_http_billing_set_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    char                   *p = conf;
-    ngx_int_t               n;
-    ngx_str_t              *value;
-    ngx_uint_t             *number;
-    ngx_conf_num_bounds_t  *bounds;
-
-    number = (ngx_uint_t *) (p + cmd->offset);
-
-    if (*number != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    bounds = cmd->post;
-
-    n = ngx_atoi(value[1].data, value[1].len);
-
-    if (n < bounds->low || n > bounds->high) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"%V\" directive, it must "
-                           "be from %i to %i", &value[1], &cmd->name,
-                           bounds->low, bounds->high);
-        return NGX_CONF_ERROR;
-    }
-
-    *number = n;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_billing_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_core_loc_conf_t      *clcf;
-    ngx_http_billing_main_conf_t  *bmcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_billing_page_handler;
-
-    bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
-    bmcf->status.enable = 1;
-
-    return NGX_CONF_OK;
-}
-
-
 static ngx_int_t
 ngx_http_billing_init_process(ngx_cycle_t *cycle)
 {
@@ -654,9 +481,10 @@ ngx_http_billing_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_billing_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_t      **redis;
-    ngx_http_billing_main_conf_t   *bmcf;
+    ngx_uint_t                       i;
+    ngx_http_billing_redis_t       **redis;
+    ngx_http_billing_cache_set_t   **set;
+    ngx_http_billing_main_conf_t    *bmcf;
 
     bmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_billing_module);
 
@@ -668,6 +496,12 @@ ngx_http_billing_exit_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < bmcf->redis.nelts; i++) {
         ngx_http_billing_redis_close(redis[i]);
+    }
+
+    set = bmcf->cache_sets.elts;
+
+    for (i = 0; i < bmcf->cache_sets.nelts; i++) {
+        ngx_http_billing_coherence_close(&set[i]->coherence);
     }
 
     ngx_http_billing_status_detach(&bmcf->status);

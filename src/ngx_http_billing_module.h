@@ -48,6 +48,11 @@ typedef struct {
     ngx_http_complex_value_t       *token;
     ngx_flag_t                      token_required;
 
+    /* bytes of the worker's cache, 0: none; milliseconds */
+    size_t                          cache_size;
+    ngx_msec_t                      cache_lag;
+    ngx_msec_t                      cache_stale;
+
     ngx_uint_t                      max_ids;
     ngx_uint_t                      batch;
     ngx_flag_t                      allow_post;

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_cache_reply.h"
+#include "ngx_http_billing_cache_store.h"
 
 
 /* a pipeline of more commands, as a batch of a list is, is a bulk one */
@@ -7,6 +8,10 @@
 #define NGX_HTTP_BILLING_CACHE_BULK  64
 
 
+static ngx_int_t ngx_http_billing_cache_commands(
+    ngx_http_billing_cache_t *cache);
+static ngx_int_t ngx_http_billing_cache_command(
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup);
 static void ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
     ngx_http_billing_redis_reply_pt reply, ngx_uint_t bulk);
 static ngx_int_t ngx_http_billing_cache_ask_again(
@@ -20,67 +25,14 @@ static ngx_http_billing_lookup_t *ngx_http_billing_cache_answered(
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_done(void *data,
     ngx_http_billing_redis_result_e result);
+static void ngx_http_billing_cache_over(ngx_http_billing_cache_t *cache,
+    ngx_uint_t connection);
+static ngx_http_billing_redis_result_e ngx_http_billing_cache_judge(
+    ngx_http_billing_cache_t *cache, ngx_uint_t *ambiguous);
 static void ngx_http_billing_cache_kept(ngx_http_billing_cache_t *cache);
 static ngx_http_billing_lookup_t *ngx_http_billing_cache_add(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_kind_e kind,
-    ngx_str_t *name, ngx_str_t *args);
-
-
-ngx_http_billing_cache_set_t *
-ngx_http_billing_cache_set(ngx_conf_t *cf, ngx_array_t *sets,
-    ngx_http_billing_redis_t *redis)
-{
-    ngx_uint_t                      i;
-    ngx_http_billing_cache_set_t  **set;
-
-    set = sets->elts;
-
-    for (i = 0; i < sets->nelts; i++) {
-        if (set[i]->redis == redis) {
-            return set[i];
-        }
-    }
-
-    set = ngx_array_push(sets);
-    if (set == NULL) {
-        return NULL;
-    }
-
-    *set = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_cache_set_t));
-    if (*set == NULL) {
-        return NULL;
-    }
-
-    (*set)->redis = redis;
-
-    if (ngx_http_billing_cache_prepare(*set, cf->pool) != NGX_OK) {
-        return NULL;
-    }
-
-    return *set;
-}
-
-
-ngx_int_t
-ngx_http_billing_cache_require(ngx_conf_t *cf,
-    ngx_http_billing_cache_set_t *set, ngx_str_t *prefix)
-{
-    ngx_str_t         key;
-    const ngx_str_t  *name;
-
-    name = &ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KIND_SYNCED_AT].name;
-
-    key.len = prefix->len + name->len;
-
-    key.data = ngx_pnalloc(cf->pool, key.len);
-    if (key.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(key.data, "%V%V", prefix, name);
-
-    return ngx_http_billing_redis_require(cf, set->redis, &key);
-}
+    ngx_str_t *name);
 
 
 ngx_int_t
@@ -93,33 +45,49 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->pool = pool;
     cache->limit = 0;
     cache->size = 0;
+    cache->stored_size = 0;
+    cache->use = NGX_HTTP_BILLING_STORE_PASS;
     cache->server = NULL;
+    cache->connection = 0;
+    cache->hits = 0;
+    cache->tries = 0;
+    cache->stale = 0;
+    cache->several = 0;
+    cache->once = 0;
+    cache->role = 0;
 
     ngx_memzero(&cache->room, sizeof(ngx_http_billing_json_room_t));
     cache->room.pool = pool;
 
-    if (ngx_array_init(&cache->asked, pool, n,
-                       sizeof(ngx_http_billing_lookup_t *))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_billing_redis_pipeline_init(&cache->pipeline, pool, n);
+    return ngx_array_init(&cache->lookups, pool, n,
+                          sizeof(ngx_http_billing_lookup_t *));
 }
 
 
 ngx_http_billing_lookup_t *
 ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, u_char *hash)
 {
-    u_char     hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
-    ngx_str_t  name, args[1];
+    u_char                      hex[2 * NGX_HTTP_BILLING_TOKEN_HASH];
+    ngx_str_t                   name;
+    ngx_http_billing_lookup_t  *lookup;
 
     name.data = hex;
     name.len = ngx_hex_dump(hex, hash, NGX_HTTP_BILLING_TOKEN_HASH) - hex;
 
-    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_TOKEN,
-                                      &name, args);
+    lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_TOKEN,
+                                        &name);
+
+    if (lookup == NULL
+        || cache->use != NGX_HTTP_BILLING_STORE_KEEP
+        || cache->set->coherence.owner == 0)
+    {
+        return lookup;
+    }
+
+    /* a token that is kept must not outlive its time */
+
+    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_TTL, &name)
+           ? lookup : NULL;
 }
 
 
@@ -127,22 +95,20 @@ ngx_http_billing_lookup_t *
 ngx_http_billing_cache_external(ngx_http_billing_cache_t *cache,
     ngx_str_t *external_id)
 {
-    ngx_str_t  args[1];
-
     return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_EXTERNAL,
-                                      external_id, args);
+                                      external_id);
 }
 
 
 ngx_http_billing_lookup_t *
 ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
 {
-    ngx_str_t  name, args[1];
+    ngx_str_t  name;
 
     ngx_str_set(&name, "");
 
     return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_SYNCED_AT,
-                                      &name, args);
+                                      &name);
 }
 
 
@@ -150,14 +116,14 @@ ngx_http_billing_lookup_t *
 ngx_http_billing_cache_camera(ngx_http_billing_cache_t *cache, int64_t id)
 {
     u_char                      digits[NGX_INT64_LEN];
-    ngx_str_t                   name, args[1];
+    ngx_str_t                   name;
     ngx_http_billing_lookup_t  *lookup;
 
     name.data = digits;
     name.len = ngx_http_billing_decimal(digits, id) - digits;
 
     lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_CAMERA,
-                                        &name, args);
+                                        &name);
     if (lookup == NULL) {
         return NULL;
     }
@@ -172,15 +138,10 @@ ngx_http_billing_lookup_t *
 ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
     ngx_str_t *login, int64_t id)
 {
-    u_char                      member[NGX_INT64_LEN];
-    ngx_str_t                   args[2];
     ngx_http_billing_lookup_t  *lookup;
 
-    args[1].data = member;
-    args[1].len = ngx_http_billing_decimal(member, id) - member;
-
     lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_MEMBER,
-                                        login, args);
+                                        login);
     if (lookup == NULL) {
         return NULL;
     }
@@ -192,44 +153,51 @@ ngx_http_billing_cache_member(ngx_http_billing_cache_t *cache,
 
 
 ngx_http_billing_lookup_t *
-ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
-    int64_t after, ngx_array_t *ids)
+ngx_http_billing_cache_last_member(ngx_http_billing_cache_t *cache,
+    ngx_str_t *login, int64_t id, ngx_uint_t page)
 {
-    u_char                      min[1 + NGX_INT64_LEN], limit[NGX_INT64_LEN];
-    ngx_str_t                   args[3];
     ngx_http_billing_lookup_t  *lookup;
 
-    min[0] = '(';
+    lookup = ngx_http_billing_cache_member(cache, login, id);
+    if (lookup == NULL) {
+        return NULL;
+    }
 
-    args[1].data = min;
-    args[1].len = ngx_http_billing_decimal(min + 1, after) - min;
+    lookup->page = page;
+    lookup->ends = 1;
 
-    args[2].data = limit;
-    args[2].len = ngx_http_billing_decimal(limit, ids->nalloc) - limit;
+    return lookup;
+}
+
+
+ngx_http_billing_lookup_t *
+ngx_http_billing_cache_login(ngx_http_billing_cache_t *cache, ngx_str_t *login,
+    int64_t after, ngx_uint_t page, ngx_array_t *ids)
+{
+    ngx_http_billing_lookup_t  *lookup;
 
     lookup = ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_LOGIN,
-                                        login, args);
+                                        login);
     if (lookup == NULL) {
         return NULL;
     }
 
     lookup->id = after;
+    lookup->page = page;
     lookup->ids = ids;
 
     return lookup;
 }
 
 
-/* args are the command's variable arguments: the first one is the key */
-
 static ngx_http_billing_lookup_t *
 ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
-    ngx_http_billing_lookup_kind_e kind, ngx_str_t *name, ngx_str_t *args)
+    ngx_http_billing_lookup_kind_e kind, ngx_str_t *name)
 {
     u_char                      *p;
     size_t                       len;
     const ngx_str_t             *kind_name;
-    ngx_http_billing_lookup_t   *lookup, **asked;
+    ngx_http_billing_lookup_t   *lookup, **elt;
 
     kind_name = &ngx_http_billing_cache_kinds[kind].name;
     len = cache->prefix.len + kind_name->len + name->len;
@@ -249,37 +217,113 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
     p = ngx_cpymem(p, kind_name->data, kind_name->len);
     ngx_memcpy(p, name->data, name->len);
 
-    args[0] = lookup->key;
-
-    asked = ngx_array_push(&cache->asked);
-
-    if (asked == NULL
-        || ngx_http_billing_redis_add_command(&cache->pipeline,
-                                              &cache->set->commands[kind],
-                                              args)
-           != NGX_OK)
-    {
+    elt = ngx_array_push(&cache->lookups);
+    if (elt == NULL) {
         return NULL;
     }
 
-    *asked = lookup;
+    *elt = lookup;
 
     return lookup;
 }
 
 
-void
+ngx_int_t
 ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache, ngx_msec_t timeout,
     ngx_msec_t deadline, ngx_log_t *log)
 {
     cache->log = log;
     cache->timeout = timeout;
     cache->deadline = deadline;
-    cache->connection = 0;
+    cache->connection = cache->hits ? cache->set->coherence.owner : 0;
+
+    if (ngx_http_billing_cache_commands(cache) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     ngx_http_billing_cache_send(cache, ngx_http_billing_cache_reply,
                                 cache->asked.nelts
                                 > NGX_HTTP_BILLING_CACHE_BULK);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_cache_commands(ngx_http_billing_cache_t *cache)
+{
+    ngx_uint_t                   i, n;
+    ngx_http_billing_lookup_t  **lookup, **asked;
+
+    lookup = cache->lookups.elts;
+
+    if (ngx_array_init(&cache->asked, cache->pool, cache->lookups.nelts,
+                       sizeof(ngx_http_billing_lookup_t *))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    asked = cache->asked.elts;
+
+    for (i = 0, n = 0; i < cache->lookups.nelts; i++) {
+        if (!lookup[i]->stored) {
+            asked[n++] = lookup[i];
+        }
+    }
+
+    cache->asked.nelts = n;
+
+    if (ngx_http_billing_redis_pipeline_init(&cache->pipeline, cache->pool, n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_billing_cache_command(cache, asked[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_cache_command(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup)
+{
+    u_char     id[1 + NGX_INT64_LEN], limit[NGX_INT64_LEN];
+    ngx_str_t  args[3];
+
+    args[0] = lookup->key;
+
+    switch (lookup->kind) {
+
+    case NGX_HTTP_BILLING_KIND_MEMBER:
+        args[1].data = id;
+        args[1].len = ngx_http_billing_decimal(id, lookup->id) - id;
+        break;
+
+    case NGX_HTTP_BILLING_KIND_LOGIN:
+        id[0] = '(';
+
+        args[1].data = id;
+        args[1].len = ngx_http_billing_decimal(id + 1, lookup->id) - id;
+
+        args[2].data = limit;
+        args[2].len = ngx_http_billing_decimal(limit, lookup->ids->nalloc)
+                      - limit;
+        break;
+
+    default:
+        break;
+    }
+
+    return ngx_http_billing_redis_add_command(&cache->pipeline,
+                                         &cache->set->commands[lookup->kind],
+                                         args);
 }
 
 
@@ -289,9 +333,12 @@ ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
 {
     cache->pipeline.reply = reply;
     cache->pipeline.done = ngx_http_billing_cache_done;
+    cache->pipeline.sending = cache->set->coherence.size
+                              ? ngx_http_billing_cache_sending : NULL;
     cache->pipeline.data = cache;
     cache->pipeline.bulk = bulk;
     cache->pipeline.optional = cache->optional;
+    cache->pipeline.role = cache->role;
 
     ngx_http_billing_redis_send(cache->set->redis, &cache->pipeline,
                                 cache->timeout, cache->deadline);
@@ -366,6 +413,7 @@ void
 ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache)
 {
     ngx_http_billing_redis_cancel(&cache->pipeline);
+    ngx_http_billing_cache_release(cache);
 }
 
 
@@ -378,7 +426,7 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
     ngx_http_billing_lookup_t  *lookup;
 
     if (n == 0) {
-        cache->size = 0;
+        cache->size = cache->stored_size;
     }
 
     lookup = ngx_http_billing_cache_answered(cache, n, reply);
@@ -425,6 +473,13 @@ ngx_http_billing_cache_answered(ngx_http_billing_cache_t *cache, ngx_uint_t n,
     switch (reply->type) {
 
     case NGX_HTTP_BILLING_REDIS_ERROR:
+
+        if (lookup->kind == NGX_HTTP_BILLING_KIND_TTL) {
+            ngx_http_billing_coherence_refused(&cache->set->coherence,
+                                               &reply->text);
+            return NULL;
+        }
+
         ngx_http_billing_cache_invalid(lookup, "cannot be read");
 
         (void) ngx_http_billing_cache_copy(cache->pool, &lookup->reason,
@@ -448,48 +503,26 @@ ngx_http_billing_cache_done(void *data,
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                   i, ambiguous;
-    ngx_http_billing_lookup_t  **asked;
+    ngx_uint_t  ambiguous;
 
     cache->server = cache->pipeline.server;
 
-    if (cache->connection == 0) {
-        cache->connection = cache->pipeline.connection;
-
-    } else if (cache->connection != cache->pipeline.connection) {
-
-        /* HGETALL was answered on another connection than HMGET */
-
+    if (result != NGX_HTTP_BILLING_REDIS_OK) {
         cache->connection = 0;
-    }
 
-    ambiguous = 0;
-    asked = cache->asked.elts;
-
-    for (i = 0; i < cache->asked.nelts; i++) {
-
-        if (result != NGX_HTTP_BILLING_REDIS_OK) {
-            break;
+        if (ngx_http_billing_cache_unanswered(cache, result) == NGX_OK) {
+            result = NGX_HTTP_BILLING_REDIS_OK;
         }
 
-        switch (asked[i]->result) {
-
-        case NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS:
-            ambiguous = 1;
-            break;
-
-        case NGX_HTTP_BILLING_LOOKUP_INVALID:
-            ngx_http_billing_redis_wrong(&cache->pipeline);
-            ngx_http_billing_contract_broken(&cache->set->contract,
-                                             &asked[i]->key, asked[i]->error,
-                                             &asked[i]->reason, cache->log);
-            result = NGX_HTTP_BILLING_REDIS_BROKEN;
-            break;
-
-        default:
-            break;
-        }
+        cache->done(cache->data, result);
+        return;
     }
+
+    ngx_http_billing_cache_over(cache, cache->pipeline.connection);
+
+    result = ngx_http_billing_cache_judge(cache, &ambiguous);
+
+    ngx_http_billing_cache_store(cache, result);
 
     if (result == NGX_HTTP_BILLING_REDIS_OK && ambiguous) {
 
@@ -505,6 +538,56 @@ ngx_http_billing_cache_done(void *data,
     }
 
     cache->done(cache->data, result);
+}
+
+
+/* HGETALL may be answered on another connection than HMGET */
+
+static void
+ngx_http_billing_cache_over(ngx_http_billing_cache_t *cache,
+    ngx_uint_t connection)
+{
+    if (cache->connection && cache->connection != connection) {
+        cache->several = 1;
+    }
+
+    cache->connection = cache->several ? 0 : connection;
+}
+
+
+/* ambiguous: some cameras have to be asked for again */
+
+static ngx_http_billing_redis_result_e
+ngx_http_billing_cache_judge(ngx_http_billing_cache_t *cache,
+    ngx_uint_t *ambiguous)
+{
+    ngx_uint_t                   i;
+    ngx_http_billing_lookup_t  **asked;
+
+    asked = cache->asked.elts;
+    *ambiguous = 0;
+
+    for (i = 0; i < cache->asked.nelts; i++) {
+
+        switch (asked[i]->result) {
+
+        case NGX_HTTP_BILLING_LOOKUP_AMBIGUOUS:
+            *ambiguous = 1;
+            break;
+
+        case NGX_HTTP_BILLING_LOOKUP_INVALID:
+            ngx_http_billing_redis_wrong(&cache->pipeline);
+            ngx_http_billing_contract_broken(&cache->set->contract,
+                                             &asked[i]->key, asked[i]->error,
+                                             &asked[i]->reason, cache->log);
+            return NGX_HTTP_BILLING_REDIS_BROKEN;
+
+        default:
+            break;
+        }
+    }
+
+    return NGX_HTTP_BILLING_REDIS_OK;
 }
 
 

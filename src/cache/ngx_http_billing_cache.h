@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 
 #include "ngx_http_billing_camera.h"
+#include "ngx_http_billing_coherence.h"
 #include "ngx_http_billing_contract.h"
 #include "ngx_http_billing_redis.h"
 
@@ -41,6 +42,9 @@ typedef enum {
 
     /* when the loader last finished */
     NGX_HTTP_BILLING_KIND_SYNCED_AT,
+
+    /* for how long a token is valid; asked for together with the token */
+    NGX_HTTP_BILLING_KIND_TTL,
 
     NGX_HTTP_BILLING_KINDS
 } ngx_http_billing_lookup_kind_e;
@@ -70,9 +74,13 @@ typedef struct {
 
     /*
      * camera, member: the camera's id; login: the id after which the cameras
-     * begin; external, when found: the camera's id
+     * begin; external, when found: the camera's id; ttl, when found: the
+     * token's time to live in milliseconds, or -1 if the token does not expire
      */
     int64_t                             id;
+
+    /* login; member that ends a page: the page's number, from 0 */
+    ngx_uint_t                          page;
 
     /* token, when found: the client's name; camera, when found: its JSON */
     ngx_str_t                           text;
@@ -86,7 +94,30 @@ typedef struct {
     /* invalid: why, and the text of Redis if the reply is an error */
     const char                         *error;
     ngx_str_t                           reason;
+
+    /* private: the place of the record that is being read, or NULL */
+    ngx_http_billing_entry_t           *place;
+
+    /* the result comes from the worker's store */
+    unsigned                            stored:1;
+
+    /* member: the last one of a page */
+    unsigned                            ends:1;
 } ngx_http_billing_lookup_t;
+
+
+/* what lookups have to do with the worker's store */
+
+typedef enum {
+    /* all lookups are asked for, and nothing is kept */
+    NGX_HTTP_BILLING_STORE_PASS = 0,
+
+    /* what is in the store is not asked for, and nothing is kept */
+    NGX_HTTP_BILLING_STORE_READ,
+
+    /* what is in the store is not asked for, and what is asked for is kept */
+    NGX_HTTP_BILLING_STORE_KEEP
+} ngx_http_billing_store_use_e;
 
 
 /* the contract of one set of servers; as long-lived as the configuration */
@@ -102,6 +133,9 @@ typedef struct {
 
     /* whether the data keep the contract, as this worker has seen it */
     ngx_http_billing_contract_t         contract;
+
+    /* the worker's store, and whether its records are true */
+    ngx_http_billing_coherence_t        coherence;
 } ngx_http_billing_cache_set_t;
 
 
@@ -126,19 +160,51 @@ typedef struct {
     /* for the caller to set: the lookups fail at once if the queue is long */
     ngx_uint_t                          optional;
 
+    /* for the caller to set before lookups are added */
+    ngx_http_billing_store_use_e        use;
+
     /*
      * when done: the name of the server that has answered, or NULL; and the
-     * serial number of its connection, or 0 if there was none or several
+     * serial number of its connection, or 0 if there was none or several.  A
+     * record of the store counts as answered on the connection that keeps the
+     * store true.
      */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
 
-    /* private: lookups by the number of their command, and cameras' JSON */
+    /* lookups that were found in the store; and that were looked for there */
+    ngx_uint_t                          hits;
+    ngx_uint_t                          tries;
+
+    /*
+     * private: all lookups; those that were asked for, by the number of their
+     * command; and cameras' JSON
+     */
+    ngx_array_t                         lookups;
     ngx_array_t                         asked;
     ngx_http_billing_redis_pipeline_t   pipeline;
     ngx_http_billing_json_room_t        room;
     ngx_msec_t                          timeout;
     ngx_msec_t                          deadline;
+
+    /* bytes of cameras from the store, of those in size */
+    size_t                              stored_size;
+
+    /* when the pipeline was sent, by the clock of the coherence; over what */
+    int64_t                             sent;
+    ngx_uint_t                          sent_over;
+
+    /* stale records were used, as no server answers */
+    unsigned                            stale:1;
+
+    /* for the caller to set: one of many lookups, as those of a long list */
+    unsigned                            once:1;
+
+    /* several connections have answered */
+    unsigned                            several:1;
+
+    /* the pipeline also asks for the server's role */
+    unsigned                            role:1;
 } ngx_http_billing_cache_t;
 
 
@@ -159,6 +225,16 @@ ngx_http_billing_cache_set_t *ngx_http_billing_cache_set(ngx_conf_t *cf,
  */
 ngx_int_t ngx_http_billing_cache_require(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_str_t *prefix);
+
+/*
+ * Has the set's records be kept in a store of size bytes for each worker.
+ * At configuration, after ngx_http_billing_cache_require() for all prefixes;
+ * the times are in milliseconds.  A set that has other values already is a
+ * mistake, which is logged.
+ */
+ngx_int_t ngx_http_billing_cache_keep(ngx_conf_t *cf,
+    ngx_http_billing_cache_set_t *set, ngx_str_t *prefix, size_t size,
+    ngx_msec_t lag, ngx_msec_t stale);
 
 /*
  * Begins to gather lookups, about n of them.  The lookups, and all data that
@@ -182,22 +258,41 @@ ngx_http_billing_lookup_t *ngx_http_billing_cache_camera(
     ngx_http_billing_cache_t *cache, int64_t id);
 ngx_http_billing_lookup_t *ngx_http_billing_cache_member(
     ngx_http_billing_cache_t *cache, ngx_str_t *login, int64_t id);
+
+/* the member that ends a page, whose score the next page begins after */
+ngx_http_billing_lookup_t *ngx_http_billing_cache_last_member(
+    ngx_http_billing_cache_t *cache, ngx_str_t *login, int64_t id,
+    ngx_uint_t page);
 ngx_http_billing_lookup_t *ngx_http_billing_cache_synced_at(
     ngx_http_billing_cache_t *cache);
 
-/* ids->nalloc cameras at most: ids is filled when the reply is read */
+/*
+ * The page that begins after an id, of ids->nalloc cameras at most.  All pages
+ * of a login have the same ids->nalloc.
+ */
 ngx_http_billing_lookup_t *ngx_http_billing_cache_login(
     ngx_http_billing_cache_t *cache, ngx_str_t *login, int64_t after,
-    ngx_array_t *ids);
+    ngx_uint_t page, ngx_array_t *ids);
 
 /*
- * Asks for all lookups, and calls cache->done when they have their results, or
+ * Looks for all lookups in the worker's store.  Returns NGX_OK if all have
+ * their results, as with cache->done; the JSON of cameras is valid until
+ * another function of this file is called, or the request waits.  Returns
+ * NGX_AGAIN if ngx_http_billing_cache_ask() is to be called.
+ */
+ngx_int_t ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache,
+    ngx_log_t *log);
+
+/*
+ * Asks Redis for all lookups, but for those that were found by
+ * ngx_http_billing_cache_find().  Calls cache->done when all have results, or
  * at the deadline, a value of ngx_current_msec; timeout is in milliseconds.  A
  * reply that breaks the contract makes the result of the round
  * NGX_HTTP_BILLING_REDIS_BROKEN, and is logged as ngx_http_billing_contract.h
- * says.
+ * says.  Returns NGX_ERROR, and cache->done is not called, if there is no
+ * memory.
  */
-void ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
+ngx_int_t ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache,
     ngx_msec_t timeout, ngx_msec_t deadline, ngx_log_t *log);
 
 /*

@@ -28,6 +28,8 @@ static void ngx_http_billing_cache_read_member(
 static void ngx_http_billing_cache_read_synced_at(
     ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup,
     ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_ttl(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static ngx_uint_t ngx_http_billing_cache_is_string(
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
@@ -49,6 +51,11 @@ static ngx_str_t  ngx_http_billing_cache_get[] = {
 
 static ngx_str_t  ngx_http_billing_cache_hgetall[] = {
     ngx_string("HGETALL"),
+    ngx_null_string
+};
+
+static ngx_str_t  ngx_http_billing_cache_pttl[] = {
+    ngx_string("PTTL"),
     ngx_null_string
 };
 
@@ -109,7 +116,11 @@ ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS] = {
 
     { ngx_string("synced_at"),
       ngx_http_billing_cache_args(ngx_http_billing_cache_get),
-      ngx_http_billing_cache_read_synced_at }
+      ngx_http_billing_cache_read_synced_at },
+
+    { ngx_string("token:"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_pttl),
+      ngx_http_billing_cache_read_ttl }
 };
 
 
@@ -256,6 +267,32 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_cache_t *cache,
     if (lookup->synced_at == NGX_ERROR) {
         ngx_http_billing_cache_invalid(lookup, "holds no time");
         return;
+    }
+
+    lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+}
+
+
+/* -1: the key does not expire; -2: the key does not exist */
+
+static void
+ngx_http_billing_cache_read_ttl(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
+{
+    if (reply->type != NGX_HTTP_BILLING_REDIS_INTEGER) {
+        ngx_http_billing_cache_invalid(lookup, "is not answered by a time");
+        return;
+    }
+
+    if (reply->text.len == 2 && ngx_strncmp(reply->text.data, "-1", 2) == 0) {
+        lookup->id = -1;
+
+    } else {
+        lookup->id = ngx_atoof(reply->text.data, reply->text.len);
+
+        if (lookup->id <= 0) {
+            return;
+        }
     }
 
     lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;

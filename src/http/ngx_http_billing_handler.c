@@ -14,6 +14,8 @@ static void ngx_http_billing_finalize(ngx_http_billing_ctx_t *ctx);
 static ngx_http_billing_action_e ngx_http_billing_method(
     ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_yield(ngx_http_billing_ctx_t *ctx);
+static void ngx_http_billing_turn_handler(ngx_event_t *ev);
 static void ngx_http_billing_answered(void *data,
     ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_read(ngx_http_billing_ctx_t *ctx);
@@ -104,6 +106,7 @@ ngx_http_billing_handler(ngx_http_request_t *r)
 static void
 ngx_http_billing_run(ngx_http_billing_ctx_t *ctx)
 {
+    ngx_int_t                  rc;
     ngx_http_billing_stage_t  *stage;
 
     for ( ;; ) {
@@ -118,11 +121,21 @@ ngx_http_billing_run(ngx_http_billing_ctx_t *ctx)
             continue;
 
         case NGX_HTTP_BILLING_ASK:
-            if (ngx_http_billing_ask(ctx) == NGX_OK) {
+            rc = ngx_http_billing_ask(ctx);
+
+            if (rc == NGX_OK) {
+                continue;
+            }
+
+            if (rc == NGX_AGAIN) {
                 return;
             }
 
             break;
+
+        case NGX_HTTP_BILLING_YIELD:
+            ngx_http_billing_yield(ctx);
+            return;
 
         case NGX_HTTP_BILLING_READ:
             ngx_http_billing_read(ctx);
@@ -191,9 +204,35 @@ ngx_http_billing_method(ngx_http_billing_ctx_t *ctx)
 }
 
 
+ngx_int_t
+ngx_http_billing_lookups(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_store_use_e use, ngx_pool_t *pool, ngx_uint_t n)
+{
+    ngx_http_billing_loc_conf_t  *blcf;
+
+    blcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_billing_module);
+
+    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, pool,
+                                    &blcf->redis_prefix, n)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (blcf->cache_size) {
+        ctx->cache.use = use;
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK: all lookups were found in the worker's store */
+
 static ngx_int_t
 ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx)
 {
+    ngx_int_t                     rc;
     ngx_http_request_t           *r;
     ngx_http_billing_loc_conf_t  *blcf;
 
@@ -202,7 +241,17 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx)
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "billing ask: %ui lookups, %M ms left",
-                   ctx->cache.asked.nelts, ctx->deadline - ngx_current_msec);
+                   ctx->cache.lookups.nelts, ctx->deadline - ngx_current_msec);
+
+    rc = ngx_http_billing_cache_find(&ctx->cache, r->connection->log);
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_billing_record_cache(ctx->record, &ctx->cache);
+        ctx->busy = 1;
+        return rc;
+    }
+
+    ctx->busy = 0;
 
     if (ngx_http_billing_client_watch(r, ngx_http_billing_client_handler)
         != NGX_OK)
@@ -215,10 +264,42 @@ ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx)
 
     ngx_http_billing_record_ask(ctx->record);
 
-    ngx_http_billing_cache_ask(&ctx->cache, blcf->redis_timeout, ctx->deadline,
-                               r->connection->log);
+    return ngx_http_billing_cache_ask(&ctx->cache, blcf->redis_timeout,
+                                      ctx->deadline, r->connection->log)
+           == NGX_OK
+           ? NGX_AGAIN : NGX_ERROR;
+}
 
-    return NGX_OK;
+
+/* a list that never waits for Redis must not make other requests wait */
+
+static void
+ngx_http_billing_yield(ngx_http_billing_ctx_t *ctx)
+{
+    ctx->busy = 0;
+
+    ctx->turn.handler = ngx_http_billing_turn_handler;
+    ctx->turn.data = ctx;
+    ctx->turn.log = ctx->request->connection->log;
+
+    ngx_post_event(&ctx->turn, &ngx_posted_next_events);
+}
+
+
+static void
+ngx_http_billing_turn_handler(ngx_event_t *ev)
+{
+    ngx_connection_t        *c;
+    ngx_http_billing_ctx_t  *ctx;
+
+    ctx = ev->data;
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_http_billing_run(ctx);
+
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -247,6 +328,7 @@ ngx_http_billing_answered(void *data, ngx_http_billing_redis_result_e result)
                    (int) result, ctx->cache.connection);
 
     ngx_http_billing_record_answered(ctx->record, ctx->cache.server);
+    ngx_http_billing_record_cache(ctx->record, &ctx->cache);
 
     if (ctx->cache.connection != ctx->loaded) {
         ctx->mixed = 1;
@@ -443,6 +525,10 @@ ngx_http_billing_cancel(void *data)
     ngx_http_billing_ctx_t *ctx = data;
 
     ngx_http_billing_cache_cancel(&ctx->cache);
+
+    if (ctx->turn.posted) {
+        ngx_delete_posted_event(&ctx->turn);
+    }
 
     ngx_http_billing_record_answered(ctx->record, NULL);
 

@@ -22,6 +22,10 @@
 
 #define NGX_HTTP_BILLING_LIST_HELD   (NGX_HTTP_BILLING_LIST_BYTES / 4)
 
+/* ids of a page that the worker's store may keep */
+
+#define NGX_HTTP_BILLING_LIST_PAGE   1000
+
 
 static ngx_int_t ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx);
@@ -42,6 +46,7 @@ static void ngx_http_billing_list_update(ngx_http_billing_ctx_t *ctx,
 ngx_http_billing_action_e
 ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
 {
+    ngx_uint_t                    n;
     ngx_http_request_t           *r;
     ngx_http_billing_list_t      *list;
     ngx_http_billing_params_t    *params;
@@ -53,6 +58,7 @@ ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
     list->next = 0;
+    list->page = 0;
     list->held = 0;
 
     if (params->has_ids || params->has_uuids) {
@@ -63,23 +69,27 @@ ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
         }
 
         list->ids = ctx->ids;
-        list->size = ctx->ids.nelts;
+        list->max = ctx->ids.nelts;
         list->login = 0;
 
     } else {
 
-        if (ngx_array_init(&list->ids, r->pool, blcf->batch, sizeof(int64_t))
-            != NGX_OK
-            || ngx_array_init(&list->following, r->pool, blcf->batch,
-                              sizeof(int64_t))
+        /* the pages that are kept have the same length everywhere */
+
+        n = blcf->cache_size ? NGX_HTTP_BILLING_LIST_PAGE : blcf->batch;
+
+        if (ngx_array_init(&list->ids, r->pool, n, sizeof(int64_t)) != NGX_OK
+            || ngx_array_init(&list->following, r->pool, n, sizeof(int64_t))
                != NGX_OK)
         {
             return ngx_http_billing_error(ctx);
         }
 
-        list->size = blcf->batch;
+        list->max = blcf->batch;
         list->login = 1;
     }
+
+    list->size = list->max;
 
     ctx->phase = NGX_HTTP_BILLING_PHASE_BATCH;
 
@@ -119,9 +129,10 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
 
     list->n = ngx_min(list->size, list->ids.nelts - list->next);
 
-    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, list->pool,
-                                    &blcf->redis_prefix,
-                                    list->n * (list->login ? 1 : 2) + 3)
+    if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
+                                                 : NGX_HTTP_BILLING_STORE_KEEP,
+                                 list->pool,
+                                 list->n * (list->login ? 1 : 2) + 3)
         != NGX_OK
         || ngx_http_billing_batch_lookups(ctx) != NGX_OK
         || ngx_http_billing_batch_page(ctx) != NGX_OK)
@@ -130,6 +141,7 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
     }
 
     ctx->cache.limit = NGX_HTTP_BILLING_LIST_BYTES;
+    ctx->cache.once = (list->page > 1);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "billing batch: %ui cameras from %ui of %ui", list->n,
@@ -228,7 +240,10 @@ ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx)
 
         /* the next page begins after the score of the page's last id */
 
-        if (ngx_http_billing_cache_member(&ctx->cache, login, last) == NULL) {
+        if (ngx_http_billing_cache_last_member(&ctx->cache, login, last,
+                                               list->page - 1)
+            == NULL)
+        {
             return NGX_ERROR;
         }
 
@@ -240,7 +255,7 @@ ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx)
     list->paged = 1;
     list->following.nelts = 0;
 
-    return ngx_http_billing_cache_login(&ctx->cache, login, last,
+    return ngx_http_billing_cache_login(&ctx->cache, login, last, list->page,
                                         &list->following)
            ? NGX_OK : NGX_ERROR;
 }
@@ -352,7 +367,7 @@ ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
     }
 
     if (ctx->cache.size < NGX_HTTP_BILLING_LIST_BYTES / 2) {
-        list->size = ngx_min(2 * list->size, list->ids.nalloc);
+        list->size = ngx_min(2 * list->size, list->max);
     }
 
     if (list->paged) {
@@ -360,6 +375,7 @@ ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
         list->ids = list->following;
         list->following = ids;
         list->next = 0;
+        list->page++;
     }
 }
 
@@ -454,7 +470,7 @@ ngx_http_billing_list_output(ngx_http_billing_ctx_t *ctx)
                    list->busy != NULL);
 
     if (list->busy == NULL) {
-        return NGX_HTTP_BILLING_NEXT;
+        return ctx->busy ? NGX_HTTP_BILLING_YIELD : NGX_HTTP_BILLING_NEXT;
     }
 
     /* the client may be slow: the batch's memory is freed before the wait */

@@ -19,14 +19,14 @@ typedef struct {
     ngx_http_billing_page_cache_t  *result;
     ngx_http_billing_cache_t        cache;
     ngx_http_billing_lookup_t      *lookup;
-} ngx_http_billing_probe_t;
+} ngx_http_billing_page_probe_t;
 
 
 struct ngx_http_billing_page_ctx_s {
     ngx_http_request_t             *request;
     ngx_http_billing_page_t         page;
 
-    ngx_http_billing_probe_t       *probes;
+    ngx_http_billing_page_probe_t  *probes;
 
     /* probes without an answer, and the deadline of all probes */
     ngx_uint_t                      waiting;
@@ -104,15 +104,15 @@ ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
     ngx_uint_t                      i;
     ngx_http_cleanup_t             *cln;
     ngx_http_request_t             *r;
-    ngx_http_billing_probe_t       *probe;
+    ngx_http_billing_page_probe_t  *probe;
     ngx_http_billing_source_t      *source;
     ngx_http_billing_page_cache_t  *cache;
 
     r = ctx->request;
     source = sources->elts;
 
-    probe = ngx_pcalloc(r->pool,
-                        sources->nelts * sizeof(ngx_http_billing_probe_t));
+    probe = ngx_pcalloc(r->pool, sources->nelts
+                                 * sizeof(ngx_http_billing_page_probe_t));
     cache = ngx_pcalloc(r->pool, sources->nelts
                                  * sizeof(ngx_http_billing_page_cache_t));
 
@@ -163,8 +163,6 @@ ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
 
     ngx_http_set_ctx(r, ctx, ngx_http_billing_module);
 
-    r->main->count++;
-
     ctx->timer.handler = ngx_http_billing_page_timeout;
     ctx->timer.data = ctx;
     ctx->timer.log = r->connection->log;
@@ -174,10 +172,16 @@ ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
     ctx->waiting = ctx->page.ncaches;
 
     for (i = 0; i < ctx->page.ncaches; i++) {
-        ngx_http_billing_cache_ask(&probe[i].cache, source[i].timeout,
-                                   ngx_current_msec + source[i].timeout,
-                                   r->connection->log);
+        if (ngx_http_billing_cache_ask(&probe[i].cache, source[i].timeout,
+                                       ngx_current_msec + source[i].timeout,
+                                       r->connection->log)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
+
+    r->main->count++;
 
     return NGX_DONE;
 }
@@ -187,7 +191,7 @@ static void
 ngx_http_billing_page_probed(void *data,
     ngx_http_billing_redis_result_e result)
 {
-    ngx_http_billing_probe_t *probe = data;
+    ngx_http_billing_page_probe_t *probe = data;
 
     ngx_http_billing_page_cache_t  *cache;
 
@@ -290,8 +294,7 @@ ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx)
     r = ctx->request;
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
-    ctx->page.requests_waiting =
-             ngx_http_billing_status_sum(&bmcf->status, &ctx->page.counters);
+    ngx_http_billing_status_sum(&bmcf->status, &ctx->page.sum);
 
     json = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
            && format.len == 4

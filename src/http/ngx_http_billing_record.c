@@ -171,6 +171,16 @@ ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
 }
 
 
+void
+ngx_http_billing_record_cache(ngx_http_billing_record_t *record,
+    ngx_http_billing_cache_t *cache)
+{
+    record->hit |= (cache->hits != 0);
+    record->missed |= (cache->hits < cache->tries);
+    record->stale |= cache->stale;
+}
+
+
 ngx_msec_t
 ngx_http_billing_record_waited(ngx_http_billing_record_t *record)
 {

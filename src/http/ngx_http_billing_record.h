@@ -12,6 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_status.h"
 
 
@@ -44,6 +45,11 @@ typedef struct {
 
     /* Redis was asked */
     unsigned                  redis:1;
+
+    /* of the worker's store: records were found, were missing, were stale */
+    unsigned                  hit:1;
+    unsigned                  missed:1;
+    unsigned                  stale:1;
 } ngx_http_billing_record_t;
 
 
@@ -62,6 +68,10 @@ void ngx_http_billing_record_ask(ngx_http_billing_record_t *record);
 /* The request stops waiting; server has answered, unless it is NULL. */
 void ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server);
+
+/* The request's lookups have their results: whether from the worker's store. */
+void ngx_http_billing_record_cache(ngx_http_billing_record_t *record,
+    ngx_http_billing_cache_t *cache);
 
 /* How long the request has waited until now, in milliseconds. */
 ngx_msec_t ngx_http_billing_record_waited(ngx_http_billing_record_t *record);

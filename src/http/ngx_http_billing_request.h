@@ -63,6 +63,9 @@ typedef enum {
     /* the client takes the data that was sent */
     NGX_HTTP_BILLING_WRITE,
 
+    /* other requests have their turn */
+    NGX_HTTP_BILLING_YIELD,
+
     /* no stage is run: the request is finalized with ctx->rc */
     NGX_HTTP_BILLING_DONE
 } ngx_http_billing_action_e;
@@ -87,12 +90,14 @@ typedef struct {
     /* int64_t: the ids of this page, and the index of the first unsent one */
     ngx_array_t                        ids;
     ngx_uint_t                         next;
+    ngx_uint_t                         page;
 
     /* int64_t: the next page of a login's ids, if it was asked for */
     ngx_array_t                        following;
 
-    /* how many cameras the next batch may have */
+    /* how many cameras the next batch may have, and any batch */
     ngx_uint_t                         size;
+    ngx_uint_t                         max;
 
     /* the batch's camera lookups; its member lookups, or NULL */
     ngx_http_billing_lookup_t        **cameras;
@@ -160,6 +165,9 @@ typedef struct {
     ngx_http_billing_json_t            json;
     ngx_uint_t                         cameras;
 
+    /* the request goes on in the next turn of the event loop */
+    ngx_event_t                        turn;
+
     unsigned                           header_sent:1;
 
     /* data is loaded, and the lookups are repeated: this result is final */
@@ -167,8 +175,19 @@ typedef struct {
 
     /* not all repeated lookups were answered on the connection "loaded" */
     unsigned                           mixed:1;
+
+    /* lookups since the last yield were answered without waiting */
+    unsigned                           busy:1;
 } ngx_http_billing_ctx_t;
 
+
+/*
+ * Begins to gather lookups in ctx->cache, about n of them, in memory of the
+ * pool.  With "billing_cache off" the worker's store has no use.  Returns
+ * NGX_ERROR if there is no memory.
+ */
+ngx_int_t ngx_http_billing_lookups(ngx_http_billing_ctx_t *ctx,
+    ngx_http_billing_store_use_e use, ngx_pool_t *pool, ngx_uint_t n);
 
 /* Stages: each sets ctx->phase to the next phase. */
 

@@ -18,7 +18,6 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
     ngx_http_request_t            *r;
     ngx_http_billing_lookup_t    **lookup;
     ngx_http_billing_params_t     *params;
-    ngx_http_billing_loc_conf_t   *blcf;
 
     params = &ctx->params;
 
@@ -36,10 +35,10 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
     }
 
     r = ctx->request;
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
 
-    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
-                                    &blcf->redis_prefix, params->uuids.nelts)
+    if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
+                                                 : NGX_HTTP_BILLING_STORE_KEEP,
+                                 r->pool, params->uuids.nelts)
         != NGX_OK
         || ngx_array_init(&ctx->externals, r->pool, params->uuids.nelts,
                           sizeof(ngx_http_billing_lookup_t *))
@@ -120,18 +119,13 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 /*
  * No camera was found.  If synced_at is missing, the server's data is not
  * loaded.  If synced_at is there, the data may have been loaded after the
- * lookups: they are repeated once, and have to be answered on the connection
- * that found synced_at.
+ * lookups: they are repeated once, past the worker's store, and have to be
+ * answered on the connection that found synced_at.
  */
 
 ngx_http_billing_action_e
 ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_request_t           *r;
-    ngx_http_billing_loc_conf_t  *blcf;
-
-    r = ctx->request;
-
     if (ctx->again && !ctx->mixed) {
 
         if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
@@ -143,10 +137,8 @@ ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
         return ngx_http_billing_send_json(ctx, NGX_HTTP_OK);
     }
 
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
-
-    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
-                                    &blcf->redis_prefix, 1)
+    if (ngx_http_billing_lookups(ctx, NGX_HTTP_BILLING_STORE_PASS,
+                                 ctx->request->pool, 1)
         != NGX_OK)
     {
         return ngx_http_billing_error(ctx);

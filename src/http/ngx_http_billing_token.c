@@ -76,12 +76,16 @@ ngx_http_billing_token(ngx_http_billing_ctx_t *ctx)
     ngx_int_t                      rc;
     ngx_str_t                      token;
     ngx_http_request_t            *r;
-    ngx_http_billing_loc_conf_t   *blcf;
+    ngx_http_billing_store_use_e   use;
     ngx_http_billing_main_conf_t  *bmcf;
 
     r = ctx->request;
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
+
+    /* an unsure token and synced_at are read in one pipeline */
+
+    use = (ctx->auth == NGX_HTTP_BILLING_AUTH_UNSURE)
+          ? NGX_HTTP_BILLING_STORE_PASS : NGX_HTTP_BILLING_STORE_KEEP;
 
     rc = ngx_http_billing_token_value(r, &token);
 
@@ -93,9 +97,7 @@ ngx_http_billing_token(ngx_http_billing_ctx_t *ctx)
         || EVP_Digest(token.data, token.len, hash, NULL, bmcf->token_digest,
                       NULL)
            != 1
-        || ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
-                                       &blcf->redis_prefix, 2)
-           != NGX_OK)
+        || ngx_http_billing_lookups(ctx, use, r->pool, 2) != NGX_OK)
     {
         return ngx_http_billing_error(ctx);
     }
@@ -169,8 +171,7 @@ ngx_http_billing_token_value(ngx_http_request_t *r, ngx_str_t *token)
 ngx_http_billing_action_e
 ngx_http_billing_token_answered(ngx_http_billing_ctx_t *ctx)
 {
-    ngx_http_request_t           *r;
-    ngx_http_billing_loc_conf_t  *blcf;
+    ngx_http_request_t  *r;
 
     r = ctx->request;
 
@@ -198,10 +199,9 @@ ngx_http_billing_token_answered(ngx_http_billing_ctx_t *ctx)
         return NGX_HTTP_BILLING_NEXT;
     }
 
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_billing_module);
+    /* nothing is kept for a caller without a valid token */
 
-    if (ngx_http_billing_cache_init(&ctx->cache, blcf->cache_set, r->pool,
-                                    &blcf->redis_prefix, 1)
+    if (ngx_http_billing_lookups(ctx, NGX_HTTP_BILLING_STORE_READ, r->pool, 1)
         != NGX_OK)
     {
         return ngx_http_billing_error(ctx);

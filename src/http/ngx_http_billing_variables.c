@@ -11,6 +11,8 @@ static ngx_int_t ngx_http_billing_variable_redis_time(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_billing_variable_redis_server(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_billing_variable_cache(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_billing_variable_set(ngx_http_variable_value_t *v,
     ngx_str_t *text);
 
@@ -28,6 +30,9 @@ static ngx_http_variable_t  ngx_http_billing_variables[] = {
 
     { ngx_string("billing_redis_server"), NULL,
       ngx_http_billing_variable_redis_server, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("billing_cache"), NULL,
+      ngx_http_billing_variable_cache, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -134,6 +139,41 @@ ngx_http_billing_variable_redis_server(ngx_http_request_t *r,
     record = ngx_http_billing_record_find(r);
 
     ngx_http_billing_variable_set(v, record ? record->server : NULL);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_billing_variable_cache(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t                   text;
+    ngx_http_billing_record_t  *record;
+
+    record = ngx_http_billing_record_find(r);
+
+    ngx_str_null(&text);
+
+    if (record == NULL) {
+        /* void */
+
+    } else if (record->stale) {
+        ngx_str_set(&text, "STALE");
+
+    } else if (record->hit) {
+        if (record->missed) {
+            ngx_str_set(&text, "PARTIAL");
+
+        } else {
+            ngx_str_set(&text, "HIT");
+        }
+
+    } else if (record->missed) {
+        ngx_str_set(&text, "MISS");
+    }
+
+    ngx_http_billing_variable_set(v, &text);
 
     return NGX_OK;
 }

@@ -21,6 +21,7 @@ static ngx_http_billing_slot_t *ngx_http_billing_status_slot(
     ngx_http_billing_zone_t *zone, ngx_uint_t n);
 static ngx_int_t ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
+static void ngx_http_billing_status_reset(ngx_http_billing_slot_t *slot);
 static void ngx_http_billing_status_use(ngx_http_billing_status_t *status,
     ngx_uint_t n);
 static void ngx_http_billing_status_redis_duration(void *data,
@@ -311,7 +312,7 @@ ngx_http_billing_status_attach(ngx_http_billing_status_t *status)
 
     /* the process before may have crashed with requests that waited */
 
-    status->slot->waiting = 0;
+    ngx_http_billing_status_reset(status->slot);
 }
 
 
@@ -319,18 +320,31 @@ void
 ngx_http_billing_status_detach(ngx_http_billing_status_t *status)
 {
     if (status->slot) {
-        status->slot->waiting = 0;
+        ngx_http_billing_status_reset(status->slot);
     }
+}
+
+
+/* a process begins, and ends, with gauges of 0 */
+
+static void
+ngx_http_billing_status_reset(ngx_http_billing_slot_t *slot)
+{
+    slot->waiting = 0;
+
+    ngx_memzero((void *) &slot->cache, sizeof(ngx_http_billing_cache_gauge_t));
 }
 
 
 static void
 ngx_http_billing_status_use(ngx_http_billing_status_t *status, ngx_uint_t n)
 {
-    ngx_uint_t                   i, nslots;
-    ngx_http_billing_slot_t     *slot;
-    ngx_http_billing_zone_t     *zone;
-    ngx_http_billing_redis_t   **redis;
+    ngx_uint_t                     i, nslots;
+    ngx_http_billing_slot_t       *slot;
+    ngx_http_billing_zone_t       *zone;
+    ngx_http_billing_redis_t     **redis;
+    ngx_http_billing_source_t     *source;
+    ngx_http_billing_coherence_t  *co;
 
     zone = status->zone;
 
@@ -348,6 +362,15 @@ ngx_http_billing_status_use(ngx_http_billing_status_t *status, ngx_uint_t n)
         ngx_http_billing_redis_count(redis[i], &slot->counters.redis,
                                      ngx_http_billing_status_redis_duration,
                                      &slot->counters.redis_duration);
+    }
+
+    source = status->sources.elts;
+
+    for (i = 0; i < status->sources.nelts; i++) {
+        co = &source[i].cache_set->coherence;
+
+        co->stat = &slot->counters.cache;
+        co->gauge = &slot->cache;
     }
 }
 
@@ -377,30 +400,25 @@ ngx_http_billing_status_request(ngx_http_billing_slot_t *slot,
 }
 
 
-ngx_uint_t
+void
 ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
-    ngx_http_billing_counters_t *sum)
+    ngx_http_billing_slot_t *sum)
 {
-    ngx_uint_t                i, n, nslots, waiting;
+    ngx_uint_t                i, n, nslots;
     ngx_atomic_t             *to, *from;
     ngx_http_billing_slot_t  *slot;
 
-    ngx_memzero(sum, sizeof(ngx_http_billing_counters_t));
+    ngx_memzero(sum, sizeof(ngx_http_billing_slot_t));
 
     to = (ngx_atomic_t *) sum;
     nslots = status->zone->nslots;
-    waiting = 0;
 
     for (n = 0; n < nslots; n++) {
         slot = ngx_http_billing_status_slot(status->zone, n);
-        from = (ngx_atomic_t *) &slot->counters;
+        from = (ngx_atomic_t *) slot;
 
         for (i = 0; i < sizeof(*sum) / sizeof(ngx_atomic_t); i++) {
             to[i] += from[i];
         }
-
-        waiting += slot->waiting;
     }
-
-    return waiting;
 }

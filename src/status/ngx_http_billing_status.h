@@ -32,12 +32,15 @@ typedef struct {
 
     /* from sending a pipeline to its answer */
     ngx_http_billing_histogram_t    redis_duration;
+
+    ngx_http_billing_cache_stat_t   cache;
 } ngx_http_billing_counters_t;
 
 
 /*
- * The counters of one process.  No other process writes to them, so there is no
- * lock.  The next process in the same slot goes on with them.
+ * The counters and gauges of one process, all of ngx_atomic_t.  No other
+ * process writes to them, so there is no lock.  The next process in the same
+ * slot goes on with the counters.
  */
 
 typedef struct {
@@ -45,6 +48,8 @@ typedef struct {
 
     /* requests of the process that wait for Redis */
     ngx_atomic_t                    waiting;
+
+    ngx_http_billing_cache_gauge_t  cache;
 } ngx_http_billing_slot_t;
 
 
@@ -111,9 +116,9 @@ void ngx_http_billing_status_detach(ngx_http_billing_status_t *status);
 void ngx_http_billing_status_request(ngx_http_billing_slot_t *slot,
     ngx_uint_t status, ngx_msec_t duration);
 
-/* Sums what all processes have counted; returns how many requests wait. */
-ngx_uint_t ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
-    ngx_http_billing_counters_t *sum);
+/* Sums what all processes have counted, and their gauges, into a slot. */
+void ngx_http_billing_status_sum(ngx_http_billing_status_t *status,
+    ngx_http_billing_slot_t *sum);
 
 
 #endif /* _NGX_HTTP_BILLING_STATUS_H_INCLUDED_ */

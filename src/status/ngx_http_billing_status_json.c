@@ -14,7 +14,7 @@ static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
 ngx_chain_t *
 ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
 {
-    u_char                           *counters, code[NGX_INT_T_LEN];
+    u_char                           *sum, code[NGX_INT_T_LEN];
     ngx_uint_t                        i;
     ngx_chain_t                      *out;
     ngx_http_billing_json_t           json;
@@ -27,7 +27,7 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
         return NULL;
     }
 
-    counters = (u_char *) &page->counters;
+    sum = (u_char *) &page->sum;
 
     ngx_http_billing_json_map_open(&json);
 
@@ -38,27 +38,30 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
         *ngx_sprintf(code, "%ui", ngx_http_billing_status_codes[i]) = '\0';
 
         ngx_http_billing_page_json_name(&json, (char *) code);
-        ngx_http_billing_json_integer(&json, page->counters.requests[i]);
+        ngx_http_billing_json_integer(&json, page->sum.counters.requests[i]);
     }
 
     ngx_http_billing_json_literal(&json, "other");
-    ngx_http_billing_json_integer(&json, page->counters.requests[i]);
+    ngx_http_billing_json_integer(&json, page->sum.counters.requests[i]);
     ngx_http_billing_json_map_close(&json);
 
-    ngx_http_billing_json_literal(&json, "requests_waiting");
-    ngx_http_billing_json_integer(&json, page->requests_waiting);
+    for (metric = ngx_http_billing_page_gauges; metric->name; metric++) {
+        ngx_http_billing_page_json_name(&json, metric->name);
+        ngx_http_billing_json_integer(&json, *(ngx_atomic_t *)
+                                             (sum + metric->offset));
+    }
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
         ngx_http_billing_page_json_name(&json, metric->name);
         ngx_http_billing_json_integer(&json, *(ngx_atomic_t *)
-                                             (counters + metric->offset));
+                                             (sum + metric->offset));
     }
 
     for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
         ngx_http_billing_page_json_name(&json, metric->name);
         ngx_http_billing_page_json_histogram(&json,
                                              (ngx_http_billing_histogram_t *)
-                                             (counters + metric->offset));
+                                             (sum + metric->offset));
     }
 
     ngx_http_billing_json_literal(&json, "caches");

@@ -18,7 +18,7 @@ typedef struct {
     const char                   *name;
     const char                   *help;
 
-    /* the counter's offset in ngx_http_billing_counters_t */
+    /* the offset in ngx_http_billing_slot_t */
     size_t                        offset;
 } ngx_http_billing_metric_t;
 
@@ -41,16 +41,16 @@ typedef struct {
 typedef struct {
     ngx_pool_t                     *pool;
 
-    ngx_http_billing_counters_t     counters;
-    ngx_uint_t                      requests_waiting;
+    ngx_http_billing_slot_t         sum;
 
     ngx_http_billing_page_cache_t  *caches;
     ngx_uint_t                      ncaches;
 } ngx_http_billing_page_t;
 
 
-/* Both arrays end with an element without a name. */
+/* The arrays end with an element without a name. */
 extern const ngx_http_billing_metric_t  ngx_http_billing_page_counters[];
+extern const ngx_http_billing_metric_t  ngx_http_billing_page_gauges[];
 extern const ngx_http_billing_metric_t  ngx_http_billing_page_histograms[];
 
 

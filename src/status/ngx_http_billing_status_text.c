@@ -9,6 +9,8 @@
 
 static u_char *ngx_http_billing_page_text_counter(u_char *p, u_char *last,
     const ngx_http_billing_metric_t *metric, ngx_atomic_t value);
+static u_char *ngx_http_billing_page_text_gauge(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric, ngx_atomic_t value);
 static u_char *ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
     const ngx_http_billing_metric_t *metric,
     ngx_http_billing_histogram_t *histogram);
@@ -20,17 +22,21 @@ ngx_chain_t *
 ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
 {
     size_t                            len;
-    u_char                           *p, *last, *counters;
+    u_char                           *p, *last, *sum;
     ngx_buf_t                        *b;
     ngx_uint_t                        i;
     ngx_chain_t                      *cl;
     const ngx_http_billing_metric_t  *metric;
 
-    /* requests by status, waiting requests, and the heads of three gauges */
+    /* requests by status, and the heads of three gauges */
 
-    len = NGX_HTTP_BILLING_PAGE_LINES * (NGX_HTTP_BILLING_STATUS_CODES + 1 + 3);
+    len = NGX_HTTP_BILLING_PAGE_LINES * (NGX_HTTP_BILLING_STATUS_CODES + 3);
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
+        len += NGX_HTTP_BILLING_PAGE_LINES;
+    }
+
+    for (metric = ngx_http_billing_page_gauges; metric->name; metric++) {
         len += NGX_HTTP_BILLING_PAGE_LINES;
     }
 
@@ -53,7 +59,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
 
     p = b->last;
     last = b->end;
-    counters = (u_char *) &page->counters;
+    sum = (u_char *) &page->sum;
 
     p = ngx_slprintf(p, last,
                      "# HELP nginx_billing_requests_total "
@@ -64,26 +70,27 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
         p = ngx_slprintf(p, last,
                          "nginx_billing_requests_total{status=\"%ui\"} %uA\n",
                          ngx_http_billing_status_codes[i],
-                         page->counters.requests[i]);
+                         page->sum.counters.requests[i]);
     }
 
     p = ngx_slprintf(p, last,
-                     "nginx_billing_requests_total{status=\"other\"} %uA\n"
-                     "# HELP nginx_billing_requests_waiting "
-                     "Requests that wait for Redis.\n"
-                     "# TYPE nginx_billing_requests_waiting gauge\n"
-                     "nginx_billing_requests_waiting %ui\n",
-                     page->counters.requests[i], page->requests_waiting);
+                     "nginx_billing_requests_total{status=\"other\"} %uA\n",
+                     page->sum.counters.requests[i]);
+
+    for (metric = ngx_http_billing_page_gauges; metric->name; metric++) {
+        p = ngx_http_billing_page_text_gauge(p, last, metric,
+                                    *(ngx_atomic_t *) (sum + metric->offset));
+    }
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
         p = ngx_http_billing_page_text_counter(p, last, metric,
-                               *(ngx_atomic_t *) (counters + metric->offset));
+                                    *(ngx_atomic_t *) (sum + metric->offset));
     }
 
     for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
         p = ngx_http_billing_page_text_histogram(p, last, metric,
                                (ngx_http_billing_histogram_t *)
-                               (counters + metric->offset));
+                               (sum + metric->offset));
     }
 
     b->last = ngx_http_billing_page_text_caches(p, last, page);
@@ -105,6 +112,19 @@ ngx_http_billing_page_text_counter(u_char *p, u_char *last,
                         "# HELP nginx_billing_%s_total %s\n"
                         "# TYPE nginx_billing_%s_total counter\n"
                         "nginx_billing_%s_total %uA\n",
+                        metric->name, metric->help, metric->name,
+                        metric->name, value);
+}
+
+
+static u_char *
+ngx_http_billing_page_text_gauge(u_char *p, u_char *last,
+    const ngx_http_billing_metric_t *metric, ngx_atomic_t value)
+{
+    return ngx_slprintf(p, last,
+                        "# HELP nginx_billing_%s %s\n"
+                        "# TYPE nginx_billing_%s gauge\n"
+                        "nginx_billing_%s %uA\n",
                         metric->name, metric->help, metric->name,
                         metric->name, value);
 }

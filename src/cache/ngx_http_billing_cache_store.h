@@ -1,0 +1,39 @@
+
+/*
+ * Lookups and the worker's store: which record answers a lookup, and which
+ * record is made of an answer.  Private to the cache files.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_CACHE_STORE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_CACHE_STORE_H_INCLUDED_
+
+
+#include "ngx_http_billing_cache.h"
+
+
+/*
+ * The pipeline is going to be sent over a connection: takes the places of the
+ * records that may be made of the answers.  Releases those of an earlier try.
+ */
+void ngx_http_billing_cache_sending(void *data, ngx_uint_t connection);
+
+/*
+ * The pipeline was answered, with this result.  Makes records of the answers if
+ * all of them are right.  Releases all places.
+ */
+void ngx_http_billing_cache_store(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_result_e result);
+
+/*
+ * The pipeline was not answered.  Releases all places.  Returns NGX_OK if all
+ * lookups were found among the stale records, or NGX_DECLINED.
+ */
+ngx_int_t ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_result_e result);
+
+/* Releases all places; nothing is kept. */
+void ngx_http_billing_cache_release(ngx_http_billing_cache_t *cache);
+
+
+#endif /* _NGX_HTTP_BILLING_CACHE_STORE_H_INCLUDED_ */

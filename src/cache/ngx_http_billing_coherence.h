@@ -1,0 +1,185 @@
+
+/*
+ * What makes the worker's cache true: Redis tells the connection that reads of
+ * each change, and the cache answers only while this connection is known to be
+ * well.  One for each set of servers.  The rules, and why they suffice:
+ *
+ *     All that is kept was read over one connection, the owner.  Replies and
+ *     news of changes are one stream, so the news of a change follows every
+ *     reply that is older than the change.
+ *
+ *     The cache is fresh for "lag" after the time at which the last commands
+ *     were sent over the owner that were answered well.  Commands answered on
+ *     the owner are preceded by the news of earlier changes.  A server that
+ *     hangs, or a network that swallows everything, ends this by itself.
+ *
+ *     With the owner, all that was read over it is gone.
+ *
+ *     While the cache is used, a probe reads synced_at every half lag.  If
+ *     synced_at changes without news of the change, the news cannot be trusted.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_COHERENCE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_COHERENCE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "ngx_http_billing_redis.h"
+#include "ngx_http_billing_store.h"
+
+
+typedef struct ngx_http_billing_coherence_s  ngx_http_billing_coherence_t;
+
+typedef void (*ngx_http_billing_coherence_probe_pt)(void *data);
+
+
+/* counters of one process and its gauges; other processes may read them */
+
+typedef struct {
+    ngx_atomic_t                   hits;
+    ngx_atomic_t                   misses;
+    ngx_atomic_t                   stale;
+    ngx_atomic_t                   invalidations;
+    ngx_atomic_t                   evictions;
+    ngx_atomic_t                   generations;
+    ngx_atomic_t                   probes;
+} ngx_http_billing_cache_stat_t;
+
+
+typedef struct {
+    /* bytes in use, records, and sets of servers with an owner */
+    ngx_atomic_t                   bytes;
+    ngx_atomic_t                   records;
+    ngx_atomic_t                   tracked;
+} ngx_http_billing_cache_gauge_t;
+
+
+/* the data of one prefix */
+
+typedef struct {
+    ngx_str_t                      prefix;
+
+    /* keys: a change of the second one ends the generation */
+    ngx_str_t                      synced_at;
+    ngx_str_t                      epoch;
+
+    /* synced_at as the last probe has found it */
+    time_t                         value;
+
+    /* a probe has found synced_at */
+    unsigned                       known:1;
+
+    /* since the last probe, there was news of synced_at */
+    unsigned                       told:1;
+
+    /* the last probe has found another synced_at without news of it */
+    unsigned                       untold:1;
+} ngx_http_billing_coherence_prefix_t;
+
+
+struct ngx_http_billing_coherence_s {
+    /* bytes, 0 if there is no cache; milliseconds */
+    size_t                              size;
+    ngx_msec_t                          lag;
+    ngx_msec_t                          stale;
+
+    /* ngx_http_billing_coherence_prefix_t */
+    ngx_array_t                         prefixes;
+
+    ngx_http_billing_redis_tracking_t   tracking;
+    ngx_log_t                          *log;
+
+    /* NULL until the first owner; the number of the owner, or 0 */
+    ngx_http_billing_store_t           *store;
+    ngx_uint_t                          owner;
+
+    /*
+     * times of ngx_http_billing_coherence_clock(), or 0: when the last commands
+     * were sent over the owner that were answered well; the same before the
+     * last owner was lost; when the last probe was sent
+     */
+    int64_t                             fresh;
+    int64_t                             last;
+    int64_t                             probed;
+
+    /* sends a probe; set by the owner of this struct */
+    ngx_http_billing_coherence_probe_pt  probe;
+    void                               *data;
+
+    /* how often synced_at has changed without news, on this connection */
+    ngx_uint_t                          doubts;
+
+    ngx_http_billing_cache_stat_t      *stat;
+    ngx_http_billing_cache_gauge_t     *gauge;
+    size_t                              bytes;
+    ngx_uint_t                          records;
+    uint64_t                            evictions;
+
+    /* the server of the owner is a replica: it tells of an expiry late */
+    unsigned                            replica:1;
+
+    /* no server has answered since the last failure */
+    unsigned                            down:1;
+
+    /* a probe is under way */
+    unsigned                            probing:1;
+
+    /* PTTL was refused, and a line has said so */
+    unsigned                            refused:1;
+};
+
+
+/*
+ * Adds a prefix, whose keys may be kept.  At configuration.  The keys of the
+ * prefix are allocated from cf->pool.
+ */
+ngx_int_t ngx_http_billing_coherence_add(ngx_conf_t *cf,
+    ngx_http_billing_coherence_t *co, ngx_str_t *prefix);
+
+/* Milliseconds of a clock that never goes back and does not stand still. */
+int64_t ngx_http_billing_coherence_clock(void);
+
+/*
+ * Whether records may be used now.  To be called for each use: if a probe is
+ * due, the probe is sent.
+ */
+ngx_uint_t ngx_http_billing_coherence_is_fresh(
+    ngx_http_billing_coherence_t *co, int64_t now);
+
+/* Whether stale records may be used now, as no server answers. */
+ngx_uint_t ngx_http_billing_coherence_is_stale(
+    ngx_http_billing_coherence_t *co, int64_t now);
+
+/*
+ * Commands that were sent over a connection at a time have been answered, all
+ * of them well.
+ */
+void ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
+    ngx_uint_t connection, int64_t sent);
+
+/* PTTL was refused with this text: valid tokens are not kept. */
+void ngx_http_billing_coherence_refused(ngx_http_billing_coherence_t *co,
+    ngx_str_t *text);
+
+/* No server has answered in time. */
+void ngx_http_billing_coherence_failed(ngx_http_billing_coherence_t *co);
+
+/*
+ * A probe over the owner has read the prefix's synced_at, or has found none
+ * (found is 0).
+ */
+void ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
+    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t found,
+    time_t value);
+
+/* Brings the gauges, and what the store counts, up to date. */
+void ngx_http_billing_coherence_count(ngx_http_billing_coherence_t *co);
+
+/* Frees the store of a worker that exits. */
+void ngx_http_billing_coherence_close(ngx_http_billing_coherence_t *co);
+
+
+#endif /* _NGX_HTTP_BILLING_COHERENCE_H_INCLUDED_ */

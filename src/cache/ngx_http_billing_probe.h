@@ -1,0 +1,24 @@
+
+/*
+ * Probes of the connection that keeps the worker's store true: a probe reads
+ * synced_at of all prefixes, and the server's role.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_PROBE_H_INCLUDED_
+#define _NGX_HTTP_BILLING_PROBE_H_INCLUDED_
+
+
+#include "ngx_http_billing_cache.h"
+
+
+/*
+ * Has probes be sent for a set of servers, which ngx_http_billing_cache_keep()
+ * was called for.  Redis has timeout milliseconds to answer; the longest one
+ * counts.  At configuration; calling this function again is no fault.
+ */
+ngx_int_t ngx_http_billing_probe_init(ngx_conf_t *cf,
+    ngx_http_billing_cache_set_t *set, ngx_msec_t timeout);
+
+
+#endif /* _NGX_HTTP_BILLING_PROBE_H_INCLUDED_ */
