@@ -244,7 +244,7 @@ ngx_http_billing_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_billing_status_init(cf, &bmcf->status, &bmcf->redis,
+    if (ngx_http_billing_status_init(cf, &bmcf->status, &bmcf->cache_sets,
                                      &ngx_http_billing_module)
         != NGX_OK
         || ngx_http_billing_token_init(cf) != NGX_OK)

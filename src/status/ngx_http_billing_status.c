@@ -214,7 +214,7 @@ ngx_http_billing_status_label(u_char *p, const char *name, ngx_str_t *value)
 
 ngx_int_t
 ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
-    ngx_array_t *redis, void *tag)
+    ngx_array_t *sets, void *tag)
 {
     size_t                      size;
     ngx_uint_t                  i;
@@ -241,7 +241,7 @@ ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
         return NGX_ERROR;
     }
 
-    status->redis = redis;
+    status->sets = sets;
 
     shm_zone->init = ngx_http_billing_status_init_zone;
     shm_zone->data = status;
@@ -339,12 +339,10 @@ ngx_http_billing_status_reset(ngx_http_billing_slot_t *slot)
 static void
 ngx_http_billing_status_use(ngx_http_billing_status_t *status, ngx_uint_t n)
 {
-    ngx_uint_t                     i, nslots;
-    ngx_http_billing_slot_t       *slot;
-    ngx_http_billing_zone_t       *zone;
-    ngx_http_billing_redis_t     **redis;
-    ngx_http_billing_source_t     *source;
-    ngx_http_billing_coherence_t  *co;
+    ngx_uint_t                       i, nslots;
+    ngx_http_billing_slot_t         *slot;
+    ngx_http_billing_zone_t         *zone;
+    ngx_http_billing_cache_set_t   **set;
 
     zone = status->zone;
 
@@ -356,21 +354,15 @@ ngx_http_billing_status_use(ngx_http_billing_status_t *status, ngx_uint_t n)
 
     status->slot = slot;
 
-    redis = status->redis->elts;
+    set = status->sets->elts;
 
-    for (i = 0; i < status->redis->nelts; i++) {
-        ngx_http_billing_redis_count(redis[i], &slot->counters.redis,
+    for (i = 0; i < status->sets->nelts; i++) {
+        ngx_http_billing_redis_count(set[i]->redis, &slot->counters.redis,
                                      ngx_http_billing_status_redis_duration,
                                      &slot->counters.redis_duration);
-    }
 
-    source = status->sources.elts;
-
-    for (i = 0; i < status->sources.nelts; i++) {
-        co = &source[i].cache_set->coherence;
-
-        co->stat = &slot->counters.cache;
-        co->gauge = &slot->cache;
+        set[i]->coherence.stat = &slot->counters.cache;
+        set[i]->coherence.gauge = &slot->cache;
     }
 }
 

@@ -84,8 +84,8 @@ typedef struct {
     /* ngx_http_billing_source_t */
     ngx_array_t                     sources;
 
-    /* ngx_http_billing_redis_t *: the sets of servers */
-    ngx_array_t                    *redis;
+    /* ngx_http_billing_cache_set_t *: the sets of servers */
+    ngx_array_t                    *sets;
 
     /* the slot is this process's, set when the process starts */
     ngx_http_billing_zone_t        *zone;
@@ -103,10 +103,10 @@ ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
 
 /*
  * Adds the zone, with the tag of its module, at the end of the configuration.
- * redis is an array of pointers to the sets of servers that count in the zone.
+ * sets is an array of pointers to the sets of servers that count in the zone.
  */
 ngx_int_t ngx_http_billing_status_init(ngx_conf_t *cf,
-    ngx_http_billing_status_t *status, ngx_array_t *redis, void *tag);
+    ngx_http_billing_status_t *status, ngx_array_t *sets, void *tag);
 
 /* Lets a process count in its slot: called when it starts and when it exits. */
 void ngx_http_billing_status_attach(ngx_http_billing_status_t *status);

@@ -27,7 +27,7 @@ sub prepare_configuration {
             : "    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;\n";
     }
 
-    $defaults .= Billing::Nginx::timeouts($http . ($block->route // '')
+    $defaults .= Billing::Nginx::defaults($http . ($block->route // '')
                                           . ($block->config // ''));
     $defaults .= "    billing_redis_prefix $Billing::Prefix;\n";
     $block->set_value(http_config => $defaults . $http);

@@ -68,7 +68,7 @@ sub configure {
     my $level = $opt{level} // 'debug';
 
     $user = "user $user;" if length $user;
-    $http = timeouts($http) . $http;
+    $http = defaults($http) . $http;
     $http =~ s/%PORT%/$self->{port}/g;
     $http =~ s/\$(TEST_NGINX_\w+)/$ENV{$1}/g;
 
@@ -108,8 +108,19 @@ sub reconfigure {
     return $self->replaced(10, @old);
 }
 
+# The worker's cache is off unless the configuration has a "billing_cache": most
+# tests are about what Redis is asked. BILLING_CACHE is the default for all.
 # For a slow nginx: the module's own timeouts, unless the configuration has short
 # ones of its own.
+
+sub defaults {
+    my ($conf) = @_;
+
+    my $cache = $conf =~ /\bbilling_cache\s/ || $conf !~ /\bbilling_cameras_list\b/
+                ? '' : '    billing_cache ' . ($ENV{BILLING_CACHE} // 'off') . ";\n";
+
+    return $cache . timeouts($conf);
+}
 
 sub timeouts {
     my ($conf) = @_;
