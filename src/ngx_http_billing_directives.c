@@ -179,10 +179,11 @@ ngx_http_billing_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 char *
 ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    char        *p = conf;
-    ngx_int_t    n;
-    ngx_str_t   *value;
-    ngx_msec_t  *msec;
+    char                   *p = conf;
+    ngx_int_t               n, low;
+    ngx_str_t              *value;
+    ngx_msec_t             *msec;
+    ngx_conf_num_bounds_t  *bounds;
 
     msec = (ngx_msec_t *) (p + cmd->offset);
 
@@ -191,13 +192,16 @@ ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
+    bounds = cmd->post;
+    low = bounds ? bounds->low : 1;
 
     n = ngx_parse_time(&value[1], 0);
 
-    if (n == NGX_ERROR || n == 0) {
+    if (n == NGX_ERROR || n < low) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\" directive, it must "
-                           "be a time and not zero", &value[1], &cmd->name);
+                           "be a time%s", &value[1], &cmd->name,
+                           low ? " and not zero" : "");
         return NGX_CONF_ERROR;
     }
 

@@ -38,7 +38,10 @@ char *ngx_http_billing_set_token(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_billing_cache(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* A time in milliseconds at cmd->offset; zero is refused. */
+/*
+ * A time in milliseconds at cmd->offset.  Zero is refused, unless cmd->post is
+ * an ngx_conf_num_bounds_t that allows it.
+ */
 char *ngx_http_billing_set_time(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

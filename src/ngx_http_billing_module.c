@@ -42,6 +42,11 @@ static ngx_conf_num_bounds_t  ngx_http_billing_queue_bounds = {
 };
 
 
+static ngx_conf_num_bounds_t  ngx_http_billing_stale_bounds = {
+    ngx_conf_check_num_bounds, 0, NGX_MAX_INT_T_VALUE
+};
+
+
 static ngx_command_t  ngx_http_billing_commands[] = {
 
     { ngx_string("billing_cameras_list"),
@@ -165,10 +170,10 @@ static ngx_command_t  ngx_http_billing_commands[] = {
 
     { ngx_string("billing_cache_stale"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_billing_set_time,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_billing_loc_conf_t, cache_stale),
-      NULL },
+      &ngx_http_billing_stale_bounds },
 
     { ngx_string("billing_max_ids"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,

@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_billing_coherence_cover(
     ngx_http_billing_coherence_t *co, ngx_str_t *prefix);
 static ngx_uint_t ngx_http_billing_coherence_begins(ngx_str_t *text,
     ngx_str_t *with);
+static void ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co,
+    int64_t now);
 static void ngx_http_billing_coherence_tracked(void *data,
     ngx_uint_t connection, ngx_uint_t replica);
 static void ngx_http_billing_coherence_untracked(void *data);
@@ -175,11 +177,7 @@ ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
         return 0;
     }
 
-    if (!co->probing && now - co->probed >= (int64_t) co->lag / 2) {
-        co->probed = now;
-        co->stat->probes++;
-        co->probe(co->data);
-    }
+    ngx_http_billing_coherence_probe(co, now);
 
     return co->fresh && now - co->fresh < (int64_t) co->lag;
 }
@@ -193,8 +191,28 @@ ngx_http_billing_coherence_is_stale(ngx_http_billing_coherence_t *co,
 
     last = co->fresh ? co->fresh : co->last;
 
-    return co->down && co->store && last
-           && now - last < (int64_t) co->stale;
+    if (!co->down || last == 0 || now - last >= (int64_t) co->stale) {
+        return 0;
+    }
+
+    /* nobody else may ask, and find out that a server answers again */
+
+    ngx_http_billing_coherence_probe(co, now);
+
+    return 1;
+}
+
+
+static void
+ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co, int64_t now)
+{
+    if (co->probing || now - co->probed < (int64_t) co->lag / 2) {
+        return;
+    }
+
+    co->probed = now;
+    co->stat->probes++;
+    co->probe(co->data);
 }
 
 

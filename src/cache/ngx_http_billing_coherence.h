@@ -149,7 +149,10 @@ int64_t ngx_http_billing_coherence_clock(void);
 ngx_uint_t ngx_http_billing_coherence_is_fresh(
     ngx_http_billing_coherence_t *co, int64_t now);
 
-/* Whether stale records may be used now, as no server answers. */
+/*
+ * Whether stale records may be used now, as no server answers.  If a probe is
+ * due, the probe is sent.
+ */
 ngx_uint_t ngx_http_billing_coherence_is_stale(
     ngx_http_billing_coherence_t *co, int64_t now);
 

@@ -54,8 +54,8 @@ sub prepare {
     }
 
     if (defined $block->run) {
-        $block->set_value(init => "package Billing; use Test::More;\n"
-                                  . "our (\$Token, \$URI, \$EXAMPLE, \$Server, "
+        $block->set_value(init => "package Billing; use Test::More; use Time::HiRes qw(sleep time);\n"
+                                  . "our (\$Token, \$Prefix, \$URI, \$EXAMPLE, \$Server, "
                                   . join(', ', map { "\$\u$_" } @FAKES) . ");\n"
                                   . $block->run);
     }
