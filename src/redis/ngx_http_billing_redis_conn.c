@@ -417,7 +417,6 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     if (conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT) {
         conn->state = NGX_HTTP_BILLING_REDIS_READY;
-        ngx_http_billing_redis_conn_own(conn);
 
     } else if (conn->state == NGX_HTTP_BILLING_REDIS_READY
                && conn->timer.timer_set)

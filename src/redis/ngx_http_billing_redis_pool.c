@@ -597,6 +597,8 @@ ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_conn_drain(conn);
     }
 
+    /* a connection that was SUSPECT may be the owner again */
+
     ngx_http_billing_redis_pool_own(pool);
 
     pool->flush(pool->data);

@@ -283,6 +283,10 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
 
     default: /* NGX_HTTP_BILLING_REDIS_PUSH_END */
         conn->invalidate = 0;
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, conn->shared->log, 0,
+                       "billing redis push: end on connection %ui",
+                       conn->number);
         return;
     }
 
