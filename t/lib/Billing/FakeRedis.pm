@@ -25,6 +25,9 @@
 #     delay S       delays this answer, and each later one, by S seconds
 #     bytes         sends this answer, and each later one, byte by byte
 #
+# The fake knows no HELLO. With a line "resp3 ROLE" it is a server with that role
+# ("master" or "replica"), answers HELLO 3, and speaks RESP3 after HELLO.
+#
 # With a line "listen S" the fake refuses connections for the first S seconds,
 # with "listen never" always. With "listen full" it neither refuses nor accepts
 # connections.
@@ -52,7 +55,7 @@ sub start {
 
     my $self = bless {
         port => Billing::Ports::reserve(), conns => {}, accepted => 0,
-        late => 0, rules => [],
+        late => 0, rules => [], role => '',
         store => {}, fillers => [],
         log => File::Temp->new(TEMPLATE => 'billing-fake-XXXXXX', TMPDIR => 1),
     }, $class;
@@ -89,7 +92,7 @@ sub start {
 }
 
 # Replaces the rules; the new ones hold when this returns. A line "hangup"
-# closes all connections.
+# closes all connections, and a line "push TEXT" sends the text on all of them.
 
 sub change {
     my ($self, $script) = @_;
@@ -165,6 +168,11 @@ sub orders {
     delete $self->{late};
     $self->parse($script);
 
+    while ($script =~ /^\s*push (.*?)\s*$/mg) {
+        my $text = unescape($1);
+        $self->queue($_, $text) for values %{ $self->{conns} };
+    }
+
     if ($script =~ /^\s*hangup\s*$/m) {
         $self->drop($_) for values %{ $self->{conns} };
     }
@@ -207,10 +215,15 @@ sub parse {
     my ($self, $script) = @_;
 
     for my $line (split /\n/, $script) {
-        next if $line =~ /^\s*(?:#|hangup\s*$|$)/;
+        next if $line =~ /^\s*(?:#|hangup\s*$|push |$)/;
 
         if ($line =~ /^\s*listen (never|full|[\d.]+)\s*$/) {
             $self->{late} = $1;
+            next;
+        }
+
+        if ($line =~ /^\s*resp3 (master|replica)\s*$/) {
+            $self->{role} = $1;
             next;
         }
 
@@ -229,17 +242,23 @@ sub parse {
             $key = qr/\A$key\z/s;
         }
 
-        if (defined $arg) {
-            $arg =~ s{\\(?:x([0-9a-f]{2})|([rn\\]))}
-                     { defined $1 ? chr hex $1
-                       : { r => "\r", n => "\n", '\\' => '\\' }->{$2} }gexi;
-            $arg =~ s{\\\{(.*?)\*(\d+)\}}{ $1 x $2 }ges;
-        }
+        $arg = unescape($arg) if defined $arg;
 
         push @{ $self->{rules} },
              { conn => $conn, times => $times, command => lc $command,
                key => $key, action => $action, arg => $arg };
     }
+}
+
+sub unescape {
+    my ($text) = @_;
+
+    $text =~ s{\\(?:x([0-9a-f]{2})|([rn\\]))}
+              { defined $1 ? chr hex $1
+                : { r => "\r", n => "\n", '\\' => '\\' }->{$2} }gexi;
+    $text =~ s{\\\{(.*?)\*(\d+)\}}{ $1 x $2 }ges;
+
+    return $text;
 }
 
 sub rule {
@@ -285,20 +304,53 @@ sub store {
     }
 }
 
-sub bulk {
-    my ($text) = @_;
+# The types of RESP2 and RESP3.
 
-    return defined $text ? '$' . length($text) . "\r\n$text\r\n" : "\$-1\r\n";
+sub bulk {
+    my ($text, $resp3) = @_;
+
+    return '$' . length($text) . "\r\n$text\r\n" if defined $text;
+    return $resp3 ? "_\r\n" : "\$-1\r\n";
 }
 
 sub array {
-    return '*' . @_ . "\r\n" . join '', map { bulk($_) } @_;
+    my ($resp3, @elements) = @_;
+
+    return '*' . @elements . "\r\n" . join '', map { bulk($_, $resp3) } @elements;
+}
+
+sub map_of {
+    my ($resp3, @elements) = @_;
+
+    return array($resp3, @elements) if !$resp3;
+    return '%' . @elements / 2 . "\r\n" . join '', map { bulk($_, 1) } @elements;
+}
+
+sub double {
+    my ($number, $resp3) = @_;
+
+    return defined $number && $resp3 ? ",$number\r\n" : bulk($number, $resp3);
+}
+
+sub hello {
+    my ($self, $c) = @_;
+
+    $c->{resp3} = 1;
+
+    return "%7\r\n" . bulk('server') . bulk('redis') . bulk('version') . bulk('7.0.15')
+           . bulk('proto') . ":3\r\n" . bulk('id') . ":$c->{number}\r\n"
+           . bulk('mode') . bulk('standalone') . bulk('role') . bulk($self->{role})
+           . bulk('modules') . "*0\r\n";
 }
 
 sub answer {
-    my ($self, $command, $key, @args) = @_;
+    my ($self, $c, $command, $key, @args) = @_;
 
     $command = uc $command;
+
+    return $self->hello($c) if $command eq 'HELLO' && $self->{role};
+
+    my $resp3 = $c->{resp3};
 
     return "+PONG\r\n" if $command eq 'PING';
     return "+OK\r\n" if $command =~ /\A(?:AUTH|SELECT|CLIENT|READONLY)\z/;
@@ -307,15 +359,16 @@ sub answer {
 
     my $value = $self->{store}{$key // ''};
 
-    return bulk($value) if $command eq 'GET';
+    return bulk($value, $resp3) if $command eq 'GET';
+    return defined $value ? ":-1\r\n" : ":-2\r\n" if $command eq 'PTTL';
     return defined $value ? ":1\r\n" : ":0\r\n" if $command eq 'EXISTS';
-    return array(map { $value->{$_} } @args) if $command eq 'HMGET';
-    return array(map { ($_, $value->{$_}) } sort keys %{ $value // {} })
+    return array($resp3, map { $value->{$_} } @args) if $command eq 'HMGET';
+    return map_of($resp3, map { ($_, $value->{$_}) } sort keys %{ $value // {} })
         if $command eq 'HGETALL';
 
     my %score = @{ $value // [] };
 
-    return bulk($score{$args[0]}) if $command eq 'ZSCORE';
+    return double($score{$args[0]}, $resp3) if $command eq 'ZSCORE';
 
     if ($command eq 'ZRANGEBYSCORE') {
         my ($min, $max) = splice @args, 0, 2;
@@ -328,7 +381,7 @@ sub answer {
                         } @members;
         splice @members, $limit if defined $limit && @members > $limit;
 
-        return array(@members);
+        return array($resp3, @members);
     }
 
     return "-ERR unknown command '$command'\r\n";
@@ -397,7 +450,7 @@ sub accept {
     setsockopt $sock, IPPROTO_TCP, TCP_NODELAY, 1;
 
     my $c = { sock => $sock, number => ++$self->{accepted}, in => '',
-              out => [], silent => 0, delay => 0, bytes => 0 };
+              out => [], silent => 0, delay => 0, bytes => 0, resp3 => 0 };
     $self->{conns}{ fileno $sock } = $c;
 
     $self->note($c, 'accept');
@@ -435,9 +488,9 @@ sub read {
         my $rule = $self->rule($c, @words[0, 1]);
 
         if ($rule) {
-            $self->act($c, $rule, $self->answer(@words));
+            $self->act($c, $rule, $self->answer($c, @words));
         } else {
-            $self->queue($c, $self->answer(@words));
+            $self->queue($c, $self->answer($c, @words));
         }
     }
 }
