@@ -118,7 +118,7 @@ for my $query ('cameras_ids[]=3', 'cameras_ids[]=4&cameras_ids[]=3',
 
 
 === TEST 2: a changed camera, id, login and token are seen at once
---- http_config eval: $::CACHE
+--- http_config eval: $::CACHE . 'billing_cache_lag 1h;'
 --- config eval: $::CONFIG
 --- run
 is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', 'kept');
@@ -300,7 +300,7 @@ $redis->command('HSET', "${Prefix}camera:3", 'name', 'Camera 1');
 === TEST 10: FLUSHALL, and a write to "epoch", drop everything
 --- server
 --- http_config eval
-$::CACHE . '
+$::CACHE . 'billing_cache_lag 1h;
     billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT;'
 --- config eval: $::CONFIG
 --- run
@@ -625,3 +625,54 @@ is(::warm('cameras_ids[]=3', port => $nginx->{port}), '200 HIT Camera 1', 'kept 
 $nginx->signal('QUIT');
 is($nginx->ended(10), 'status 0', 'nginx ends');
 unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket/, 'no alert');
+
+
+
+=== TEST 25: a change between a reply and the end of its pipeline keeps the reply from being kept
+--- http_config eval: $::CACHE
+--- config eval: $::CONFIG
+--- fake
+resp3 master
+--- run
+my $push = sub { my $key = "${Prefix}$_[0]";
+                 '>2\r\n$10\r\ninvalidate\r\n*1\r\n$' . length($key) . "\\r\\n$key\\r\\n" };
+
+is(::warm('cameras_ids[]=4'), '200 HIT Camera 2', 'the token is kept');
+
+for ([ 'extra', 10, 'Ten' ], [ 'before', 12, 'Twelve' ]) {
+    my ($way, $id, $name) = @$_;
+    my $query = "cameras_ids[]=$id";
+
+    $Fake->change("resp3 master\nonce HMGET => $way " . $push->("camera:$id"));
+    is(::answer($query), "200 $name", "$way: the reply");
+    my $asked = $Fake->count('HMGET');
+    is(::answer($query), "200 $name", "$way: the next one");
+    is($Fake->count('HMGET'), $asked + 1, "$way: is asked for again");
+    is(::get($query), "200 HIT $name", "$way: and kept");
+    $Fake->change("resp3 master\npush " . $push->("camera:$id"));
+    ok(wait_for(1, sub { ::get($query) !~ / HIT / }), "$way: until a push");
+}
+
+# the two replies for a token, with a change between them
+
+$Fake->change("resp3 master\npush " . $push->('token:' . sha256($Token))
+              . "\nonce GET *token* => extra " . $push->('token:' . sha256($Token)));
+sleep 0.1;
+::get('cameras_ids[]=4');
+my $asked = $Fake->count('GET .*token:');
+::get('cameras_ids[]=4');
+is($Fake->count('GET .*token:'), $asked + 1, 'the token is asked for again');
+
+
+
+=== TEST 26: what a connection that was lost has answered is not kept
+--- http_config eval: $::CACHE
+--- config eval: $::CONFIG
+--- fake
+resp3 master
+--- run
+is(::warm('cameras_ids[]=4'), '200 HIT Camera 2', 'the token is kept');
+$Fake->change("resp3 master\nonce HMGET => hangup 0");
+is(::answer('cameras_ids[]=3'), '200 Camera 1', 'asked for twice');
+ok(wait_for(2, sub { ::get('cameras_ids[]=3') =~ / HIT / }), 'kept over the new connection');
+--- errors_allowed
