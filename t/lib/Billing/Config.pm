@@ -18,20 +18,6 @@ our @EXPORT = qw(prepare_configuration refuse);
 sub prepare_configuration {
     my ($block) = @_;
 
-    my $http = $block->http_config // '';
-    my $defaults = '';
-
-    if ($http !~ /^\s*billing_redis\s/m) {
-        $defaults .= defined $block->fake
-            ? "    billing_redis redis://127.0.0.1:\$TEST_NGINX_FAKE_PORT;\n"
-            : "    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;\n";
-    }
-
-    $defaults .= Billing::Nginx::defaults($http . ($block->route // '')
-                                          . ($block->config // ''));
-    $defaults .= "    billing_redis_prefix $Billing::Prefix;\n";
-    $block->set_value(http_config => $defaults . $http);
-
     if (!defined $block->config) {
         my $route = $block->route // '';
 
@@ -42,6 +28,19 @@ $route
         }
 END
     }
+
+    my $http = $block->http_config // '';
+    my $defaults = '';
+
+    if ($http !~ /^\s*billing_redis\s/m) {
+        $defaults .= defined $block->fake
+            ? "    billing_redis redis://127.0.0.1:\$TEST_NGINX_FAKE_PORT;\n"
+            : "    billing_redis unix:\$TEST_NGINX_REDIS_SOCKET;\n";
+    }
+
+    $defaults .= Billing::Nginx::defaults($http . $block->config);
+    $defaults .= "    billing_redis_prefix $Billing::Prefix;\n";
+    $block->set_value(http_config => $defaults . $http);
 }
 
 # Runs nginx -t for each line of "refuses", beside the running nginx.
