@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_conn.h"
+#include "ngx_http_billing_redis_error.h"
 
 
 /* milliseconds without a reply after which a connection is on trial */
@@ -437,7 +438,12 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
         if (slot->role) {
             slot->role = 0;
-            ngx_http_billing_redis_conn_role(conn);
+
+            if (ngx_http_billing_redis_conn_role(conn) != NGX_OK) {
+                conn->shared->stat->errors++;
+                ngx_http_billing_redis_server_refuses(conn->server, "HELLO",
+                                      ngx_http_billing_redis_conn_error(conn));
+            }
 
         } else {
             ngx_http_billing_redis_conn_fenced(conn);
@@ -533,30 +539,12 @@ ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
 
     /* the reason may be a reply's text, which is freed with the connection */
 
-    ngx_http_billing_redis_conn_reason(conn, reason);
+    ngx_http_billing_redis_error_line(conn->reason, reason,
+                                      sizeof(conn->reason));
 
     conn->blame = blame;
 
     ngx_http_billing_redis_event_close(&conn->event, conn->reason);
-}
-
-
-void
-ngx_http_billing_redis_conn_reason(ngx_http_billing_redis_conn_t *conn,
-    const char *reason)
-{
-    char  *p;
-
-    if (reason != conn->reason) {
-        ngx_cpystrn((u_char *) conn->reason, (u_char *) reason,
-                    sizeof(conn->reason));
-    }
-
-    for (p = conn->reason; *p; p++) {
-        if ((u_char) *p < ' ') {
-            *p = ' ';
-        }
-    }
 }
 
 

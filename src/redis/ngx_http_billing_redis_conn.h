@@ -279,10 +279,6 @@ void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
 
 /* The rest is for the connection's own files. */
 
-/* Copies a reason of the server into conn->reason, without control bytes. */
-void ngx_http_billing_redis_conn_reason(ngx_http_billing_redis_conn_t *conn,
-    const char *reason);
-
 /* Sends the first commands: the credentials, the database, and the rest. */
 void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
 
@@ -297,16 +293,16 @@ void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);
 ngx_int_t ngx_http_billing_redis_conn_greeting(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Sends one command, whose arguments are copied. */
-ngx_int_t ngx_http_billing_redis_conn_command(
-    ngx_http_billing_redis_conn_t *conn, ngx_uint_t argc, ngx_str_t *argv);
-
 /* Sends CLIENT TRACKING; returns NGX_ERROR if there is no memory. */
 ngx_int_t ngx_http_billing_redis_conn_send_tracking(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Takes the reply to CLIENT TRACKING, unless the server serves nobody. */
-void ngx_http_billing_redis_conn_tracking(ngx_http_billing_redis_conn_t *conn);
+/*
+ * Takes the reply to CLIENT TRACKING.  Returns NGX_DECLINED if Redis will tell
+ * the connection of nothing.
+ */
+ngx_int_t ngx_http_billing_redis_conn_tracking(
+    ngx_http_billing_redis_conn_t *conn);
 
 /*
  * Reads HELLO's reply.  Returns NGX_OK and the server's role, or NGX_DECLINED
@@ -319,8 +315,12 @@ ngx_int_t ngx_http_billing_redis_conn_hello(ngx_http_billing_redis_conn_t *conn,
 ngx_int_t ngx_http_billing_redis_conn_send_role(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Takes the reply with the server's role. */
-void ngx_http_billing_redis_conn_role(ngx_http_billing_redis_conn_t *conn);
+/*
+ * Takes the reply with the server's role.  Returns NGX_DECLINED if there is
+ * none: then the connection is not tracked any more.
+ */
+ngx_int_t ngx_http_billing_redis_conn_role(
+    ngx_http_billing_redis_conn_t *conn);
 
 /* Takes a part of a push. */
 void ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn);

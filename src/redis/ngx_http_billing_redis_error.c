@@ -95,6 +95,23 @@ ngx_http_billing_redis_error_redact(ngx_str_t *text)
 }
 
 
+void
+ngx_http_billing_redis_error_line(char *dst, const char *text, size_t size)
+{
+    char  *p;
+
+    if (text != dst) {
+        ngx_cpystrn((u_char *) dst, (u_char *) text, size);
+    }
+
+    for (p = dst; *p; p++) {
+        if ((u_char) *p < ' ') {
+            *p = ' ';
+        }
+    }
+}
+
+
 static ngx_uint_t
 ngx_http_billing_redis_error_begins(ngx_str_t *text, ngx_str_t *prefixes)
 {

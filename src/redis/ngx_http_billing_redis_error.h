@@ -32,5 +32,12 @@ ngx_uint_t ngx_http_billing_redis_error_client(ngx_str_t *text,
  */
 void ngx_http_billing_redis_error_redact(ngx_str_t *text);
 
+/*
+ * Copies a text for a log line, and cuts it to the size, without control bytes.
+ * The two may be the same.
+ */
+void ngx_http_billing_redis_error_line(char *dst, const char *text,
+    size_t size);
+
 
 #endif /* _NGX_HTTP_BILLING_REDIS_ERROR_H_INCLUDED_ */

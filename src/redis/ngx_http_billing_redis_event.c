@@ -87,9 +87,18 @@ ngx_http_billing_redis_event_send(ngx_http_billing_redis_event_t *event,
 
 ngx_int_t
 ngx_http_billing_redis_event_command(ngx_http_billing_redis_event_t *event,
-    ngx_uint_t argc, const char **argv, const size_t *len)
+    ngx_uint_t argc, ngx_str_t *argv)
 {
-    if (redisAppendCommandArgv(&event->context->c, (int) argc, argv, len)
+    size_t       len[NGX_HTTP_BILLING_REDIS_ARGS];
+    ngx_uint_t   i;
+    const char  *arg[NGX_HTTP_BILLING_REDIS_ARGS];
+
+    for (i = 0; i < argc; i++) {
+        arg[i] = (const char *) argv[i].data;
+        len[i] = argv[i].len;
+    }
+
+    if (redisAppendCommandArgv(&event->context->c, (int) argc, arg, len)
         != REDIS_OK)
     {
         return NGX_ERROR;

@@ -20,6 +20,11 @@
 #include "ngx_http_billing_redis_reply.h"
 
 
+/* arguments of a command that is sent with its name, at most */
+
+#define NGX_HTTP_BILLING_REDIS_ARGS  7
+
+
 typedef struct ngx_http_billing_redis_event_s  ngx_http_billing_redis_event_t;
 
 
@@ -80,10 +85,12 @@ ngx_int_t ngx_http_billing_redis_event_attach(
 ngx_int_t ngx_http_billing_redis_event_send(
     ngx_http_billing_redis_event_t *event, u_char *commands, size_t len);
 
-/* Sends one command in the same way.  Its arguments are copied. */
+/*
+ * Sends one command in the same way.  Its arguments are copied; there are at
+ * most NGX_HTTP_BILLING_REDIS_ARGS.
+ */
 ngx_int_t ngx_http_billing_redis_event_command(
-    ngx_http_billing_redis_event_t *event, ngx_uint_t argc,
-    const char **argv, const size_t *len);
+    ngx_http_billing_redis_event_t *event, ngx_uint_t argc, ngx_str_t *argv);
 
 /* Frees the context, unless it is gone, and calls event->closed(). */
 void ngx_http_billing_redis_event_close(ngx_http_billing_redis_event_t *event,

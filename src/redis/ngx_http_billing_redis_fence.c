@@ -47,7 +47,7 @@ ngx_http_billing_redis_conn_send_fence(ngx_http_billing_redis_conn_t *conn)
         argv[4].data = text;
         argv[4].len = last - text;
 
-        return ngx_http_billing_redis_conn_command(conn, 5, argv);
+        return ngx_http_billing_redis_event_command(&conn->event, 5, argv);
     }
 
     p = ngx_cpymem(echo, ngx_http_billing_redis_echo.data,

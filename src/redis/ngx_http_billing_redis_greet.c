@@ -7,11 +7,6 @@
 
 #define NGX_HTTP_BILLING_REDIS_PROBATION_TIME  2000
 
-/* arguments of a first command or a fence, at most */
-
-#define NGX_HTTP_BILLING_REDIS_ARGS            7
-
-
 static void ngx_http_billing_redis_conn_send_hello(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_conn_send_auth(
@@ -95,7 +90,7 @@ ngx_http_billing_redis_conn_send_hello(ngx_http_billing_redis_conn_t *conn)
     ngx_str_set(&argv[n], "nginx-billing");
     n++;
 
-    (void) ngx_http_billing_redis_conn_command(conn, n, argv);
+    (void) ngx_http_billing_redis_event_command(&conn->event, n, argv);
 
     conn->due = NGX_HTTP_BILLING_REDIS_FIRST_HELLO;
 
@@ -127,7 +122,7 @@ ngx_http_billing_redis_conn_send_auth(ngx_http_billing_redis_conn_t *conn)
 
     argv[n++] = *password;
 
-    (void) ngx_http_billing_redis_conn_command(conn, n, argv);
+    (void) ngx_http_billing_redis_event_command(&conn->event, n, argv);
 
     conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_AUTH;
 }
@@ -144,7 +139,7 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
         ngx_str_set(&argv[0], "SELECT");
         argv[1] = *db;
 
-        (void) ngx_http_billing_redis_conn_command(conn, 2, argv);
+        (void) ngx_http_billing_redis_event_command(&conn->event, 2, argv);
 
         conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
     }
@@ -182,7 +177,7 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
 
     ngx_str_set(&argv[0], "PING");
 
-    (void) ngx_http_billing_redis_conn_command(conn, 1, argv);
+    (void) ngx_http_billing_redis_event_command(&conn->event, 1, argv);
 
     conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_PING;
     conn->missing = NULL;
@@ -198,28 +193,11 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
         ngx_str_set(&argv[0], "GET");
         argv[1] = key[i];
 
-        (void) ngx_http_billing_redis_conn_command(conn, 2, argv);
+        (void) ngx_http_billing_redis_event_command(&conn->event, 2, argv);
 
         conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_KEYS;
         conn->nkeys++;
     }
-}
-
-
-ngx_int_t
-ngx_http_billing_redis_conn_command(ngx_http_billing_redis_conn_t *conn,
-    ngx_uint_t argc, ngx_str_t *argv)
-{
-    size_t       len[NGX_HTTP_BILLING_REDIS_ARGS];
-    ngx_uint_t   i;
-    const char  *arg[NGX_HTTP_BILLING_REDIS_ARGS];
-
-    for (i = 0; i < argc; i++) {
-        arg[i] = (const char *) argv[i].data;
-        len[i] = argv[i].len;
-    }
-
-    return ngx_http_billing_redis_event_command(&conn->event, argc, arg, len);
 }
 
 
@@ -255,7 +233,12 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
             return ngx_http_billing_redis_conn_refused(conn);
         }
 
-        ngx_http_billing_redis_conn_tracking(conn);
+        if (ngx_http_billing_redis_conn_tracking(conn) != NGX_OK) {
+            ngx_http_billing_redis_server_refuses(conn->server,
+                                      "CLIENT TRACKING",
+                                      ngx_http_billing_redis_conn_error(conn));
+        }
+
         break;
 
     case NGX_HTTP_BILLING_REDIS_FIRST_PING:
@@ -492,8 +475,9 @@ ngx_http_billing_redis_conn_error(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_error_redact(&reply->text);
     }
 
-    ngx_http_billing_redis_conn_reason(conn, (const char *) reply->text.data);
-
+    ngx_http_billing_redis_error_line(conn->reason,
+                                      (const char *) reply->text.data,
+                                      sizeof(conn->reason));
     return conn->reason;
 }
 

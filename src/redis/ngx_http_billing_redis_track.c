@@ -92,7 +92,7 @@ ngx_http_billing_redis_conn_write_arg(u_char *p, ngx_str_t *arg)
 }
 
 
-void
+ngx_int_t
 ngx_http_billing_redis_conn_tracking(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_http_billing_redis_reply_t  *reply;
@@ -104,11 +104,10 @@ ngx_http_billing_redis_conn_tracking(ngx_http_billing_redis_conn_t *conn)
     {
         conn->tracked = 1;
         ngx_http_billing_redis_server_tracked(conn->server);
-        return;
+        return NGX_OK;
     }
 
-    ngx_http_billing_redis_server_refuses(conn->server, "CLIENT TRACKING",
-                                      ngx_http_billing_redis_conn_error(conn));
+    return NGX_DECLINED;
 }
 
 
@@ -172,24 +171,20 @@ ngx_http_billing_redis_conn_send_role(ngx_http_billing_redis_conn_t *conn)
 }
 
 
-void
+ngx_int_t
 ngx_http_billing_redis_conn_role(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_uint_t  replica;
 
     if (ngx_http_billing_redis_conn_hello(conn, &replica) != NGX_OK) {
-        conn->shared->stat->errors++;
-
         ngx_http_billing_redis_conn_disown(conn);
         conn->tracked = 0;
 
-        ngx_http_billing_redis_server_refuses(conn->server, "HELLO",
-                                      ngx_http_billing_redis_conn_error(conn));
-        return;
+        return NGX_DECLINED;
     }
 
     if (replica == conn->replica) {
-        return;
+        return NGX_OK;
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, conn->shared->log, 0,
@@ -202,6 +197,8 @@ ngx_http_billing_redis_conn_role(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_conn_disown(conn);
         ngx_http_billing_redis_conn_own(conn);
     }
+
+    return NGX_OK;
 }
 
 
