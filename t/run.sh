@@ -207,8 +207,8 @@ esac
 # Without a suite named: the slowest suites first, in as many parts as given
 # (Billing.pm runs a part of a suite's blocks), and then all the others.
 
-slow='servers:6 login:4 redis:3 faults:2 hostile:3 status:2 reload:2 http:2
-    check_cache:1'
+slow='servers:6 coherence:4 login:4 redis:3 faults:2 hostile:3 status:2 reload:2
+    http:2 check_cache:1'
 
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker
@@ -217,9 +217,11 @@ slow='servers:6 login:4 redis:3 faults:2 hostile:3 status:2 reload:2 http:2
 
 case $kind in
     reload)
-        left_out='check_cache conf failover faults nchan openapi reload symbols'
+        left_out='check_cache coherence conf failover faults nchan openapi reload symbols'
         ;;
-    valgrind) left_out='check_cache conf config nchan openapi servers symbols tls' ;;
+    valgrind)
+        left_out='check_cache coherence conf config nchan openapi servers symbols tls'
+        ;;
     *)        left_out= ;;
 esac
 

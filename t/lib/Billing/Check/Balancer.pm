@@ -1,0 +1,112 @@
+# A TCP load balancer between nginx and its Redis servers, on the event loop: each
+# new connection goes to the next server. It can hold back what the servers say,
+# or delay it, and cut all connections.
+
+package Billing::Check::Balancer;
+
+use strict;
+use warnings;
+
+use IO::Socket::INET ();
+
+sub new {
+    my ($class, $loop, @ports) = @_;
+
+    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 64,
+                                         Proto => 'tcp')
+        or die "the balancer cannot listen: $!\n";
+
+    my $self = bless { loop => $loop, listener => $listener, ports => \@ports,
+                       port => $listener->sockport, pairs => {}, next => 0,
+                       delay => 0 }, $class;
+
+    $loop->watch($listener, sub { $self->accept });
+    return $self;
+}
+
+sub accept {
+    my ($self) = @_;
+
+    my $client = $self->{listener}->accept or return;
+
+    if ($self->{refuses}) {
+        close $client;
+        return;
+    }
+
+    my $port = $self->{ports}[ $self->{next}++ % @{ $self->{ports} } ];
+
+    my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port,
+                                       Proto => 'tcp');
+    if (!$server) {
+        close $client;
+        return;
+    }
+
+    $_->setsockopt(Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1) for $client, $server;
+
+    my $pair = { held => '' };
+    my $cut = sub { $self->cut($pair) };
+
+    $self->{pairs}{$pair} = $pair;
+
+    $pair->{client} = $self->{loop}->stream($client, gone => $cut, data => sub {
+        my ($from) = @_;
+        $pair->{server}->write($from->{in});
+        $from->{in} = '';
+    });
+
+    $pair->{server} = $self->{loop}->stream($server, gone => $cut, data => sub {
+        my ($from) = @_;
+        my $bytes = $from->{in};
+        $from->{in} = '';
+        $self->pass($pair, $bytes);
+    });
+}
+
+sub pass {
+    my ($self, $pair, $bytes) = @_;
+
+    if ($self->{silent}) {
+        $pair->{held} .= $bytes;
+
+    } elsif ($self->{delay}) {
+        $self->{loop}->after($self->{delay}, sub { $pair->{client}->write($bytes) });
+
+    } else {
+        $pair->{client}->write($bytes);
+    }
+}
+
+# Holds back all that the servers say, until it is called with 0.
+
+sub silent {
+    my ($self, $silent) = @_;
+
+    $self->{silent} = $silent;
+    return if $silent;
+
+    for my $pair (values %{ $self->{pairs} }) {
+        $pair->{client}->write($pair->{held});
+        $pair->{held} = '';
+    }
+}
+
+sub cut {
+    my ($self, @pairs) = @_;
+
+    for my $pair (@pairs ? @pairs : values %{ $self->{pairs} }) {
+        $_->close for @$pair{qw(client server)};
+        delete $self->{pairs}{$pair};
+    }
+}
+
+sub close {
+    my ($self) = @_;
+
+    $self->cut if %{ $self->{pairs} };
+    $self->{loop}->unwatch(fileno $self->{listener});
+    CORE::close $self->{listener};
+}
+
+1;

@@ -1,0 +1,189 @@
+# One run of the checker: real servers and a real nginx, writers that change the
+# data all the time, and readers that judge each answer by what was true. A value
+# in an answer has to be one that was true after the request was sent, or not
+# longer before than {allowed} seconds.
+
+package Billing::Check::Run;
+
+use strict;
+use warnings;
+
+use Billing::Check::Balancer;
+use Billing::Check::History;
+use Billing::Check::Loop;
+use Billing::Check::Readers;
+use Billing::Check::Stall;
+use Billing::Check::Writers;
+use Billing::Nginx;
+use Billing::Server;
+
+our @ISA = qw(Billing::Check::Readers Billing::Check::Writers);
+
+our $URI = '/api/v1/billing/cameras/list';
+
+# Options: allowed, in seconds; servers, a list of lists of arguments; balanced: nginx
+# reaches them through a balancer; conf: directives of nginx, with %LAG%; lag, in
+# seconds; use: the servers that nginx knows, as indexes; write: those that the
+# writers write to; failures: statuses from 500 on are no violation; cameras, pad:
+# how many, and bytes of each.
+
+sub new {
+    my ($class, %opt) = @_;
+
+    my $loop = Billing::Check::Loop->new;
+
+    my $self = bless {
+        %opt,
+        loop     => $loop,
+        started  => Billing::Check::Loop::now(),
+        history  => Billing::Check::History->new,
+        stall    => Billing::Check::Stall->new($loop),
+        seen     => { answers => 0, hits => 0, null => 0, 401 => 0, failed => 0,
+                      excused => 0, oldest => 0 },
+        wrong    => [],
+        moves    => [],
+        undecided => 0,
+        version  => 0,
+    }, $class;
+
+    # a sanitizer makes all slower
+
+    $self->{allowed} += 0.1 if $ENV{TEST_NGINX_MODE};
+
+    # a token's own deadline needs no news of its end
+
+    $self->{history}{expiry} = $self->{allowed} - 0.02;
+
+    $self->{servers} = [ map { Billing::Server->new(@$_) } @{ $opt{servers} // [ [] ] } ];
+    $_->start for @{ $self->{servers} };
+    $self->{stall}->add(map { $_->{pid} } @{ $self->{servers} });
+
+    $self->{targets} = [ @{ $self->{servers} }[ @{ $opt{write} // [ 0 ] } ] ];
+
+    $self->prepare_writers;
+    $self->{before}->($self) if $self->{before};
+    $self->connect_writers;
+    $self->load;
+
+    $self->start_nginx;
+    $self->start_readers;
+    $self->start_writers;
+
+    return $self;
+}
+
+sub start_nginx {
+    my ($self) = @_;
+
+    my @used = @{ $self->{servers} }[ @{ $self->{use} // [ 0 ] } ];
+
+    if ($self->{balanced}) {
+        $self->{balancer} = Billing::Check::Balancer->new($self->{loop},
+                                                          map { $_->{port} } @used);
+    }
+
+    my $user = $self->{user} ? "$self->{user}\@" : '';
+    my $urls = $self->{balanced} ? "redis://127.0.0.1:$self->{balancer}{port}"
+               : join ' ', map { "redis://${user}127.0.0.1:$_->{port}" } @used;
+    my $lag = int(1000 * $self->{lag}) . 'ms';
+    my $conf = $self->{conf} // '';
+
+    $conf = "billing_cache 32m; $conf" if $conf !~ /\bbilling_cache\s/;
+
+    $self->{http} = <<"END";
+    billing_redis $urls;
+    billing_redis_connect_timeout 500ms;
+    billing_cache_lag $lag;
+    $conf
+    keepalive_requests 10000000;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $URI {
+            billing_cameras_list;
+            add_header X-Cache "\$billing_cache \$pid" always;
+        }
+    }
+END
+
+    $self->{nginx} = Billing::Nginx->start($self->{http}, workers => 3, alerts => 1,
+                                           level => $ENV{BILLING_CHECK_LEVEL} // 'info');
+    $self->{stall}->master($self->{nginx}{pid});
+}
+
+sub wait {
+    my ($self, $seconds, $until) = @_;
+
+    return $self->{loop}->run($seconds, $until);
+}
+
+# One command on one server, over a connection of its own. Returns its reply.
+
+sub command {
+    my ($self, $server, @command) = @_;
+
+    return ($self->commands($server, \@command))[0];
+}
+
+sub commands {
+    my ($self, $server, @commands) = @_;
+
+    my ($done, @replies);
+    my $redis = Billing::Check::Redis->new($self->{loop}, $server->{socket});
+
+    $redis->send(\@commands, sub { @replies = @_; $done = 1 });
+    $self->wait(20, sub { $done });
+    $redis->close;
+
+    die "no reply to $commands[0][0]\n" if @replies != @commands;
+    return @replies;
+}
+
+# Something that was seen is not right.
+
+sub wrong {
+    my ($self, $what) = @_;
+
+    my $text = sprintf '%.3f s: %s', Billing::Check::Loop::now() - $self->{started}, $what;
+
+    push @{ $self->{wrong} }, $text;
+    $self->{first_wrong} //= Billing::Check::Loop::now() - $self->{started};
+}
+
+# Ends the run: without writers, all answers are soon what is true.
+
+sub finish {
+    my ($self) = @_;
+
+    $self->hold_writers;
+    $self->wait(($self->{settle} // 0.2) + $self->{allowed});
+    $self->{settled} = 1;
+    $self->wait(0.2);
+
+    $self->wait(2, sub { $self->{last_hits} })
+        or $self->wrong('the cache is not used at the end');
+
+    $self->stop_readers;
+    $self->wait(1, sub { !$self->{undecided} });
+
+    my $log = $self->{nginx}->log_text;
+    $self->{nginx}->stop;
+
+    $self->wrong("log: $_") for $log =~ /^(.*\[(?:alert|crit|emerg)\].*)$/mg;
+    $self->{log} = $log;
+
+    $_->stop for @{ $self->{servers} };
+}
+
+sub summary {
+    my ($self) = @_;
+
+    my $seen = $self->{seen};
+
+    return sprintf '%d answers, %d %% from the cache, %d null, %d of 401, %d failed, '
+                   . '%d excused, oldest %d ms of %d, %d writes',
+                   $seen->{answers}, 100 * $seen->{hits} / ($seen->{answers} || 1),
+                   @$seen{qw(null 401 failed excused)}, 1000 * $seen->{oldest},
+                   1000 * $self->{allowed}, $self->{writes};
+}
+
+1;
