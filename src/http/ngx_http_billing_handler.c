@@ -536,4 +536,9 @@ ngx_http_billing_cancel(void *data)
         ngx_destroy_pool(ctx->list.pool);
         ctx->list.pool = NULL;
     }
+
+    if (ctx->list.out) {
+        ngx_destroy_pool(ctx->list.out);
+        ctx->list.out = NULL;
+    }
 }

@@ -7,10 +7,11 @@
  * login's ids are read page by page: the pipeline of a page's last batch also
  * asks for the next page.
  *
- * Memory is bounded: at most two batches go down the filters together, and
- * only after the client has taken all earlier ones.  A batch is also bounded
- * by bytes.  Cameras beyond this bound are read from Redis and dropped; the
- * next batch is smaller and begins with them.
+ * Memory is bounded: a batch goes down the filters only after the client has
+ * taken all earlier ones.  The first batch is held and sent together with the
+ * second one, so that a fault in the second one does not break the answer off.
+ * A batch is also bounded by bytes.  Cameras beyond this bound are read from
+ * Redis and dropped; the next batch is smaller and begins with them.
  */
 
 
@@ -18,13 +19,18 @@
 
 #define NGX_HTTP_BILLING_LIST_BYTES  (1024 * 1024)
 
-/* a batch of so many bytes is sent at once; a smaller one is held */
+/* a batch of so many bytes is sent at once; a smaller one may be held */
 
 #define NGX_HTTP_BILLING_LIST_HELD   (NGX_HTTP_BILLING_LIST_BYTES / 4)
 
 /* ids of a page that the worker's store may keep */
 
 #define NGX_HTTP_BILLING_LIST_PAGE   1000
+
+
+/* the pool of the buffers of one output, which are allocated beside it */
+
+#define NGX_HTTP_BILLING_LIST_POOL   1024
 
 
 static ngx_int_t ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx);
@@ -127,6 +133,18 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
         ctx->deadline = ngx_current_msec + blcf->redis_timeout;
     }
 
+    /* the request's own pool would keep a record of each buffer */
+
+    if (ctx->header_sent && list->out == NULL) {
+        list->out = ngx_create_pool(NGX_HTTP_BILLING_LIST_POOL,
+                                    r->connection->log);
+        if (list->out == NULL) {
+            return ngx_http_billing_error(ctx);
+        }
+
+        ctx->json.pool = list->out;
+    }
+
     list->n = ngx_min(list->size, list->ids.nelts - list->next);
 
     if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
@@ -182,8 +200,8 @@ ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
 
     member = ctx->params.has_login && !list->login;
 
-    lookup = ngx_palloc(list->pool,
-                        2 * list->n * sizeof(ngx_http_billing_lookup_t *));
+    lookup = ngx_palloc(list->pool, (member ? 2 : 1) * list->n
+                                    * sizeof(ngx_http_billing_lookup_t *));
     if (lookup == NULL) {
         return NGX_ERROR;
     }
@@ -296,12 +314,12 @@ ngx_http_billing_batch_answered(ngx_http_billing_ctx_t *ctx)
         return NGX_HTTP_BILLING_NEXT;
     }
 
-    if (!list->held && ctx->cache.size < NGX_HTTP_BILLING_LIST_HELD) {
+    if (!ctx->header_sent && !list->held
+        && ctx->cache.size < NGX_HTTP_BILLING_LIST_HELD)
+    {
         list->held = 1;
         return NGX_HTTP_BILLING_NEXT;
     }
-
-    list->held = 0;
 
     return ctx->json.out ? ngx_http_billing_list_output(ctx)
                          : NGX_HTTP_BILLING_NEXT;
@@ -495,9 +513,28 @@ ngx_http_billing_list_flush(ngx_http_billing_ctx_t *ctx)
 }
 
 
+/* frees what the client has taken */
+
 static void
 ngx_http_billing_list_update(ngx_http_billing_ctx_t *ctx, ngx_chain_t *out)
 {
-    ngx_chain_update_chains(ctx->request->pool, &ctx->json.free,
-                            &ctx->list.busy, &out, ctx->json.tag);
+    ngx_chain_t              *cl, *taken;
+    ngx_http_billing_list_t  *list;
+
+    list = &ctx->list;
+    taken = NULL;
+
+    ngx_chain_update_chains(ctx->json.pool, &taken, &list->busy, &out,
+                            ctx->json.tag);
+
+    for (cl = taken; cl; cl = cl->next) {
+        (void) ngx_pfree(ctx->json.pool, cl->buf->start);
+    }
+
+    if (list->out && list->busy == NULL) {
+        ngx_destroy_pool(list->out);
+        list->out = NULL;
+
+        ctx->json.pool = ctx->request->pool;
+    }
 }

@@ -108,8 +108,9 @@ typedef struct {
     /* the batch's memory; NULL while the request waits for the client */
     ngx_pool_t                        *pool;
 
-    /* buffers that the client has not taken yet */
+    /* buffers that the client has not taken yet, and their memory */
     ngx_chain_t                       *busy;
+    ngx_pool_t                        *out;
 
     /* the ids are those of a login, page by page */
     unsigned                           login:1;
@@ -117,7 +118,7 @@ typedef struct {
     /* the next page is asked for together with the batch */
     unsigned                           paged:1;
 
-    /* a batch is written, and is sent together with the next one */
+    /* the first batch is written, and is sent together with the second one */
     unsigned                           held:1;
 
     /* a check since the answer began has found data loaded */

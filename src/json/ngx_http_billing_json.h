@@ -37,10 +37,9 @@ typedef struct {
     ngx_buf_t                     *buf;
     off_t                          size;
 
-    /* buffers that are used before new ones are allocated */
-    ngx_chain_t                   *free;
     ngx_buf_tag_t                  tag;
 
+    /* the buffers' memory; the caller may change it after a take */
     ngx_pool_t                    *pool;
 
     ngx_http_billing_json_alloc_t  alloc;
@@ -66,9 +65,8 @@ ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
 
 /*
  * Takes the buffers that were written since the last call, at least one, and
- * their size; the document goes on.  The buffers are the pool's; the caller may
- * put them into json->free, to be used again.  Returns the last buffer, or NULL
- * if anything could not be written.
+ * their size; the document goes on.  Returns the last buffer, or NULL if anything
+ * could not be written.
  */
 ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);

@@ -152,29 +152,20 @@ ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    cl = ngx_chain_get_free_buf(json->pool, &json->free);
+    b = ngx_create_temp_buf(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->tag = json->tag;
+
+    cl = ngx_alloc_chain_link(json->pool);
     if (cl == NULL) {
         return NGX_ERROR;
     }
 
-    b = cl->buf;
-
-    if (b->start == NULL) {
-        b->start = ngx_palloc(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
-        if (b->start == NULL) {
-            return NGX_ERROR;
-        }
-
-        b->end = b->start + NGX_HTTP_BILLING_JSON_BUFFER;
-        b->temporary = 1;
-        b->tag = json->tag;
-    }
-
-    b->pos = b->start;
-    b->last = b->start;
-    b->flush = 0;
-    b->last_buf = 0;
-    b->last_in_chain = 0;
+    cl->buf = b;
+    cl->next = NULL;
 
     if (json->buf) {
         json->buf->last = json->pos;
