@@ -473,6 +473,7 @@ $::CACHE . 'billing_cache_lag 100ms; billing_cache_stale 1h; billing_redis_timeo
 --- config eval: $::CONFIG
 --- run
 ::warm('cameras_ids[]=3');
+::warm('cameras_ids[]=4');
 $Server->stop;
 is(::get('cameras_ids[]=3'), '200 STALE Camera 1', 'stale');
 $Server->start;
@@ -480,8 +481,12 @@ Billing::Redis->new($Server->{socket})->pipeline(Billing::fixtures(),
     [ 'HSET', "${Prefix}camera:3", 'name', 'Back' ]);
 ok(wait_for(5, sub { ::get('cameras_ids[]=3') =~ /Back/ }), 'the new data');
 is(::answer('cameras_ids[]=3'), '200 Back', 'and only that') for 1 .. 5;
+is(::warm('cameras_ids[]=3'), '200 HIT Back', 'kept');
+$Server->stop;
+is(::get('cameras_ids[]=3'), '200 STALE Back', 'stale once more');
+like(::get('cameras_ids[]=4'), qr/^50[234]/, 'without what was read before');
 --- cases
-?cameras_ids[]=4 -> 4
+?cameras_ids[]=4 -> 50\d message
 --- errors_allowed
 
 

@@ -50,7 +50,7 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->server = NULL;
     cache->connection = 0;
     cache->hits = 0;
-    cache->tries = 0;
+    cache->missed = 0;
     cache->stale = 0;
     cache->several = 0;
     cache->once = 0;

@@ -172,9 +172,8 @@ typedef struct {
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
 
-    /* lookups that were found in the store; and that were looked for there */
+    /* how many lookups were found in the store */
     ngx_uint_t                          hits;
-    ngx_uint_t                          tries;
 
     /*
      * private: all lookups; those that were asked for, by the number of their
@@ -193,6 +192,9 @@ typedef struct {
     /* when the pipeline was sent, by the clock of the coherence; over what */
     int64_t                             sent;
     ngx_uint_t                          sent_over;
+
+    /* a lookup was not found in the store, or the store could not be used */
+    unsigned                            missed:1;
 
     /* stale records were used, as no server answers */
     unsigned                            stale:1;

@@ -62,7 +62,6 @@ ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache, ngx_log_t *log)
     }
 
     cache->log = log;
-    cache->tries = cache->lookups.nelts;
 
     now = ngx_http_billing_coherence_clock();
     flags = cache->once ? NGX_HTTP_BILLING_STORE_ONCE : 0;
@@ -70,7 +69,7 @@ ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache, ngx_log_t *log)
     if (!ngx_http_billing_coherence_is_fresh(co, now)) {
 
         if (!ngx_http_billing_coherence_is_stale(co, now)) {
-            co->stat->misses += cache->tries;
+            cache->missed = 1;
             return NGX_AGAIN;
         }
 
@@ -87,10 +86,10 @@ static ngx_int_t
 ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
     ngx_uint_t flags)
 {
-    ngx_uint_t                        i, n, hits;
+    ngx_uint_t                        i, n, found, left;
     ngx_http_billing_lookup_t       **lookup;
     ngx_http_billing_coherence_t     *co;
-    ngx_http_billing_store_query_t   *query;
+    ngx_http_billing_store_query_t   *query, *q;
 
     co = &cache->set->coherence;
     lookup = cache->lookups.elts;
@@ -101,7 +100,7 @@ ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
         return NGX_AGAIN;
     }
 
-    for (i = 0, n = 0; i < cache->lookups.nelts; i++) {
+    for (i = 0, q = query; i < cache->lookups.nelts; i++) {
 
         if (lookup[i]->stored
             || lookup[i]->kind == NGX_HTTP_BILLING_KIND_TTL)
@@ -109,49 +108,61 @@ ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
             continue;
         }
 
-        query[n].key = lookup[i]->key;
-        query[n].kind = ngx_http_billing_cache_record_kind(lookup[i]);
-        n++;
+        q->key = lookup[i]->key;
+        q->kind = ngx_http_billing_cache_record_kind(lookup[i]);
+        q++;
     }
+
+    n = q - query;
 
     ngx_http_billing_store_find(co->store, query, n, now, flags);
 
-    for (i = 0, n = 0, hits = 0; i < cache->lookups.nelts; i++) {
+    found = 0;
+    left = 0;
+
+    for (i = 0, q = query; i < cache->lookups.nelts; i++) {
 
         if (lookup[i]->stored) {
-            hits++;
             continue;
         }
 
         if (lookup[i]->kind == NGX_HTTP_BILLING_KIND_TTL) {
 
-            /* nobody asks for it but for keeping the token, which precedes */
+            /* the record of the token, which precedes, has ended in time */
 
             lookup[i]->stored = lookup[i - 1]->stored;
 
-        } else if (query[n++].entry) {
-            lookup[i]->stored = ngx_http_billing_cache_read_record(cache,
-                                               lookup[i], query[n - 1].entry);
+        } else {
+
+            if (q->entry
+                && ngx_http_billing_cache_read_record(cache, lookup[i],
+                                                      q->entry))
+            {
+                lookup[i]->stored = 1;
+                found++;
+            }
+
+            q++;
         }
 
-        hits += lookup[i]->stored;
+        left += !lookup[i]->stored;
     }
 
-    cache->hits = hits;
+    cache->hits += found;
+    cache->missed |= (found < n);
 
-    co->stat->hits += hits;
-    co->stat->misses += cache->lookups.nelts - hits;
+    co->stat->hits += found;
+    co->stat->misses += n - found;
 
-    if (hits && (flags & NGX_HTTP_BILLING_STORE_STALE)) {
+    if (found && (flags & NGX_HTTP_BILLING_STORE_STALE)) {
         cache->stale = 1;
-        co->stat->stale += hits;
+        co->stat->stale += found;
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, cache->log, 0,
-                   "billing store: %ui of %ui lookups found", hits,
-                   cache->lookups.nelts);
+                   "billing store: %ui of %ui records found", found, n);
 
-    if (hits == cache->lookups.nelts) {
+    if (left == 0) {
         cache->connection = co->owner;
         return NGX_OK;
     }

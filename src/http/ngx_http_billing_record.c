@@ -176,7 +176,7 @@ ngx_http_billing_record_cache(ngx_http_billing_record_t *record,
     ngx_http_billing_cache_t *cache)
 {
     record->hit |= (cache->hits != 0);
-    record->missed |= (cache->hits < cache->tries);
+    record->missed |= cache->missed;
     record->stale |= cache->stale;
 }
 
