@@ -366,6 +366,13 @@ for my $n (1 .. 60) {
     sleep 0.01;
 }
 
+# and one that writes it now and then, with several probes in between
+
+for my $n (1 .. 4) {
+    ::command('SET', 'billing:synced_at', 1700001000 + $n);
+    ::get('cameras_ids[]=3'), sleep 0.01 for 1 .. 15;
+}
+
 is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', 'the cache is used');
 --- no_error_log
 did not say so
