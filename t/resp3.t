@@ -8,10 +8,14 @@ use Billing 'resp3';
 
 our $CACHE = 'billing_cache 32m;';
 
+# The same for tests that do not wait for a timeout.
+
+our $PATIENT = "$CACHE billing_redis_timeout 10s; billing_redis_connect_timeout 5s;";
+
 our $FAKES = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT'
              . " redis://127.0.0.1:\$TEST_NGINX_FAKE2_PORT;\n$CACHE";
 
-our $OWN = "billing_redis redis://127.0.0.1:\$TEST_NGINX_OWN_PORT;\n$CACHE";
+our $OWN = "billing_redis redis://127.0.0.1:\$TEST_NGINX_OWN_PORT;\n$PATIENT";
 
 # A push as Redis sends it, and as a rule of the fake has it.
 
@@ -56,7 +60,7 @@ run_tests();
 __DATA__
 
 === TEST 1: a connection begins with HELLO 3, and is tracked
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- cases
@@ -459,7 +463,7 @@ HMGET
 
 
 === TEST 22: pushes before each reply are harmless
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake eval
 "resp3 master\nany => before $::OTHERS"
 --- cases
@@ -476,7 +480,7 @@ HMGET
 
 
 === TEST 23: pushes behind each reply are harmless
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake eval
 "resp3 master\nany => extra $::OTHERS"
 --- cases
@@ -535,7 +539,7 @@ like($Fake2->log_text, qr/CLIENT TRACKING/, 'the second was asked');
 
 
 === TEST 26: a reply to no command costs the connection, a push does not
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -557,7 +561,7 @@ idle connection to redis server "127\.0\.0\.1:\d+" is closed: reply to a command
 
 
 === TEST 27: pushes on a connection in RESP2 cost the connection
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 --- run
 answers(ask($EXAMPLE), '3 4', 'before');
@@ -568,7 +572,7 @@ recovers($EXAMPLE, '3 4', 'after that');
 
 
 === TEST 28: requests are served while a push of 100000 keys is read
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -622,7 +626,7 @@ ok(wait_for(5, sub { ask('{"cameras_ids":[5]}')->{body} =~ /"New"/ }), 'the next
 
 
 === TEST 30: names in a push that are longer than any key are passed over
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -664,7 +668,7 @@ is(::logged('connection 1 to \S+ is tracked'), 3, 'the owner once more');
 
 
 === TEST 32: a server that is a replica from the beginning
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 replica
 --- run
@@ -679,7 +683,7 @@ answers(ask($EXAMPLE), '3 4', 'after that');
 
 
 === TEST 33: a connection whose role cannot be read is tracked no longer
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -716,7 +720,7 @@ HSET billing:camera:100000000000000000 name Big
 
 
 === TEST 35: scores that are no ids
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 1 times ZSCORE => raw ,3.5\r\n
@@ -737,7 +741,7 @@ resp3 master
 
 === TEST 36: with more connections than one, all requests go over the tracked one
 --- http_config eval
-"billing_redis_connections 4;\n$::CACHE"
+"billing_redis_connections 4;\n$::PATIENT"
 --- fake
 resp3 master
 ZRANGEBYSCORE => pause 0.3
@@ -751,7 +755,7 @@ answers($clients[$_]->response, 'null', "client $_") for 0 .. 7;
 
 
 === TEST 37: the next connection is tracked after one was lost
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -797,7 +801,7 @@ like($Fake->log_text, qr/nobody/, 'the first was asked');
 
 
 === TEST 39: a connection that does not answer after an idle spell is tracked no longer
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -815,7 +819,7 @@ is(::logged('connection 2 to \S+ is tracked'), 1, 'the second');
 
 
 === TEST 40: a connection that answers late after an idle spell is tracked again
---- http_config eval: $::CACHE
+--- http_config eval: $::PATIENT
 --- fake
 resp3 master
 --- run
@@ -836,8 +840,7 @@ answers(ask($EXAMPLE), '3 4', 'after that');
 
 === TEST 41: all requests go over the tracked connection while another one is ready, too
 --- http_config eval
-"billing_redis_connections 2;\nbilling_redis_timeout 10s;\n"
-. "billing_redis_connect_timeout 5s;\n$::CACHE"
+"billing_redis_connections 2;\n$::PATIENT"
 --- fake
 resp3 master
 --- run
@@ -885,7 +888,7 @@ $nginx->signal('HUP');
 ok($nginx->replaced(10, @old), 'new workers');
 answers(ask($EXAMPLE, port => $nginx->{port}), '3 4', 'a request after the reload');
 
-$nginx->signal('QUIT');
+$nginx->signal('TERM');
 is($nginx->ended(10), 'status 0', 'ended');
 my $found = () = $nginx->log_text =~ /tracked no longer/g;
 is($found, 2, 'each worker had an owner and lost it');
