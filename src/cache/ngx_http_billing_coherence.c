@@ -173,6 +173,11 @@ ngx_uint_t
 ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
     int64_t now)
 {
+    if (co->owner == 0 && !co->untracked) {
+        co->untracked = 1;
+        co->gauge->untracked++;
+    }
+
     if (co->owner == 0 || co->doubts >= NGX_HTTP_BILLING_COHERENCE_DOUBTS) {
         return 0;
     }
@@ -337,6 +342,11 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t connection,
     co->probed = 0;
     co->doubts = 0;
     co->gauge->tracked++;
+
+    if (co->untracked) {
+        co->untracked = 0;
+        co->gauge->untracked--;
+    }
 }
 
 

@@ -50,10 +50,13 @@ typedef struct {
 
 
 typedef struct {
-    /* bytes in use, records, and sets of servers with an owner */
+    /* bytes in use, and records */
     ngx_atomic_t                   bytes;
     ngx_atomic_t                   records;
+
+    /* sets of servers that are in use, with an owner and without */
     ngx_atomic_t                   tracked;
+    ngx_atomic_t                   untracked;
 } ngx_http_billing_cache_gauge_t;
 
 
@@ -126,6 +129,9 @@ struct ngx_http_billing_coherence_s {
 
     /* a probe is under way */
     unsigned                            probing:1;
+
+    /* there is no owner though one was needed */
+    unsigned                            untracked:1;
 
     /* PTTL was refused, and a line has said so */
     unsigned                            refused:1;

@@ -72,6 +72,10 @@ const ngx_http_billing_metric_t  ngx_http_billing_page_gauges[] = {
     { "cache_tracked", "Connections by which Redis keeps a cache true.",
       offsetof(ngx_http_billing_slot_t, cache.tracked) },
 
+    { "cache_untracked", "Workers whose cache is not used, as Redis does not "
+      "tell of changes.",
+      offsetof(ngx_http_billing_slot_t, cache.untracked) },
+
     { NULL, NULL, 0 }
 };
 
