@@ -1,7 +1,8 @@
 #!/bin/sh
 
 # Installs the packages that building and running the module on Debian takes,
-# and the packages named as arguments. Installed packages are left alone.
+# and the packages named as arguments. Installed packages are left alone. Services
+# that come with new ones are neither started nor enabled for the next boot.
 
 set -eu
 
@@ -51,3 +52,11 @@ apt-get -qq update || echo "going on with the package lists there are" >&2
 
 # shellcheck disable=SC2086
 apt-get -qq -y --no-install-recommends --no-remove install $missing
+
+for service in nginx redis-server postgresql; do
+    case "$missing " in
+        *" $service "*)
+            update-rc.d "$service" disable
+            echo "installed, but not enabled: update-rc.d $service enable" ;;
+    esac
+done

@@ -171,6 +171,9 @@ my @FAULTS = (
     [ [ [ 'SET', 'billing:token:' . sha256_hex(''), 'x' ] ],
       'error: "billing:token:' . sha256_hex('')
       . '" is the SHA-256 of nothing: no request can send an empty token' ],
+    [ [ [ 'SET', 'billing:token:' . sha256_hex('demo-token'), 'x' ] ],
+      'warning: "billing:token:' . sha256_hex('demo-token') . '" is that of "demo-token",'
+      . ' which everybody knows: load-sample.sh --remove takes it away' ],
     [ [ [ 'SET', "billing:token:$hex", 'x', 'EX', 1000 ] ], undef ],
     (map { [ [ [ 'SET', "billing:token:$hex", 'x', 'EX', 1000 ],
                [ 'EXPIRE', "billing:$_", 1000 ] ],
@@ -229,6 +232,39 @@ cmp_ok((grep { $_->[3][0] eq 'HSCAN' && $_->[3][1] eq 'billing:camera:7' } @log)
        '>', 5, 'a large hash is read in pieces');
 cmp_ok((grep { $_->[3][0] eq 'ZSCAN' && $_->[3][1] eq 'billing:login:many' } @log),
        '>', 3, 'a long list is read in pieces');
+
+# the sample, and its removal, which leaves alone what is another's by now
+
+sub sample {
+    my @args = @_;
+
+    my $out = qx(sh $FindBin::RealBin/../conf/load-sample.sh @args -s $server->{socket} 2>&1);
+    is($?, 0, "load-sample.sh @args: status") or diag $out;
+    return $out;
+}
+
+my $token = 'billing:token:' . sha256_hex('demo-token');
+
+$redis->command('FLUSHALL');
+$redis->command('SET', 'elsewhere', 'x');
+like(sample(), qr/"demo-token", which expires in 86400 s/, 'the sample: it names its token');
+cmp_ok($redis->command('TTL', $token), '>', 86000, 'the sample: its token expires');
+is((check())[1] =~ s/, synced.*//sr, "warning: \"$token\" is that of \"demo-token\", which"
+   . " everybody knows: load-sample.sh --remove takes it away\n308 cameras, 308 external"
+   . ' ids, 4 logins, 1 tokens', 'the sample: nothing else is wrong with it');
+sample('--remove');
+is(join(' ', @{ $redis->command('KEYS', '*') }), 'elsewhere', '--remove: nothing is left');
+
+like(sample('--ttl', 0), qr/"demo-token", which never expires/, '--ttl 0: the output');
+is($redis->command('TTL', $token), -1, '--ttl 0: the token does not expire');
+$redis->pipeline([ 'HSET', 'billing:camera:10', 'name', 'ours' ],
+                 [ 'HSET', 'billing:camera:11', 'ours', 'x' ],
+                 [ 'SET', 'billing:external:yard-2', 77 ],
+                 [ 'ZADD', 'billing:login:city', 77, 77 ]);
+sample('--remove');
+is(join(' ', sort @{ $redis->command('KEYS', 'billing:*') }),
+   'billing:camera:10 billing:camera:11 billing:external:yard-2 billing:login:city'
+   . ' billing:synced_at', '--remove: what is another\'s stays');
 
 # the prefix is not a pattern, even with special characters
 
