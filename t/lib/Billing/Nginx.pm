@@ -18,6 +18,7 @@ use Billing::Ports;
 our $SLOW = ($ENV{TEST_NGINX_MODE} // '') eq 'valgrind' ? 5 : 1;
 
 # The text is the content of the http block: %PORT% in it is a free port. The
+# option "main" has directives that stand outside of this block. The
 # option "modules" lists the modules to load instead of the run's own. With the
 # option "alerts", the log is kept apart from the log of the whole run, which
 # may have no alert: the test has to look for unexpected alerts.
@@ -66,6 +67,7 @@ sub configure {
     my $user = $ENV{TEST_NGINX_WORKER_USER} // '';
     my $workers = $opt{workers} // 1;
     my $level = $opt{level} // 'debug';
+    my $main = $opt{main} // '';
 
     $user = "user $user;" if length $user;
     $http = defaults($http) . $http;
@@ -76,6 +78,7 @@ sub configure {
     print $conf <<"END";
 $modules
 $user
+$main
 daemon off;
 master_process on;
 worker_processes $workers;

@@ -11,7 +11,7 @@ use warnings;
 
 our @ORDER = qw(calm storm kill pause expire freeze restart flush multi failover
                 replica cut script swap untold lists balancer silence slow threads
-                reload evict buffer wide rights);
+                reload evict buffer wide rights refuse stale);
 
 our %FAULT = (
 
@@ -56,9 +56,10 @@ our %FAULT = (
         },
     },
 
-    # tokens expire while Redis may not delete them, so that no push comes
+    # tokens expire while Redis may not delete them, so that no push comes, and while
+    # nginx does not look at its clock often
     expire => {
-        allowed => 0.06, lag => 1,
+        allowed => 0.06, lag => 1, main => 'timer_resolution 200ms;',
         do => sub {
             my ($run, $seconds) = @_;
             my $n = 0;
@@ -216,13 +217,13 @@ our %FAULT = (
     # the network swallows what Redis says, while others still write
     silence => {
         lag => 0.3, allowed => 0.55, balanced => 1, failures => 1, settle => 1,
-        clients => 40, pause => 0.15,
+        clients => 60, pause => 0.25, conf => 'billing_redis_timeout 2s;',
         do => sub {
             my ($run, $seconds) = @_;
             my $n = 0;
             repeat($run, $seconds, 0.4, sub {
                 $run->{balancer}->silent(1);
-                $run->wait(0.9);
+                $run->wait(1.2);
                 $run->{balancer}->silent(0);
                 $n++;
             });
@@ -286,6 +287,37 @@ our %FAULT = (
         lag => 0.3, allowed => 0.55, failures => 1, settle => 1, user => 'reader:secret',
         before => \&make_user,
         do => \&rights,
+    },
+
+    # Redis does not let the module's user be told of changes for a while
+    refuse => {
+        allowed => 0.12, failures => 1, user => 'reader:secret', before => \&make_user,
+        do => sub {
+            my ($run, $seconds) = @_;
+            my $n = 0;
+            repeat($run, $seconds, 0.5, sub {
+                for my $may ('-', '+') {
+                    $run->command($run->{servers}[0], 'ACL', 'SETUSER', 'reader',
+                                  "${may}client|tracking");
+                    $run->command($run->{servers}[0], 'CLIENT', 'KILL', 'USER', 'reader');
+                    $run->wait(0.5);
+                }
+                $n++;
+            });
+            return "$n times";
+        },
+    },
+
+    # Redis is away, and nginx may answer with what it had, until Redis is back
+    stale => {
+        lag => 0.3, allowed => 1.2, failures => 1, settle => 0.5,
+        conf => 'billing_cache_stale 10s; billing_redis_timeout 300ms;',
+        do => sub {
+            my ($run, $seconds) = @_;
+            my $n = 0;
+            repeat($run, $seconds, 0.7, sub { restart($run, 1); $n++ });
+            return $run->{seen}{stale} && "$n restarts, $run->{seen}{stale} stale answers";
+        },
     },
 );
 
@@ -394,18 +426,23 @@ sub multi {
     return "$n transactions of $keys keys";
 }
 
+# With a cache that may be stale, nothing is wrong while no server runs.
+
 sub restart {
-    my ($run) = @_;
+    my ($run, $stale) = @_;
 
     my $server = $run->{servers}[0];
 
     $run->{held} = 1;
     delete $run->{stall}{pids}{ $server->{pid} };
 
+    $server->stop if $stale;
+    $run->wait(1.2) if $stale;
+
     my $open = $run->{history}->sent(Billing::Check::Loop::now(),
                                      map { @$_ } $run->emptied);
     $server->stop;
-    $run->wait(0.3);
+    $run->wait(0.3) if !$stale;
     $server->start;
     $run->{history}->answered(Billing::Check::Loop::now(), $open);
 
@@ -504,7 +541,7 @@ sub swap {
     my $server = $run->{servers}[0];
     my $n = 0;
 
-    repeat($run, $seconds, $told ? 0.4 : 2 * $run->{allowed}, sub {
+    repeat($run, $seconds, $told ? 0.4 : $run->{allowed}, sub {
         my $data = $run->data_set;
 
         $run->commands($server, [ 'SELECT', 1 ], [ 'FLUSHDB' ], @{ $data->{commands} });
@@ -521,7 +558,7 @@ sub swap {
 
         # a synced_at that is told of would take the doubt away
 
-        $run->wait($run->{allowed}) if !$told;
+        $run->wait(1.5 * $run->{allowed}) if !$told;
         $run->resume_writers;
         $n++;
 

@@ -106,6 +106,7 @@ sub start_nginx {
 END
 
     $self->{nginx} = Billing::Nginx->start($self->{http}, workers => 3, alerts => 1,
+                                           main => $self->{main},
                                            level => $ENV{BILLING_CHECK_LEVEL} // 'info');
     $self->{stall}->master($self->{nginx}{pid});
 }
