@@ -21,6 +21,8 @@ sub run {
 
     my $fault = $Billing::Check::Faults::FAULT{$name} or die "no fault \"$name\"\n";
 
+    $seconds = $fault->{least} if $seconds < ($fault->{least} // 0);
+
     srand $opt{seed};
 
     my $run = Billing::Check::Run->new(lag => 1, %$fault, long => $opt{long});

@@ -216,7 +216,7 @@ our %FAULT = (
 
     # the network swallows what Redis says, while others still write
     silence => {
-        lag => 0.3, allowed => 0.55, balanced => 1, failures => 1, settle => 1,
+        lag => 0.2, allowed => 0.45, balanced => 1, failures => 1, settle => 1, simple => 1,
         clients => 60, pause => 0.25, conf => 'billing_redis_timeout 2s;',
         do => sub {
             my ($run, $seconds) = @_;
@@ -310,12 +310,12 @@ our %FAULT = (
 
     # Redis is away, and nginx may answer with what it had, until Redis is back
     stale => {
-        lag => 0.3, allowed => 1.2, failures => 1, settle => 0.5,
+        lag => 0.3, allowed => 0.8, failures => 1, settle => 0.5, least => 2.5,
         conf => 'billing_cache_stale 10s; billing_redis_timeout 300ms;',
         do => sub {
             my ($run, $seconds) = @_;
             my $n = 0;
-            repeat($run, $seconds, 0.7, sub { restart($run, 1); $n++ });
+            repeat($run, $seconds, 0.4, sub { restart($run, 1); $n++ });
             return $run->{seen}{stale} && "$n restarts, $run->{seen}{stale} stale answers";
         },
     },
@@ -437,7 +437,7 @@ sub restart {
     delete $run->{stall}{pids}{ $server->{pid} };
 
     $server->stop if $stale;
-    $run->wait(1.2) if $stale;
+    $run->wait(0.9) if $stale;
 
     my $open = $run->{history}->sent(Billing::Check::Loop::now(),
                                      map { @$_ } $run->emptied);

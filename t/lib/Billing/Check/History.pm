@@ -7,9 +7,10 @@ package Billing::Check::History;
 use strict;
 use warnings;
 
-# seconds for which a value that is over is remembered
+# Seconds for which a value that is over is remembered. One that is forgotten counts
+# as one that was never true.
 
-use constant MEMORY => 20;
+use constant MEMORY => 6;
 
 sub new {
     my ($class) = @_;
@@ -54,9 +55,15 @@ sub answered {
     for (@$open) {
         my ($states, $state, $ttl) = @$_;
 
-        for my $earlier (@$states) {
-            last if $earlier == $state;
-            next if defined $earlier->{until} && $earlier->{until} < $now;
+        my $i = $#$states;
+
+        $i-- while $i >= 0 && $states->[$i] != $state;
+
+        # where a state is over, all earlier ones are
+
+        while (--$i >= 0) {
+            my $earlier = $states->[$i];
+            last if defined $earlier->{until} && $earlier->{until} <= $now;
             $earlier->{until} = $now;
             delete $earlier->{expires};
         }
@@ -80,6 +87,7 @@ sub age {
     for (my $i = $#$states; $i >= 0; $i--) {
         my $state = $states->[$i];
 
+        last if defined $state->{until} && $state->{until} < $sent - MEMORY;
         next if $state->{value} ne $value || $state->{from} > $received;
 
         return 0 if !defined $state->{until} || $state->{until} >= $sent;
