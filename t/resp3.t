@@ -439,6 +439,8 @@ like($Fake->log_text, qr/^\d+ PING$/m, 'RESP2 is tried, too');
 $Fake->change('resp3 master');
 recovers('{"cameras_ids":[3]}', '3', 'when it answers');
 ok(wait_for(5, sub { ::logged('is tracked$') }), 'tracked');
+--- logged_times
+0 worker's cache
 --- errors_allowed
 
 

@@ -588,7 +588,9 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
                && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
     {
-        ngx_http_billing_redis_conn_no_hello(conn, NULL);
+        /* so does a proxy that does not know HELLO: RESP2 is tried next */
+
+        conn->server->resp2 = 1;
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
 
     } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE

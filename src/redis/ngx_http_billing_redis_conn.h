@@ -334,13 +334,6 @@ ngx_uint_t ngx_http_billing_redis_conn_is_fence(
     ngx_http_billing_redis_conn_t *conn);
 
 /*
- * HELLO was refused with this error, or the connection was closed on HELLO;
- * then the error is NULL.  The server is spoken to in RESP2.
- */
-void ngx_http_billing_redis_conn_no_hello(ngx_http_billing_redis_conn_t *conn,
-    const char *error);
-
-/*
  * The first fence was refused.  Returns 1 if the next connection is to try
  * another kind of fence, EVAL.
  */

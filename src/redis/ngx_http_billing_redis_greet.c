@@ -300,8 +300,9 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
         conn->replica = replica;
 
     } else {
-        ngx_http_billing_redis_conn_no_hello(conn,
+        ngx_http_billing_redis_server_refuses(conn->server, "HELLO",
                                       ngx_http_billing_redis_conn_error(conn));
+        conn->server->resp2 = 1;
         conn->event.reader.resp3 = 0;
         ngx_http_billing_redis_conn_send_auth(conn);
     }
@@ -313,16 +314,6 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
     }
 
     return NGX_AGAIN;
-}
-
-
-void
-ngx_http_billing_redis_conn_no_hello(ngx_http_billing_redis_conn_t *conn,
-    const char *error)
-{
-    conn->server->resp2 = 1;
-
-    ngx_http_billing_redis_server_refuses(conn->server, "HELLO", error);
 }
 
 
@@ -365,6 +356,14 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
 
     if (ngx_http_billing_redis_conn_is_fence(conn)) {
         conn->due = 0;
+
+        if (conn->shared->tracking && !conn->event.reader.resp3) {
+
+            /* now it is known that the server is not just down */
+
+            ngx_http_billing_redis_server_refuses(conn->server, "HELLO", NULL);
+        }
+
         return ngx_http_billing_redis_conn_greeted(conn);
     }
 
