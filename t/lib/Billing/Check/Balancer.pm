@@ -1,6 +1,6 @@
 # A TCP load balancer between nginx and its Redis servers, on the event loop: each
 # new connection goes to the next server. It can hold back what the servers say,
-# or delay it, and cut all connections.
+# or delay it, and cut or forget all connections.
 
 package Billing::Check::Balancer;
 
@@ -52,7 +52,7 @@ sub accept {
 
     $pair->{client} = $self->{loop}->stream($client, gone => $cut, data => sub {
         my ($from) = @_;
-        $pair->{server}->write($from->{in});
+        $pair->{server}->write($from->{in}) if !$pair->{lost};
         $from->{in} = '';
     });
 
@@ -66,6 +66,8 @@ sub accept {
 
 sub pass {
     my ($self, $pair, $bytes) = @_;
+
+    return if $pair->{lost};
 
     if ($self->{silent}) {
         $pair->{held} .= $bytes;
@@ -90,6 +92,14 @@ sub silent {
         $pair->{client}->write($pair->{held});
         $pair->{held} = '';
     }
+}
+
+# Forgets all connections without a word, as a firewall does.
+
+sub lose {
+    my ($self) = @_;
+
+    $_->{lost} = 1 for values %{ $self->{pairs} };
 }
 
 sub cut {

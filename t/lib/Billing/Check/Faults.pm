@@ -10,7 +10,7 @@ use strict;
 use warnings;
 
 our @ORDER = qw(calm storm kill pause expire freeze restart flush multi failover
-                replica cut script swap untold lists balancer silence slow threads
+                replica cut script swap untold lists balancer silence lost slow threads
                 reload evict buffer wide rights refuse stale);
 
 # A replica that has old data from before a restart may not answer with them.
@@ -110,7 +110,7 @@ our %FAULT = (
         },
     },
 
-    # all data go, and others come a little later
+    # all data go, and others come a little later, or in the same transaction
     flush => {
         allowed => 0.06, failures => 1, settle => 0.5,
         do => sub {
@@ -118,9 +118,19 @@ our %FAULT = (
             my $n = 0;
             repeat($run, $seconds, 0.6, sub {
                 $run->hold_writers;
-                $run->bulk([ $run->emptied ], [ [ $n++ % 2 ? 'FLUSHDB' : 'FLUSHALL' ] ]);
-                $run->wait(0.3);
-                $run->load;
+
+                if (++$n % 3 == 2) {
+                    my $data = $run->data_set;
+                    $run->bulk($data->{pairs}, [ [ 'MULTI' ], [ 'FLUSHDB' ],
+                                                 @{ $data->{commands} }, [ 'EXEC' ] ]);
+                    $run->replaced($data);
+
+                } else {
+                    $run->bulk([ $run->emptied ], [ [ 'FLUSHALL' ] ]);
+                    $run->wait(0.3);
+                    $run->load;
+                }
+
                 $run->resume_writers;
             });
             return "$n times";
@@ -232,6 +242,18 @@ our %FAULT = (
                 $run->{balancer}->silent(0);
                 $n++;
             });
+            return "$n times";
+        },
+    },
+
+    # the network forgets connections, and answers on new ones only
+    lost => {
+        lag => 0.3, allowed => 0.55, balanced => 1, failures => 1, settle => 0.5,
+        conf => 'billing_redis_timeout 600ms;', clients => 20, pause => 0.05,
+        do => sub {
+            my ($run, $seconds) = @_;
+            my $n = 0;
+            repeat($run, $seconds, 1.2, sub { $run->{balancer}->lose; $n++ });
             return "$n times";
         },
     },

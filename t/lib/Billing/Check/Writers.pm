@@ -215,7 +215,7 @@ sub write_camera {
     }
 
     my ($pair, $command) = $self->put_camera($id);
-    return ([ $pair ], [ $command ]);
+    return ([ $pair ], [ around($command, $writer) ]);
 }
 
 sub write_member {
@@ -226,6 +226,27 @@ sub write_member {
     my ($pair, $command) = $self->put_member($login, $id, $is eq '');
 
     return ([ $pair ], [ $command ]);
+}
+
+# A loader may write a key in other ways: by way of a key that is no camera's, or
+# in a script.
+
+sub around {
+    my ($command, $writer) = @_;
+
+    my ($name, $key, @rest) = @$command;
+    my $other = "loader:$writer->{op}:$writer->{n}";
+    my $how = rand;
+
+    return ([ $name, $other, @rest ], [ 'RENAME', $other, $key ]) if $how < 0.1;
+
+    return ([ $name, $other, @rest ], [ 'COPY', $other, $key, 'REPLACE' ],
+            [ 'DEL', $other ]) if $how < 0.2;
+
+    return [ 'EVAL', 'return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))', 1, $key,
+             $name, @rest ] if $how < 0.3;
+
+    return $command;
 }
 
 sub write_external {
