@@ -68,6 +68,7 @@ use strict;
 use warnings;
 
 use Digest::SHA ();
+use Test::More ();
 use Test::Nginx::Socket ();
 use Test::Nginx::Util ();
 
@@ -128,7 +129,12 @@ sub import {
     Test::Nginx::Util::timeout($Billing::Client::TIMEOUT)
         if Test::Nginx::Util::timeout() < $Billing::Client::TIMEOUT;
 
-    Test::Nginx::Util::add_block_preprocessor(\&Billing::Blocks::prepare);
+    # A block that cannot be prepared would end the suite as if it had passed
+
+    Test::Nginx::Util::add_block_preprocessor(sub {
+        eval { Billing::Blocks::prepare(@_); 1 }
+            or Test::More::BAIL_OUT($_[0]->name . ": $@");
+    });
     Test::Nginx::Util::add_test_cleanup_handler(\&Billing::Blocks::finish);
 }
 
