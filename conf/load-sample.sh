@@ -13,6 +13,10 @@
 
 set -eu
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 remove=
 ttl=86400
 
@@ -22,9 +26,6 @@ n=$#
 
 while [ "$n" -gt 0 ]; do
     case $1 in
-        --help)
-            sed -n '3,/^$/s/^# \{0,1\}//p' "$0"
-            exit ;;
         --remove)
             remove=yes ;;
         --ttl)

@@ -20,6 +20,10 @@
 
 set -u
 
+case " $* " in
+    *' --help '*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
+esac
+
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 
 batch=500
@@ -61,7 +65,6 @@ while [ $# -gt 0 ]; do
     esac
 
     case $1 in
-        --help) sed -n '3,/^$/s/^# \{0,1\}//p' "$0"; exit ;;
         --batch) batch=$2; shift ;;
         --full) full=yes ;;
         --keep-tokens) keep_tokens=yes ;;
