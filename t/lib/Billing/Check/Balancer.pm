@@ -1,6 +1,6 @@
 # A TCP load balancer between nginx and its Redis servers, on the event loop: each
-# new connection goes to the next server. It can hold back what the servers say,
-# or delay it, and cut or forget all connections.
+# new connection goes to the next server. It can hold back or delay what the servers
+# say, send what nginx says in two parts, and cut or forget all connections.
 
 package Billing::Check::Balancer;
 
@@ -52,8 +52,9 @@ sub accept {
 
     $pair->{client} = $self->{loop}->stream($client, gone => $cut, data => sub {
         my ($from) = @_;
-        $pair->{server}->write($from->{in}) if !$pair->{lost};
+        my $bytes = $from->{in};
         $from->{in} = '';
+        $self->send($pair, $bytes) if !$pair->{lost};
     });
 
     $pair->{server} = $self->{loop}->stream($server, gone => $cut, data => sub {
@@ -61,6 +62,29 @@ sub accept {
         my $bytes = $from->{in};
         $from->{in} = '';
         $self->pass($pair, $bytes);
+    });
+}
+
+# With {split}, the last bytes of what nginx sends come so many seconds late.
+
+sub send {
+    my ($self, $pair, $bytes) = @_;
+
+    if (!$self->{split}) {
+        $pair->{server}->write($bytes);
+        return;
+    }
+
+    if (defined $pair->{late}) {
+        $pair->{late} .= $bytes;
+        return;
+    }
+
+    $pair->{late} = substr $bytes, -8, 8, '';
+    $pair->{server}->write($bytes);
+
+    $self->{loop}->after($self->{split}, sub {
+        $pair->{server}->write(delete $pair->{late});
     });
 }
 

@@ -10,7 +10,7 @@ use strict;
 use warnings;
 
 our @ORDER = qw(calm storm kill pause expire freeze restart flush multi failover
-                replica cut script swap untold lists balancer silence lost slow threads
+                replica cut script swap untold lists balancer silence lost slow split threads
                 reload evict buffer wide rights refuse stale);
 
 # A replica that has old data from before a restart may not answer with them.
@@ -63,7 +63,8 @@ our %FAULT = (
     # tokens expire while Redis may not delete them, so that no push comes, and while
     # nginx does not look at its clock often
     expire => {
-        allowed => 0.06, lag => 1, main => 'timer_resolution 200ms;',
+        allowed => 0.06, lag => 1, main => 'timer_resolution 500ms;',
+        tokens => 0.6,
         do => sub {
             my ($run, $seconds) = @_;
             my $n = 0;
@@ -269,6 +270,18 @@ our %FAULT = (
         },
     },
 
+    # the end of each pipeline comes late: changes come in between
+    split => {
+        allowed => 0.06, balanced => 1, failures => 1, settle => 0.3, gap => 0.02,
+        clients => 30,
+        do => sub {
+            my ($run, $seconds) = @_;
+            $run->{balancer}{split} = 0.05;
+            $run->wait($seconds);
+            return 'by 50 ms';
+        },
+    },
+
     # Redis with threads that write its replies
     threads => {
         allowed => 0.1, gap => 0.004, clients => 16, pause => 0.01,
@@ -303,9 +316,10 @@ our %FAULT = (
         do => \&buffer,
     },
 
-    # pipelines that Redis reads in several turns, with writes in between
+    # long keys make pipelines that Redis reads in several turns, with writes in between
     wide => {
-        allowed => 0.12, wide => 900, conf => 'billing_batch 1000;', clients => 6,
+        allowed => 0.12, wide => 200, conf => 'billing_batch 200;', clients => 8, burst => 2,
+        prefix => 'billing:' . 'x' x 1500 . ':',
         do => \&storm,
     },
 
@@ -392,8 +406,7 @@ sub storm {
 
     # the writers of cameras would write the same keys
 
-    my @mine = grep { $_ % 3 == 0 } @ids;
-    my @others = grep { $_ % 3 } @{ $run->{ids} };
+    my @mine = grep { $run->{wide} || $_ % 3 == 0 } @ids;
 
     if (!$run->{wide}) {
         $run->hold_writers;
@@ -404,10 +417,12 @@ sub storm {
         $run->resume_writers;
     }
 
-    repeat($run, $seconds, 0.01, sub {
+    # fewer writes, where the next one of a key would soon mend what went wrong
+
+    repeat($run, $seconds, $run->{wide} ? 0.001 : 0.01, sub {
         my (@pairs, @commands, $done);
 
-        for (1 .. 100) {
+        for (1 .. $run->{burst} // 100) {
             my ($pair, $command) = $run->put_camera($mine[rand @mine]);
             push @pairs, $pair;
             push @commands, $command;

@@ -56,26 +56,29 @@ sub question {
     if ($self->{simple}) {
         $question{ids} = [ 1 + int rand 6 ];
 
-    } elsif ($what < 0.25) {
+    } elsif ($self->{wide} && $what < 0.6) {
+        $question{login} = 'wide';
+
+    } elsif (rand() < ($self->{tokens} // 0.25)) {
         $question{token} = (some(1, @Billing::Check::Writers::TOKENS))[0];
         $question{ids} = [ some(1, @ids) ];
 
-    } elsif ($what < 0.5) {
+    } elsif ($what < 0.33) {
         $question{ids} = [ some(1 + int rand 4, @ids) ];
 
-    } elsif ($what < 0.65) {
+    } elsif ($what < 0.53) {
         $question{uuids} = [ some(1 + int rand 3, @Billing::Check::Writers::EXTERNALS) ];
 
-    } elsif ($what < 0.72) {
+    } elsif ($what < 0.63) {
         $question{login} = 'moves';
 
-    } elsif ($what < 0.87) {
-        $question{login} = $self->{wide} ? 'wide' : (some(1, @Billing::Check::Writers::LOGINS))[0];
+    } elsif ($what < 0.83) {
+        $question{login} = (some(1, @Billing::Check::Writers::LOGINS))[0];
 
     } else {
         $question{login} = (some(1, @Billing::Check::Writers::LOGINS))[0];
-        $question{ids} = [ some(3, @ids) ] if $what < 0.94;
-        $question{uuids} = [ some(3, @Billing::Check::Writers::EXTERNALS) ] if $what >= 0.94;
+        $question{ids} = [ some(3, @ids) ] if $what < 0.92;
+        $question{uuids} = [ some(3, @Billing::Check::Writers::EXTERNALS) ] if $what >= 0.92;
     }
 
     $question{text} = join '&',

@@ -11,6 +11,10 @@ use Socket qw(SOCK_STREAM);
 
 use Billing::Redis;
 
+# What all keys begin with, instead of "billing:".
+
+our $PREFIX = 'billing:';
+
 # "gone" is called when the server has closed the connection: what was sent
 # before may have been done or not.
 
@@ -45,7 +49,19 @@ sub send {
     }
 
     push @{ $self->{waiting} }, { left => scalar @$commands, replies => [], done => $done };
-    $self->{stream}->write(join '', map { Billing::Redis::encode(@$_) } @$commands);
+
+    my $bytes = join '', map { encode(@$_) } @$commands;
+    $self->{stream}->write($bytes);
+}
+
+sub encode {
+    my @words = @_;
+
+    if ($PREFIX ne 'billing:') {
+        s/\Abilling:/$PREFIX/ for @words;
+    }
+
+    return Billing::Redis::encode(@words);
 }
 
 sub close {

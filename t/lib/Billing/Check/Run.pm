@@ -54,6 +54,8 @@ sub new {
 
     $self->{history}{expiry} = $self->{allowed} - 0.02;
 
+    $Billing::Check::Redis::PREFIX = $self->{prefix} // 'billing:';
+
     $self->{servers} = [ map { Billing::Server->new(@$_) } @{ $opt{servers} // [ [] ] } ];
     $_->start for @{ $self->{servers} };
     $self->{stall}->add(map { $_->{pid} } @{ $self->{servers} });
@@ -93,6 +95,7 @@ sub start_nginx {
     $self->{http} = <<"END";
     billing_redis $urls;
     billing_redis_connect_timeout 500ms;
+    billing_redis_prefix $Billing::Check::Redis::PREFIX;
     billing_cache_lag $lag;
     $conf
     keepalive_requests 10000000;
