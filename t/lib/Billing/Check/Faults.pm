@@ -140,7 +140,7 @@ our %FAULT = (
 
     # transactions of many keys, which one push names all at once
     multi => {
-        allowed => 0.06, conf => 'billing_redis_timeout 10s;',
+        allowed => 0.06,
         do => \&multi,
     },
 
@@ -412,7 +412,7 @@ sub storm {
         $run->hold_writers;
         @{ $_ }{qw(n of)} = ($_->{n} + 1, 3)
             for grep { $_->{op} eq 'write_camera' } @{ $run->{writers} };
-        $_->{op} = 'write_member'
+        $_->{op} = 'write_nothing'
             for grep { $_->{op} eq 'write_camera' && $_->{n} == 3 } @{ $run->{writers} };
         $run->resume_writers;
     }

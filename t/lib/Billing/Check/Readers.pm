@@ -196,6 +196,8 @@ sub received {
     $question->{worker} = $worker;
 
     $self->{seen}{answers}++;
+    $self->{seen}{slowest} = max($self->{seen}{slowest},
+                                 $question->{received} - $question->{sent});
 
     if (($cache // '') eq 'HIT') {
         $self->{seen}{hits}++;

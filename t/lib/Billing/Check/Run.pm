@@ -39,7 +39,7 @@ sub new {
         history  => Billing::Check::History->new,
         stall    => Billing::Check::Stall->new($loop),
         seen     => { answers => 0, hits => 0, null => 0, 401 => 0, failed => 0,
-                      excused => 0, oldest => 0 },
+                      excused => 0, oldest => 0, slowest => 0 },
         wrong    => [],
         moves    => [],
         undecided => 0,
@@ -92,9 +92,13 @@ sub start_nginx {
 
     $conf = "billing_cache 32m; $conf" if $conf !~ /\bbilling_cache\s/;
 
+    # a machine that is busy is no fault of nginx
+
+    $conf = "billing_redis_timeout 10s; $conf" if $conf !~ /\bbilling_redis_timeout\s/;
+
     $self->{http} = <<"END";
     billing_redis $urls;
-    billing_redis_connect_timeout 500ms;
+    billing_redis_connect_timeout 2s;
     billing_redis_prefix $Billing::Check::Redis::PREFIX;
     billing_cache_lag $lag;
     $conf
@@ -184,10 +188,11 @@ sub summary {
     my $seen = $self->{seen};
 
     return sprintf '%d answers, %d %% from the cache, %d null, %d of 401, %d failed, '
-                   . '%d excused, oldest %d ms of %d, %d writes',
+                   . '%d excused, oldest %d ms of %d, slowest %d ms, '
+                   . '%d writes',
                    $seen->{answers}, 100 * $seen->{hits} / ($seen->{answers} || 1),
                    @$seen{qw(null 401 failed excused)}, 1000 * $seen->{oldest},
-                   1000 * $self->{allowed}, $self->{writes};
+                   1000 * $self->{allowed}, 1000 * $seen->{slowest}, $self->{writes};
 }
 
 1;

@@ -313,6 +313,10 @@ sub write_move {
     return ([ $write[0] ], [ $write[1] ]);
 }
 
+sub write_nothing {
+    return;
+}
+
 sub write_synced {
     my ($self) = @_;
 
