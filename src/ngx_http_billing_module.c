@@ -475,8 +475,17 @@ ngx_http_billing_init_process(ngx_cycle_t *cycle)
 
     bmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_billing_module);
 
-    if (bmcf) {
-        ngx_http_billing_status_attach(&bmcf->status);
+    if (bmcf == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_http_billing_status_attach(&bmcf->status);
+
+    /* after an upgrade, a reload goes on with the module that is loaded */
+
+    if (bmcf->cache_sets.nelts) {
+        ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                      "billing module %s", NGX_HTTP_BILLING_VERSION);
     }
 
     return NGX_OK;

@@ -295,6 +295,7 @@ ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx)
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
     ngx_http_billing_status_sum(&bmcf->status, &ctx->page.sum);
+    ctx->page.started = bmcf->status.zone->started;
 
     json = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
            && format.len == 4

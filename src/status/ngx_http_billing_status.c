@@ -293,6 +293,8 @@ ngx_http_billing_status_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         if (status->zone == NULL) {
             return NGX_ERROR;
         }
+
+        status->zone->started = ngx_time();
     }
 
     ngx_http_billing_status_use(status, ngx_process_slot);

@@ -16,6 +16,10 @@
 #include "ngx_http_billing_redis.h"
 
 
+/* the module's version, as in CHANGES */
+
+#define NGX_HTTP_BILLING_VERSION       "0.2.0"
+
 /* the statuses of ngx_http_billing_status_codes, and one for all others */
 
 #define NGX_HTTP_BILLING_STATUS_CODES  11
@@ -58,6 +62,9 @@ typedef struct {
 typedef struct {
     /* how many slots were ever used */
     ngx_atomic_t                    nslots;
+
+    /* since when is counted, in seconds since 1970 */
+    time_t                          started;
 } ngx_http_billing_zone_t;
 
 

@@ -31,6 +31,12 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
 
     ngx_http_billing_json_map_open(&json);
 
+    ngx_http_billing_json_literal(&json, "version");
+    ngx_http_billing_json_literal(&json, NGX_HTTP_BILLING_VERSION);
+
+    ngx_http_billing_json_literal(&json, "start_time");
+    ngx_http_billing_json_integer(&json, page->started);
+
     ngx_http_billing_json_literal(&json, "requests");
     ngx_http_billing_json_map_open(&json);
 

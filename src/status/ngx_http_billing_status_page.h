@@ -42,6 +42,7 @@ typedef struct {
     ngx_pool_t                     *pool;
 
     ngx_http_billing_slot_t         sum;
+    time_t                          started;
 
     ngx_http_billing_page_cache_t  *caches;
     ngx_uint_t                      ncaches;

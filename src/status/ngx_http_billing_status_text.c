@@ -28,9 +28,9 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     ngx_chain_t                      *cl;
     const ngx_http_billing_metric_t  *metric;
 
-    /* requests by status, and the heads of three gauges */
+    /* version, start, requests by status, and the heads of three gauges */
 
-    len = NGX_HTTP_BILLING_PAGE_LINES * (NGX_HTTP_BILLING_STATUS_CODES + 3);
+    len = NGX_HTTP_BILLING_PAGE_LINES * (2 + NGX_HTTP_BILLING_STATUS_CODES + 3);
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
         len += NGX_HTTP_BILLING_PAGE_LINES;
@@ -60,6 +60,16 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     p = b->last;
     last = b->end;
     sum = (u_char *) &page->sum;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_info The version of the module.\n"
+                     "# TYPE nginx_billing_info gauge\n"
+                     "nginx_billing_info{version=\"%s\"} 1\n"
+                     "# HELP nginx_billing_start_time_seconds "
+                     "Since when is counted, in Unix time.\n"
+                     "# TYPE nginx_billing_start_time_seconds gauge\n"
+                     "nginx_billing_start_time_seconds %T\n",
+                     NGX_HTTP_BILLING_VERSION, page->started);
 
     p = ngx_slprintf(p, last,
                      "# HELP nginx_billing_requests_total "
