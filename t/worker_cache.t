@@ -201,7 +201,7 @@ is(::metric('cache_records'), $records, 'nothing was kept');
 my $key = 'billing:token:' . sha256('short');
 
 ::command('SET', $key, 'Short', 'PX', 700);
-my $start = time;
+my $start = Time::HiRes::time;
 like(::warm('cameras_ids[]=3', token => 'short'), qr/^200 HIT/, 'the token is kept');
 
 # CLIENT PAUSE WRITE: the key expires, and Redis tells of it only at the end
@@ -209,8 +209,8 @@ like(::warm('cameras_ids[]=3', token => 'short'), qr/^200 HIT/, 'the token is ke
 ::command(qw(CLIENT PAUSE 1500 WRITE));
 
 ok(wait_for(3, sub { ::get('cameras_ids[]=3', token => 'short') =~ /^401/ }), 'refused');
-cmp_ok(time - $start, '>=', 0.65, 'not too early');
-cmp_ok(time - $start, '<', 0.9, 'not too late');
+cmp_ok(Time::HiRes::time - $start, '>=', 0.65, 'not too early');
+cmp_ok(Time::HiRes::time - $start, '<', 0.9, 'not too late');
 ::command(qw(CLIENT UNPAUSE));
 
 
@@ -225,12 +225,12 @@ my $key = 'billing:token:' . sha256('short');
 
 ::warm('cameras_ids[]=3');
 ::command('SET', $key, 'Short', 'PX', 600);
-my $start = time;
+my $start = Time::HiRes::time;
 like(::warm('cameras_ids[]=3', token => 'short'), qr/^200 HIT/, 'the token is kept');
 ::command(qw(CLIENT PAUSE 1500 WRITE));
 
 ok(wait_for(3, sub { ::get('cameras_ids[]=3', token => 'short') =~ /^401/ }), 'refused');
-cmp_ok(time - $start, '<', 0.9, 'in time');
+cmp_ok(Time::HiRes::time - $start, '<', 0.9, 'in time');
 ::command(qw(CLIENT UNPAUSE));
 
 
@@ -241,7 +241,7 @@ cmp_ok(time - $start, '<', 0.9, 'in time');
 --- run
 ::warm('cameras_ids[]=3');
 wait_for(1, sub { ::commands() == 0 });
-sleep 0.5;
+Time::HiRes::sleep 0.5;
 is(::commands(), 0, 'no command within five times the lag');
 
 # what was kept is used again once Redis has answered anything
@@ -260,13 +260,13 @@ $::CACHE . 'billing_cache_lag 500ms; billing_redis_timeout 300ms;
 --- run
 ::warm('cameras_ids[]=3');
 $Server->signal('STOP');
-my $start = time;
+my $start = Time::HiRes::time;
 
 is(::get('cameras_ids[]=3'), '200 HIT Camera 1', 'at first');
 
 my $last = $start;
 my $answer;
-wait_for(3, sub { $answer = ::get('cameras_ids[]=3'); $last = time if $answer =~ /^200/;
+wait_for(3, sub { $answer = ::get('cameras_ids[]=3'); $last = Time::HiRes::time if $answer =~ /^200/;
                   $answer !~ /^200/ });
 
 like($answer, qr/^50[34]/, 'in the end');
@@ -335,7 +335,7 @@ $redis->pipeline(Billing::fixtures(), [ 'SET', "${Prefix}synced_at", 1700000001 
 
 # Redis tells of keys in every database: the probe after that has to be through
 
-::get('cameras_ids[]=3'), sleep 0.1 for 1 .. 6;
+::get('cameras_ids[]=3'), Time::HiRes::sleep 0.1 for 1 .. 6;
 is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', 'kept once more');
 $redis->command(qw(SWAPDB 0 1));
 
@@ -344,10 +344,10 @@ cmp_ok(::until_is('cameras_ids[]=3', 'Swapped'), '<', 1000, 'found out');
 # for the second time, there is no cache on this connection
 
 is(::warm('cameras_ids[]=3'), '200 HIT Swapped', 'the other one is kept');
-::get('cameras_ids[]=3'), sleep 0.1 for 1 .. 6;
+::get('cameras_ids[]=3'), Time::HiRes::sleep 0.1 for 1 .. 6;
 $redis->command(qw(SWAPDB 0 1));
 cmp_ok(::until_is('cameras_ids[]=3', 'Camera 1'), '<', 1000, 'found out once more');
-sleep 0.1;
+Time::HiRes::sleep 0.1;
 ::get('cameras_ids[]=3');
 is(::get('cameras_ids[]=3'), '200 MISS Camera 1', 'and the cache is not used any more');
 --- logged
@@ -363,14 +363,14 @@ is(::get('cameras_ids[]=3'), '200 MISS Camera 1', 'and the cache is not used any
 for my $n (1 .. 60) {
     ::command('SET', 'billing:synced_at', 1700000000 + $n);
     ::get('cameras_ids[]=3');
-    sleep 0.01;
+    Time::HiRes::sleep 0.01;
 }
 
 # and one that writes it now and then, with several probes in between
 
 for my $n (1 .. 4) {
     ::command('SET', 'billing:synced_at', 1700001000 + $n);
-    ::get('cameras_ids[]=3'), sleep 0.01 for 1 .. 15;
+    ::get('cameras_ids[]=3'), Time::HiRes::sleep 0.01 for 1 .. 15;
 }
 
 is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', 'the cache is used');
@@ -388,15 +388,15 @@ $::CACHE . 'billing_cache_lag 200ms;
 --- run
 $Server->command('REPLICAOF', '127.0.0.1', Billing::Ports::reserve());
 
-my ($hits, $end) = (0, time + 1);
+my ($hits, $end) = (0, Time::HiRes::time + 1);
 my $asked = sub {
     my ($n) = $Server->command(qw(INFO commandstats)) =~ /^cmdstat_hmget:calls=(\d+)/m;
     return $n // 0;
 };
 
-while (time < $end) {
+while (Time::HiRes::time < $end) {
     $hits++ if ::get('cameras_ids[]=3') =~ / HIT /;
-    sleep 0.01;
+    Time::HiRes::sleep 0.01;
 }
 
 cmp_ok($hits, '>', 5, 'records are used');
@@ -453,19 +453,19 @@ $Server->command('SET', $key, 'Short', 'PX', 1200);
 ::warm('login=admin');
 ::warm('cameras_ids[]=3', token => 'short');
 $Server->stop;
-my $start = time;
+my $start = Time::HiRes::time;
 
 is(::get('cameras_ids[]=3'), '200 STALE Camera 1', 'a camera');
 is(::get('login=admin'), '200 STALE Camera 1,Camera 2', 'a login');
 like(::get('cameras_ids[]=3', token => 'short'), qr/^200/, 'a token');
 like(::get('cameras_ids[]=777'), qr/^50[234]/, 'null never comes from it');
 
-sleep $start + 1.3 - time;
+Time::HiRes::sleep $start + 1.3 - Time::HiRes::time;
 is(::get('cameras_ids[]=3'), '200 STALE Camera 1', 'still');
 like(::get('cameras_ids[]=3', token => 'short'), qr/^50[234]/, 'the token has expired');
 
 ok(wait_for(3, sub { ::get('cameras_ids[]=3') =~ /^50[234]/ }), 'and no more');
-cmp_ok(time - $start, '<', 2.7, 'when the time has passed');
+cmp_ok(Time::HiRes::time - $start, '<', 2.7, 'when the time has passed');
 --- cases
 ?cameras_ids[]=3 -> 503 message
 --- errors_allowed
@@ -669,7 +669,7 @@ for ([ 'extra', 10, 'Ten' ], [ 'before', 12, 'Twelve' ]) {
 
 $Fake->change("resp3 master\npush " . $push->('token:' . sha256($Token))
               . "\nonce GET *token* => extra " . $push->('token:' . sha256($Token)));
-sleep 0.1;
+Time::HiRes::sleep 0.1;
 ::get('cameras_ids[]=4');
 my $asked = $Fake->count('GET .*token:');
 ::get('cameras_ids[]=4');

@@ -54,7 +54,7 @@ sub prepare {
     }
 
     if (defined $block->run) {
-        $block->set_value(init => "package Billing; use Test::More; use Time::HiRes qw(sleep time);\n"
+        $block->set_value(init => "package Billing; use Test::More;\n"
                                   . "our (\$Token, \$Prefix, \$URI, \$EXAMPLE, \$Server, "
                                   . join(', ', map { "\$\u$_" } @FAKES) . ");\n"
                                   . $block->run);
