@@ -11,7 +11,7 @@ use warnings;
 
 our @ORDER = qw(calm storm kill pause expire freeze restart flush multi failover
                 replica cut script swap untold lists balancer silence lost slow split threads
-                reload evict buffer wide rights refuse stale);
+                reload evict buffer wide pages rights refuse stale);
 
 # A replica that has old data from before a restart may not answer with them.
 
@@ -321,6 +321,18 @@ our %FAULT = (
         allowed => 0.12, wide => 200, conf => 'billing_batch 200;', clients => 8, burst => 2,
         prefix => 'billing:' . 'x' x 1500 . ':',
         do => \&storm,
+    },
+
+    # a login of several pages whose members change, beside a location whose prefix
+    # begins with that of the others
+    pages => {
+        allowed => 0.12, wide => 2500, conf => 'billing_batch 300;', clients => 5, pause => 0.1,
+        also => 'other:', members => 1,
+        do => sub {
+            my ($run, $seconds) = @_;
+            $run->wait($seconds);
+            return 'lists of 2500';
+        },
     },
 
     # the module's user may not read any more: what is kept ends with the lag

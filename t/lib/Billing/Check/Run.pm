@@ -96,6 +96,12 @@ sub start_nginx {
 
     $conf = "billing_redis_timeout 10s; $conf" if $conf !~ /\bbilling_redis_timeout\s/;
 
+    # another location, which shares the cache
+
+    my $also = $self->{also}
+        ? "location = /also { billing_cameras_list; "
+          . "billing_redis_prefix $Billing::Check::Redis::PREFIX$self->{also}; }" : '';
+
     $self->{http} = <<"END";
     billing_redis $urls;
     billing_redis_connect_timeout 2s;
@@ -109,6 +115,7 @@ sub start_nginx {
             billing_cameras_list;
             add_header X-Cache "\$billing_cache \$pid" always;
         }
+        $also
     }
 END
 

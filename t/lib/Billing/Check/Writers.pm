@@ -222,6 +222,7 @@ sub write_member {
     my ($self) = @_;
 
     my ($login, $id) = (pick(@LOGINS), pick(@{ $self->{ids} }));
+    ($login, $id) = ('wide', 1001 + int rand $self->{wide}) if $self->{members};
     my $is = $self->{history}->current("member $login $id");
     my ($pair, $command) = $self->put_member($login, $id, $is eq '');
 
