@@ -609,7 +609,7 @@ is($count->(qr/\[error\] \S+ \*\d+ redis key "t_cache:synced_at" does not exist:
    1, 'one line names the key');
 is($count->(qr/\[warn\] .* keep the cache contract again/), 0, 'which is still true');
 
-redis()->command('SET', 't_cache:synced_at', time);
+redis()->command('SET', 't_cache:synced_at', int time);
 
 ok(wait_for(20, sub {
     ask('{"cameras_ids":[999]}');
