@@ -21,11 +21,24 @@ our @ISA = qw(Billing::Check::Readers Billing::Check::Writers);
 
 our $URI = '/api/v1/billing/cameras/list';
 
-# Options: allowed, in seconds; servers, a list of lists of arguments; balanced: nginx
-# reaches them through a balancer; conf: directives of nginx, with %LAG%; lag, in
-# seconds; use: the servers that nginx knows, as indexes; write: those that the
-# writers write to; failures: statuses from 500 on are no violation; cameras, pad:
-# how many, and bytes of each.
+# Options, of which "allowed" and "lag" are required; times are in seconds:
+#
+#   allowed, lag    how old an answer may be; billing_cache_lag
+#   servers         arguments for each Redis server
+#   use, write      indexes of those that nginx uses, and of those that are written to
+#   before          is called when the servers run, and before they have data
+#   balanced        nginx reaches the servers through a balancer
+#   conf, main      directives for the http block, and outside of it
+#   user, prefix    of nginx at the servers; what all keys begin with
+#   also            the rest of another location's prefix
+#   failures        a 502, 503 or 504 is no violation before the end of the run
+#   settle          how long failures may go on when the fault is over
+#   clients, pause  how many readers, and the mean time between their requests
+#   gap             mean time between the writes of one writer
+#   cameras, pad    how many, and bytes that each one has more
+#   wide, members   cameras of the login "wide"; the writer of members writes these
+#   simple          readers ask for a few cameras, which are never deleted
+#   tokens          the share of requests that have one of the changing tokens
 
 sub new {
     my ($class, %opt) = @_;

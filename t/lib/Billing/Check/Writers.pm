@@ -210,7 +210,7 @@ sub write_camera {
     my @ids = grep { $_ % $writer->{of} == $writer->{n} } @{ $self->{ids} };
     my $id = pick(@ids);
 
-    if (rand() < 0.12 && $self->{history}->current("camera $id") ne '') {
+    if (rand() < 0.12 && !$self->{simple} && $self->{history}->current("camera $id") ne '') {
         return ([ [ "camera $id", '' ] ], [ [ 'DEL', "billing:camera:$id" ] ]);
     }
 
@@ -344,7 +344,7 @@ sub data_set {
     };
 
     for my $id (@{ $self->{ids} }) {
-        $add->(rand() < 0.85 ? $self->put_camera($id) : [ "camera $id", '' ]);
+        $add->(rand() < 0.85 || $self->{simple} ? $self->put_camera($id) : [ "camera $id", '' ]);
     }
 
     for my $external (@EXTERNALS) {
