@@ -435,14 +435,16 @@ write_changes() {
     log "$2 changes, the oldest $3 s old, in $4 ms"
 }
 
-# PostgreSQL tells psql of a change at once, and psql tells us after a command.
+# PostgreSQL tells psql of a change at once, and psql tells us after a command. The
+# pause before each round lets changes gather.
 
 wait_for_change() {
     ticks=$((poll / 50))
 
-    while [ $ticks -gt 0 ] && [ -z "$is_notified" ]; do
+    while :; do
         ask 'SELECT pg_sleep(0.05);' || return 1
         ticks=$((ticks - 1))
+        [ $ticks -gt 0 ] && [ -z "$is_notified" ] || return 0
     done
 }
 
