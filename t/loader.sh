@@ -742,7 +742,8 @@ END
         done
 
         wait "$full" || { cat "$dir/once.log" >&2; die "the load failed"; }
-        echo "$turn: $(grep ' cameras' "$dir/once.log"), largest process $largest KB, PostgreSQL $backend KB"
+        echo "$turn: $(grep ' cameras' "$dir/once.log")," \
+            "largest process $largest KB, PostgreSQL $backend KB"
     done
 
     redis INFO memory | grep -E '^used_memory(_peak)?_human'

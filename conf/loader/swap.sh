@@ -51,7 +51,8 @@ while [ "$n" -gt 0 ]; do
 done
 
 case $prefix in
-    *[!A-Za-z0-9:._{}-]*) die "the prefix has other characters than A-Z a-z 0-9 : . _ { } -" ;;
+    *[!A-Za-z0-9:._{}-]*)
+        die "the prefix has other characters than A-Z a-z 0-9 : . _ { } -" ;;
 esac
 
 # With a wrong password or database, redis-cli says so and goes on with another.

@@ -290,7 +290,8 @@ begin() {
     exec 5<>"$dir/in" 6<>"$dir/out"
 
     psql -XqAt -v ON_ERROR_STOP=1 -v script="$step_script" -v prefix="$prefix" \
-        "keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=20000" \
+        "keepalives_idle=10 keepalives_interval=5 keepalives_count=3
+         tcp_user_timeout=20000" \
         <"$dir/in" >"$dir/out" 5>&- 6>&- &
     psql=$!
 
