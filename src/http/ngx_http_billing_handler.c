@@ -65,6 +65,9 @@ ngx_http_billing_handler(ngx_http_request_t *r)
     }
 
     ctx->request = r;
+    ctx->turn.handler = ngx_http_billing_turn_handler;
+    ctx->turn.data = ctx;
+    ctx->turn.log = r->connection->log;
     ctx->deadline = ngx_current_msec + blcf->redis_timeout;
 
     ngx_http_billing_json_init(&ctx->json, r->pool,
@@ -254,10 +257,6 @@ static void
 ngx_http_billing_yield(ngx_http_billing_ctx_t *ctx)
 {
     ctx->busy = 0;
-
-    ctx->turn.handler = ngx_http_billing_turn_handler;
-    ctx->turn.data = ctx;
-    ctx->turn.log = ctx->request->connection->log;
 
     ngx_post_event(&ctx->turn, &ngx_posted_next_events);
 }
