@@ -45,7 +45,7 @@ sub accept {
 
     $_->setsockopt(Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1) for $client, $server;
 
-    my $pair = { held => '' };
+    my $pair = { queue => [] };
     my $cut = sub { $self->cut($pair) };
 
     $self->{pairs}{$pair} = $pair;
@@ -70,13 +70,13 @@ sub accept {
 sub send {
     my ($self, $pair, $bytes) = @_;
 
-    if (!$self->{split}) {
-        $pair->{server}->write($bytes);
+    if (defined $pair->{late}) {
+        $pair->{late} .= $bytes;
         return;
     }
 
-    if (defined $pair->{late}) {
-        $pair->{late} .= $bytes;
+    if (!$self->{split}) {
+        $pair->{server}->write($bytes);
         return;
     }
 
@@ -93,15 +93,23 @@ sub pass {
 
     return if $pair->{lost};
 
-    if ($self->{silent}) {
-        $pair->{held} .= $bytes;
+    push @{ $pair->{queue} }, [ Billing::Check::Loop::now() + $self->{delay}, $bytes ];
+    $self->drain($pair);
+}
 
-    } elsif ($self->{delay}) {
-        $self->{loop}->after($self->{delay}, sub { $pair->{client}->write($bytes) });
+# In the order in which the server has sent it.
 
-    } else {
-        $pair->{client}->write($bytes);
-    }
+sub drain {
+    my ($self, $pair) = @_;
+
+    return if $self->{silent};
+
+    my $queue = $pair->{queue};
+    my $now = Billing::Check::Loop::now();
+
+    $pair->{client}->write((shift @$queue)->[1]) while @$queue && $queue->[0][0] <= $now;
+
+    $self->{loop}->after($queue->[0][0] - $now, sub { $self->drain($pair) }) if @$queue;
 }
 
 # Holds back all that the servers say, until it is called with 0.
@@ -112,10 +120,7 @@ sub silent {
     $self->{silent} = $silent;
     return if $silent;
 
-    for my $pair (values %{ $self->{pairs} }) {
-        $pair->{client}->write($pair->{held});
-        $pair->{held} = '';
-    }
+    $self->drain($_) for values %{ $self->{pairs} };
 }
 
 # Forgets all connections without a word, as a firewall does.

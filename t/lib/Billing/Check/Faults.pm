@@ -11,7 +11,7 @@ use warnings;
 
 our @ORDER = qw(calm storm kill pause expire freeze restart flush multi failover
                 replica cut script swap untold lists balancer silence lost slow split threads
-                reload evict buffer wide pages rights refuse stale);
+                reload evict buffer wide pages rights refuse stale mixed);
 
 # A replica that has old data from before a restart may not answer with them.
 
@@ -361,6 +361,13 @@ our %FAULT = (
         },
     },
 
+    # all kinds of faults at once
+    mixed => {
+        lag => 0.3, allowed => 0.3 + 0.4, balanced => 1, failures => 1, settle => 1,
+        conf => 'billing_redis_timeout 600ms;',
+        do => \&mixed,
+    },
+
     # Redis is away, and nginx may answer with what it had, until Redis is back
     stale => {
         lag => 0.3, allowed => 0.8, failures => 1, settle => 0.5, least => 2.5,
@@ -373,6 +380,48 @@ our %FAULT = (
         },
     },
 );
+
+# Faults at random, often before the one before is over.
+
+sub mixed {
+    my ($run, $seconds) = @_;
+
+    my $server = $run->{servers}[0];
+    my $balancer = $run->{balancer};
+
+    my @faults = (
+        sub { kill_tracked($run) },
+        sub { $run->command($server, 'CLIENT', 'PAUSE', 200, 'WRITE') },
+        sub { $run->command($server, 'CLIENT', 'PAUSE', 200, 'ALL') },
+        sub { swap($run, 0, 1) },
+        sub { $balancer->cut },
+        sub { $balancer->lose },
+        sub { $balancer->silent(1); $run->{loop}->after(0.25, sub { $balancer->silent(0) }) },
+        sub { $balancer->{split} = 0.02 * int rand 3 },
+        sub { $balancer->{delay} = rand() < 0.3 ? 0.02 : 0 },
+        sub { $run->{nginx}->signal('HUP') },
+        sub {
+            my $data = $run->data_set;
+            $run->hold_writers;
+            $run->bulk($data->{pairs}, [ [ 'MULTI' ], [ 'FLUSHALL' ],
+                                         @{ $data->{commands} }, [ 'EXEC' ] ]);
+            $run->replaced($data);
+            $run->resume_writers;
+        },
+    );
+
+    my $n = 0;
+
+    repeat($run, $seconds, 0, sub {
+        $faults[rand @faults]->();
+        $run->wait(0.2 * rand);
+        $n++;
+    });
+
+    @$balancer{qw(split delay)} = (0, 0);
+    $balancer->silent(0);
+    return "$n faults";
+}
 
 # Until the time is over: does something, and then lets some time pass.
 
