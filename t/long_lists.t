@@ -1,0 +1,86 @@
+# Long lists: their memory, and what happens while they are sent.
+
+use strict;
+use warnings;
+
+use Test::Nginx::Socket 'no_plan';
+
+use Billing 'long_lists';
+
+our $CONFIG = <<"END";
+    location = $Billing::URI {
+        billing_cameras_list;
+    }
+END
+
+# A long list of cameras, each of some hundred bytes.
+
+sub fill {
+    my ($server, $n) = @_;
+
+    my @commands = map { [ 'HSET', "${Billing::Prefix}camera:$_", 'name', "N$_", 'preview', 'x' x 900 ] }
+                   100001 .. 100000 + $n;
+
+    $server->pipeline(splice @commands, 0, 1000) while @commands;
+    $server->pipeline([ 'ZADD', "${Billing::Prefix}login:long",
+                        map { ($_, $_) } 100001 .. 100000 + $n ]);
+}
+
+# The beginning of an HTTP/2 connection, with windows that never end, and a GET
+# in stream 1.
+
+sub http2 {
+    my ($path) = @_;
+
+    my $field = sub { join '', map { chr(length) . $_ } @_ };
+    my $frame = sub {
+        my ($type, $flags, $stream, $payload) = @_;
+        return substr(pack('N', length $payload), 1) . pack('CCN', $type, $flags, $stream)
+               . $payload;
+    };
+
+    return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+           . $frame->(4, 0, 0, pack 'nN', 4, 0x7fffffff)
+           . $frame->(8, 0, 0, pack 'N', 0x7fff0000)
+           . $frame->(1, 5, 1, "\x82\x86\x04" . $field->($path) . "\x01" . $field->('localhost')
+                                 . "\x00" . $field->('authorization', "Bearer $Billing::Token"));
+}
+
+sub rst_stream {
+    return pack 'CnCCNN', 0, 4, 3, 0, 1, 8;
+}
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: HTTP/2: a client resets a list of which frames wait to be sent
+--- http_config
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 http2 sndbuf=16k;
+    http2_chunk_size 64k;
+    location / {
+        billing_cameras_list;
+    }
+}
+--- config eval: $::CONFIG
+--- run
+::fill(redis(), 5000);
+
+my $port = $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1};
+
+for my $n (1 .. 3) {
+    my $client = client(port => $port);
+    $client->send(::http2('/?login=long'));
+
+    # the first part of a list has its memory elsewhere
+
+    1 while length $client->{in} < 1_000_000 && $client->fill;
+    Time::HiRes::sleep 0.2;
+    $client->send(::rst_stream());
+    Time::HiRes::sleep 0.2;
+    my $before = length $client->{in};
+    1 while $client->fill(0.3);
+    cmp_ok(length $client->{in}, '>', $before, "client $n: the frames that waited are sent");
+    $client->close;
+}
