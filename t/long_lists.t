@@ -84,3 +84,50 @@ for my $n (1 .. 3) {
     cmp_ok(length $client->{in}, '>', $before, "client $n: the frames that waited are sent");
     $client->close;
 }
+
+
+
+=== TEST 2: QUIT finishes a list that comes from the worker's cache
+--- config eval: $::CONFIG
+--- run
+::fill(redis(), 3000);
+
+my $nginx = Billing::Nginx->start(<<"END", level => "debug", alerts => 1);
+    billing_redis redis://127.0.0.1:$ENV{TEST_NGINX_REDIS_PORT};
+    billing_redis_prefix $Prefix;
+    billing_cache 64m;
+    billing_cache_lag 1h;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location / {
+            billing_cameras_list;
+            add_header X-Cache \$billing_cache always;
+        }
+    }
+END
+
+# QUIT comes while the worker sends the list, turn by turn of its event loop.
+
+my ($hits, $cut) = (0, 0);
+
+for (1 .. 10) {
+    my $old = ($nginx->workers)[0];
+
+    # the second answer keeps what the first one was too early for
+
+    my ($whole) = map { ask(undef, port => $nginx->{port}, query => '?login=long') } 1 .. 2;
+
+    my $client = client(port => $nginx->{port});
+    $client->send(Billing::text(undef, query => '?login=long'));
+    $client->fill;
+    kill 'QUIT', $old;
+
+    my $res = $client->response;
+    $hits++ if $res->{headers} =~ /^X-Cache: HIT/m;
+    $cut++ if !$res->{complete} || $res->{body} ne $whole->{body};
+    ok($nginx->replaced(10, $old), 'the worker ends');
+}
+
+cmp_ok($hits, '>', 0, "$hits lists came from the cache");
+is($cut, 0, 'all lists were whole');
+unlike($nginx->log_text, qr/\[alert\]/, 'no alert');

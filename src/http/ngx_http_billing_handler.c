@@ -3,6 +3,11 @@
 #include "ngx_http_billing_request.h"
 
 
+/* milliseconds of a turn of the event loop, at most, for a request that yields */
+
+#define NGX_HTTP_BILLING_TURN  1000
+
+
 typedef struct {
     const char                 *name;
     ngx_http_billing_action_e  (*handler)(ngx_http_billing_ctx_t *ctx);
@@ -16,6 +21,7 @@ static ngx_http_billing_action_e ngx_http_billing_method(
 static ngx_int_t ngx_http_billing_ask(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_yield(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_turn_handler(ngx_event_t *ev);
+static void ngx_http_billing_end_turn(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_answered(void *data,
     ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_read(ngx_http_billing_ctx_t *ctx);
@@ -269,6 +275,10 @@ ngx_http_billing_yield(ngx_http_billing_ctx_t *ctx)
     ctx->busy = 0;
 
     ngx_post_event(&ctx->turn, &ngx_posted_next_events);
+
+    /* a worker that is to exit waits for timers, and not for posted events */
+
+    ngx_add_timer(&ctx->turn, NGX_HTTP_BILLING_TURN);
 }
 
 
@@ -281,11 +291,26 @@ ngx_http_billing_turn_handler(ngx_event_t *ev)
     ctx = ev->data;
     c = ctx->request->connection;
 
+    ngx_http_billing_end_turn(ctx);
+
     ngx_http_set_log_request(c->log, ctx->request);
 
     ngx_http_billing_run(ctx);
 
     ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_billing_end_turn(ngx_http_billing_ctx_t *ctx)
+{
+    if (ctx->turn.posted) {
+        ngx_delete_posted_event(&ctx->turn);
+    }
+
+    if (ctx->turn.timer_set) {
+        ngx_del_timer(&ctx->turn);
+    }
 }
 
 
@@ -512,9 +537,7 @@ ngx_http_billing_cancel(void *data)
 
     ngx_http_billing_cache_cancel(&ctx->cache);
 
-    if (ctx->turn.posted) {
-        ngx_delete_posted_event(&ctx->turn);
-    }
+    ngx_http_billing_end_turn(ctx);
 
     ngx_http_billing_record_answered(ctx->record, NULL);
 
