@@ -146,6 +146,17 @@ static void
 ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_page_cache_t *cache)
 {
+    u_char                         text[NGX_INT64_LEN + sizeof(".000")];
+    ngx_str_t                      lag;
+    ngx_http_billing_coherence_t  *co;
+
+    co = &cache->source->cache_set->coherence;
+
+    lag.data = text;
+    lag.len = ngx_sprintf(text, "%M.%03M", co->size ? co->lag / 1000 : 0,
+                          co->size ? co->lag % 1000 : 0)
+              - text;
+
     ngx_http_billing_json_map_open(json);
 
     ngx_http_billing_json_literal(json, "prefix");
@@ -156,6 +167,9 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
 
     ngx_http_billing_json_literal(json, "up");
     ngx_http_billing_json_bool(json, cache->up);
+
+    ngx_http_billing_json_literal(json, "cache_lag");
+    ngx_http_billing_json_value(json, &lag);
 
     ngx_http_billing_json_literal(json, "synced_at");
 

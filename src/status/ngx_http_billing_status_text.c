@@ -16,6 +16,8 @@ static u_char *ngx_http_billing_page_text_histogram(u_char *p, u_char *last,
     ngx_http_billing_histogram_t *histogram);
 static u_char *ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
+static u_char *ngx_http_billing_page_text_lags(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page);
 
 
 ngx_chain_t *
@@ -28,9 +30,9 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     ngx_chain_t                      *cl;
     const ngx_http_billing_metric_t  *metric;
 
-    /* version, start, requests by status, and the heads of three gauges */
+    /* version, start, requests by status, and the heads of four gauges */
 
-    len = NGX_HTTP_BILLING_PAGE_LINES * (2 + NGX_HTTP_BILLING_STATUS_CODES + 3);
+    len = NGX_HTTP_BILLING_PAGE_LINES * (2 + NGX_HTTP_BILLING_STATUS_CODES + 4);
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
         len += NGX_HTTP_BILLING_PAGE_LINES;
@@ -46,7 +48,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     }
 
     for (i = 0; i < page->ncaches; i++) {
-        len += 3 * (NGX_HTTP_BILLING_PAGE_LINES
+        len += 4 * (NGX_HTTP_BILLING_PAGE_LINES
                     + page->caches[i].source->labels.len);
     }
 
@@ -202,6 +204,8 @@ ngx_http_billing_page_text_caches(u_char *p, u_char *last,
         synced += cache[i].synced;
     }
 
+    p = ngx_http_billing_page_text_lags(p, last, page);
+
     if (synced == 0) {
         return p;
     }
@@ -230,6 +234,34 @@ ngx_http_billing_page_text_caches(u_char *p, u_char *last,
                              "nginx_billing_synced_age_seconds{%V} %L\n",
                              &cache[i].source->labels, cache[i].synced_age);
         }
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_billing_page_text_lags(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page)
+{
+    ngx_uint_t                     i;
+    ngx_http_billing_source_t     *source;
+    ngx_http_billing_coherence_t  *co;
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_cache_lag_seconds "
+                     "How late the workers' caches may be, 0 if there are "
+                     "none.\n"
+                     "# TYPE nginx_billing_cache_lag_seconds gauge\n");
+
+    for (i = 0; i < page->ncaches; i++) {
+        source = page->caches[i].source;
+        co = &source->cache_set->coherence;
+
+        p = ngx_slprintf(p, last,
+                         "nginx_billing_cache_lag_seconds{%V} %M.%03M\n",
+                         &source->labels, co->size ? co->lag / 1000 : 0,
+                         co->size ? co->lag % 1000 : 0);
     }
 
     return p;
