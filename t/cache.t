@@ -654,3 +654,16 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'afterwards');
 --- logged_times
 1 \[error\] \S+ \*\d+ redis key "t_cache:camera:\d+" cannot be read: NOPERM this user has no permissions
 --- errors_allowed
+
+
+
+=== TEST 35: a Redis that is emptied between two lookups of synced_at is no null
+--- fake
+once GET t_cache:synced_at => pause 0
+--- run
+for my $body ('{"cameras_ids":[999]}', '{"cameras_uuid":["nobody"]}', '{"login":"nobody"}') {
+    $Fake->change("once GET t_cache:synced_at => pause 0\n"
+                  . 'GET t_cache:synced_at => raw $-1\r\n');
+    answers(ask($body), '503', $body);
+}
+--- errors_allowed

@@ -153,7 +153,8 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
                                  list->n * (list->login ? 1 : 2) + 3)
         != NGX_OK
         || ngx_http_billing_batch_lookups(ctx) != NGX_OK
-        || ngx_http_billing_batch_page(ctx) != NGX_OK)
+        || ngx_http_billing_batch_page(ctx) != NGX_OK
+        || ngx_http_billing_check_loaded(ctx) != NGX_OK)
     {
         return ngx_http_billing_error(ctx);
     }
@@ -287,6 +288,8 @@ ngx_http_billing_batch_answered(ngx_http_billing_ctx_t *ctx)
 
     list = &ctx->list;
     before = ctx->cameras;
+
+    ngx_http_billing_checked_loaded(ctx);
 
     if (ngx_http_billing_batch_cameras(ctx, &taken) != NGX_OK) {
         return ngx_http_billing_error(ctx);

@@ -174,7 +174,10 @@ typedef struct {
     /* data is loaded, and the lookups are repeated: this result is final */
     unsigned                           again:1;
 
-    /* not all repeated lookups were answered on the connection "loaded" */
+    /*
+     * not all repeated lookups were answered on the connection "loaded", or
+     * synced_at was missing after them
+     */
     unsigned                           mixed:1;
 
     /* lookups since the last yield were answered without waiting */
@@ -189,6 +192,13 @@ typedef struct {
  */
 ngx_int_t ngx_http_billing_lookups(ngx_http_billing_ctx_t *ctx,
     ngx_http_billing_store_use_e use, ngx_pool_t *pool, ngx_uint_t n);
+
+/*
+ * For repeated lookups that may find no camera: the first function adds
+ * ctx->synced_at behind them, and the second one looks at its result.
+ */
+ngx_int_t ngx_http_billing_check_loaded(ngx_http_billing_ctx_t *ctx);
+void ngx_http_billing_checked_loaded(ngx_http_billing_ctx_t *ctx);
 
 /* Stages: each sets ctx->phase to the next phase. */
 

@@ -38,7 +38,7 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
 
     if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
                                                  : NGX_HTTP_BILLING_STORE_KEEP,
-                                 r->pool, params->uuids.nelts)
+                                 r->pool, params->uuids.nelts + 1)
         != NGX_OK
         || ngx_array_init(&ctx->externals, r->pool, params->uuids.nelts,
                           sizeof(ngx_http_billing_lookup_t *))
@@ -62,6 +62,10 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
         }
     }
 
+    if (ngx_http_billing_check_loaded(ctx) != NGX_OK) {
+        return ngx_http_billing_error(ctx);
+    }
+
     ctx->phase = NGX_HTTP_BILLING_PHASE_RESOLVED;
 
     return NGX_HTTP_BILLING_ASK;
@@ -79,6 +83,8 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 
     r = ctx->request;
     params = &ctx->params;
+
+    ngx_http_billing_checked_loaded(ctx);
 
     if (ngx_array_init(&ctx->ids, r->pool, ctx->externals.nelts,
                        sizeof(int64_t))
@@ -117,10 +123,40 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 
 
 /*
+ * Repeated lookups prove that there is no camera only if the data was loaded
+ * before them and is loaded after them: synced_at is asked for behind them.
+ */
+
+ngx_int_t
+ngx_http_billing_check_loaded(ngx_http_billing_ctx_t *ctx)
+{
+    if (!ctx->again || ctx->cameras) {
+        ctx->synced_at = NULL;
+        return NGX_OK;
+    }
+
+    ctx->synced_at = ngx_http_billing_cache_synced_at(&ctx->cache);
+
+    return ctx->synced_at ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_billing_checked_loaded(ngx_http_billing_ctx_t *ctx)
+{
+    if (ctx->again && ctx->synced_at
+        && !ngx_http_billing_lookup_found(ctx->synced_at))
+    {
+        ctx->mixed = 1;
+    }
+}
+
+
+/*
  * No camera was found.  If synced_at is missing, the server's data is not
  * loaded.  If synced_at is there, the data may have been loaded after the
  * lookups: they are repeated once, past the worker's store, and have to be
- * answered on the connection that found synced_at.
+ * answered on the connection that found synced_at, which has to be there still.
  */
 
 ngx_http_billing_action_e
