@@ -15,6 +15,25 @@ typedef struct ngx_http_billing_page_ctx_s  ngx_http_billing_page_ctx_t;
 
 
 typedef struct {
+    /* the value of the argument "format" */
+    ngx_str_t                       name;
+
+    /* the type's length is without its parameters */
+    ngx_str_t                       type;
+    size_t                          type_len;
+
+    /* of the header, if the format has one */
+    ngx_str_t                      *policy;
+
+    /* the page shows what Redis answers */
+    ngx_flag_t                      asks;
+
+    ngx_chain_t                  *(*write)(ngx_http_billing_page_t *page,
+                                           off_t *size);
+} ngx_http_billing_page_format_t;
+
+
+typedef struct {
     ngx_http_billing_page_ctx_t    *ctx;
     ngx_http_billing_page_cache_t  *result;
     ngx_http_billing_cache_t        cache;
@@ -23,17 +42,20 @@ typedef struct {
 
 
 struct ngx_http_billing_page_ctx_s {
-    ngx_http_request_t             *request;
-    ngx_http_billing_page_t         page;
+    ngx_http_request_t                    *request;
+    ngx_http_billing_page_t                page;
+    const ngx_http_billing_page_format_t  *format;
 
-    ngx_http_billing_page_probe_t  *probes;
+    ngx_http_billing_page_probe_t         *probes;
 
     /* probes without an answer, and the deadline of all probes */
-    ngx_uint_t                      waiting;
-    ngx_event_t                     timer;
+    ngx_uint_t                             waiting;
+    ngx_event_t                            timer;
 };
 
 
+static const ngx_http_billing_page_format_t *ngx_http_billing_page_format(
+    ngx_http_request_t *r);
 static ngx_int_t ngx_http_billing_page_probe(ngx_http_billing_page_ctx_t *ctx,
     ngx_array_t *sources);
 static void ngx_http_billing_page_probed(void *data,
@@ -45,12 +67,29 @@ static void ngx_http_billing_page_cleanup(void *data);
 static ngx_int_t ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx);
 
 
-static ngx_str_t  ngx_http_billing_page_content_type =
-    ngx_string("text/plain; version=0.0.4; charset=utf-8");
-static ngx_str_t  ngx_http_billing_page_content_type_json =
-    ngx_string("application/json");
+/* the last one is the format of a page without a known "format" */
+
+static const ngx_http_billing_page_format_t  ngx_http_billing_page_formats[] = {
+
+    { ngx_string("json"),
+      ngx_string("application/json"), sizeof("application/json") - 1,
+      NULL, 1, ngx_http_billing_page_json },
+
+    { ngx_string("html"),
+      ngx_string("text/html; charset=utf-8"), sizeof("text/html") - 1,
+      &ngx_http_billing_page_policy, 0, ngx_http_billing_page_html },
+
+    { ngx_null_string,
+      ngx_string("text/plain; version=0.0.4; charset=utf-8"),
+      sizeof("text/plain") - 1,
+      NULL, 1, ngx_http_billing_page_text }
+};
+
+
 static ngx_str_t  ngx_http_billing_page_name_allow = ngx_string("Allow");
 static ngx_str_t  ngx_http_billing_page_methods = ngx_string("GET, HEAD");
+static ngx_str_t  ngx_http_billing_page_name_policy =
+    ngx_string("Content-Security-Policy");
 
 
 ngx_int_t
@@ -86,14 +125,38 @@ ngx_http_billing_page_handler(ngx_http_request_t *r)
 
     ctx->request = r;
     ctx->page.pool = r->pool;
+    ctx->format = ngx_http_billing_page_format(r);
 
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
-    if (bmcf->status.sources.nelts == 0) {
+    if (!ctx->format->asks || bmcf->status.sources.nelts == 0) {
         return ngx_http_billing_page_send(ctx);
     }
 
     return ngx_http_billing_page_probe(ctx, &bmcf->status.sources);
+}
+
+
+static const ngx_http_billing_page_format_t *
+ngx_http_billing_page_format(ngx_http_request_t *r)
+{
+    ngx_str_t                              value;
+    const ngx_http_billing_page_format_t  *format;
+
+    if (ngx_http_arg(r, (u_char *) "format", 6, &value) != NGX_OK) {
+        ngx_str_null(&value);
+    }
+
+    for (format = ngx_http_billing_page_formats; format->name.len; format++) {
+
+        if (value.len == format->name.len
+            && ngx_strncmp(value.data, format->name.data, value.len) == 0)
+        {
+            break;
+        }
+    }
+
+    return format;
 }
 
 
@@ -283,43 +346,40 @@ ngx_http_billing_page_cleanup(void *data)
 static ngx_int_t
 ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx)
 {
-    off_t                          size;
-    ngx_int_t                      rc;
-    ngx_str_t                      format;
-    ngx_uint_t                     json;
-    ngx_chain_t                   *out, *cl;
-    ngx_http_request_t            *r;
-    ngx_http_billing_main_conf_t  *bmcf;
+    off_t                                  size;
+    ngx_int_t                              rc;
+    ngx_chain_t                           *out, *cl;
+    ngx_http_request_t                    *r;
+    ngx_http_billing_main_conf_t          *bmcf;
+    const ngx_http_billing_page_format_t  *format;
 
     r = ctx->request;
+    format = ctx->format;
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
     ngx_http_billing_status_sum(&bmcf->status, &ctx->page.sum);
     ctx->page.started = bmcf->status.zone->started;
 
-    json = ngx_http_arg(r, (u_char *) "format", 6, &format) == NGX_OK
-           && format.len == 4
-           && ngx_strncmp(format.data, "json", 4) == 0;
-
-    out = json ? ngx_http_billing_page_json(&ctx->page, &size)
-               : ngx_http_billing_page_text(&ctx->page, &size);
+    out = format->write(&ctx->page, &size);
 
     if (out == NULL || ngx_http_billing_no_store(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (format->policy
+        && ngx_http_billing_add_header(r, NULL,
+                                       &ngx_http_billing_page_name_policy,
+                                       format->policy)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = size;
+    r->headers_out.content_type = format->type;
+    r->headers_out.content_type_len = format->type_len;
     r->headers_out.content_type_lowcase = NULL;
-
-    if (json) {
-        r->headers_out.content_type = ngx_http_billing_page_content_type_json;
-        r->headers_out.content_type_len = r->headers_out.content_type.len;
-
-    } else {
-        r->headers_out.content_type = ngx_http_billing_page_content_type;
-        r->headers_out.content_type_len = sizeof("text/plain") - 1;
-    }
 
     rc = ngx_http_send_header(r);
 

@@ -1,6 +1,6 @@
 
 /*
- * The contents of the status page, and its two formats.
+ * The contents of the status page, and its three formats.
  */
 
 
@@ -55,13 +55,20 @@ extern const ngx_http_billing_metric_t  ngx_http_billing_page_gauges[];
 extern const ngx_http_billing_metric_t  ngx_http_billing_page_histograms[];
 
 
+/* The Content-Security-Policy of the page in HTML. */
+extern ngx_str_t  ngx_http_billing_page_policy;
+
+
 /*
- * These write the page, as Prometheus' text format 0.0.4 and as JSON, into
- * buffers of the pool.  They return NULL if there is no memory.
+ * These give the page as Prometheus' text format 0.0.4, as JSON, and as HTML
+ * that fetches the JSON and so needs none of the contents.  They return NULL if
+ * there is no memory in the pool.
  */
 ngx_chain_t *ngx_http_billing_page_text(ngx_http_billing_page_t *page,
     off_t *size);
 ngx_chain_t *ngx_http_billing_page_json(ngx_http_billing_page_t *page,
+    off_t *size);
+ngx_chain_t *ngx_http_billing_page_html(ngx_http_billing_page_t *page,
     off_t *size);
 
 
