@@ -25,6 +25,10 @@ static void ngx_http_billing_coherence_tracked(void *data,
     ngx_uint_t connection, ngx_uint_t replica);
 static void ngx_http_billing_coherence_untracked(void *data);
 static void ngx_http_billing_coherence_changed(void *data, ngx_str_t *key);
+static void ngx_http_billing_coherence_all_changed(
+    ngx_http_billing_coherence_t *co);
+static void ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
+    ngx_http_billing_coherence_prefix_t *prefix);
 static void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
     ngx_uint_t keep);
 static ngx_uint_t ngx_http_billing_coherence_same(ngx_str_t *one,
@@ -300,7 +304,8 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
     changed = (prefix->known && prefix->value != value);
 
     prefix->untold = (changed && !prefix->told);
-    prefix->told = 0;
+    prefix->told = prefix->late;
+    prefix->late = 0;
     prefix->known = 1;
     prefix->value = value;
 }
@@ -333,6 +338,7 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t connection,
     for (i = 0; i < co->prefixes.nelts; i++) {
         prefix[i].known = 0;
         prefix[i].told = 0;
+        prefix[i].late = 0;
         prefix[i].untold = 0;
     }
 
@@ -384,7 +390,7 @@ ngx_http_billing_coherence_changed(void *data, ngx_str_t *key)
     }
 
     if (key == NULL) {
-        ngx_http_billing_coherence_renew(co, 0);
+        ngx_http_billing_coherence_all_changed(co);
         return;
     }
 
@@ -393,16 +399,45 @@ ngx_http_billing_coherence_changed(void *data, ngx_str_t *key)
     for (i = 0; i < co->prefixes.nelts; i++) {
 
         if (ngx_http_billing_coherence_same(key, &prefix[i].epoch)) {
-            ngx_http_billing_coherence_renew(co, 0);
+            ngx_http_billing_coherence_all_changed(co);
             return;
         }
 
         if (ngx_http_billing_coherence_same(key, &prefix[i].synced_at)) {
-            prefix[i].told = 1;
+            ngx_http_billing_coherence_told(co, &prefix[i]);
         }
     }
 
     co->stat->invalidations += ngx_http_billing_store_drop(co->store, key);
+}
+
+
+/* all keys have: so has synced_at, whose own news need not come */
+
+static void
+ngx_http_billing_coherence_all_changed(ngx_http_billing_coherence_t *co)
+{
+    ngx_uint_t                            i;
+    ngx_http_billing_coherence_prefix_t  *prefix;
+
+    prefix = co->prefixes.elts;
+
+    for (i = 0; i < co->prefixes.nelts; i++) {
+        ngx_http_billing_coherence_told(co, &prefix[i]);
+    }
+
+    ngx_http_billing_coherence_renew(co, 0);
+}
+
+
+/* a probe under way may have read synced_at before the change */
+
+static void
+ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
+    ngx_http_billing_coherence_prefix_t *prefix)
+{
+    prefix->told = 1;
+    prefix->late = co->probing;
 }
 
 

@@ -78,6 +78,9 @@ typedef struct {
     /* since the last probe, there was news of synced_at */
     unsigned                       told:1;
 
+    /* the news came while a probe was under way: they count for the next one */
+    unsigned                       late:1;
+
     /* the last probe has found another synced_at without news of it */
     unsigned                       untold:1;
 } ngx_http_billing_coherence_prefix_t;
