@@ -5,6 +5,10 @@ package Billing::Check;
 use strict;
 use warnings;
 
+use IO::Handle ();
+use POSIX ();
+use Storable ();
+
 use Billing::Check::Faults;
 use Billing::Check::Run;
 
@@ -47,8 +51,48 @@ sub run {
     splice @wrong, LINES if $more > 0;
     push @wrong, "and $more more" if $more > 0;
 
-    return { ok => !@wrong, wrong => \@wrong, done => $done || 'nothing',
-             summary => $run->summary, first => $run->{first_wrong} };
+    my %result = (ok => !@wrong, wrong => \@wrong, done => $done || 'nothing',
+                  summary => $run->summary);
+
+    # handlers refer to the run, which has directories to remove
+
+    $run->{loop}->clear;
+    %$run = ();
+
+    return \%result;
+}
+
+# Runs several of them at once, each in a process of its own, and calls back with the
+# result of each in their order.
+
+sub run_all {
+    my ($jobs, $done, $names, @args) = @_;
+
+    my (@running, $next);
+
+    while (@running || ($next // 0) < @$names) {
+
+        while (@running < $jobs && ($next // 0) < @$names) {
+            my $name = $names->[ $next++ ];
+            my $pid = open my $out, '-|';
+            die "fork: $!\n" if !defined $pid;
+
+            if ($pid == 0) {
+                my $result = eval { run($name, @args) }
+                             // { ok => 0, wrong => [ $@ ], done => '-', summary => '-' };
+                Storable::store_fd($result, \*STDOUT);
+                STDOUT->flush;
+                POSIX::_exit(0);
+            }
+
+            push @running, [ $name, $out ];
+        }
+
+        my ($name, $out) = @{ shift @running };
+        $done->($name, eval { Storable::fd_retrieve($out) }
+                       // { ok => 0, wrong => [ 'it crashed' ], done => '-', summary => '-' });
+        close $out;
+    }
 }
 
 1;

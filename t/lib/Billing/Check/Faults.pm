@@ -198,13 +198,13 @@ our %FAULT = (
 
     # another database is swapped in, as the contract has it
     swap => {
-        allowed => 0.06,
+        lag => 0.2, allowed => 0.06,
         do => sub { swap(@_, 1) },
     },
 
     # another database is swapped in without a word
     untold => {
-        lag => 0.3, allowed => 0.3 * 1.5 + 0.25, settle => 0.3,
+        lag => 0.3, allowed => 0.3 * 1.5 + 0.25, settle => 0.3, doubts => 1,
         do => sub { swap(@_, 0) },
     },
 
@@ -644,16 +644,16 @@ sub swap {
     my $server = $run->{servers}[0];
     my $n = 0;
 
-    repeat($run, $seconds, $told ? 0.4 : $run->{allowed}, sub {
+    repeat($run, $seconds, $told ? 0.2 : $run->{allowed}, sub {
         my $data = $run->data_set;
 
         $run->commands($server, [ 'SELECT', 1 ], [ 'FLUSHDB' ], @{ $data->{commands} });
 
         # news of the other database's synced_at come, but before a probe
 
-        $run->wait($told ? 0.1 : 2 * $run->{lag});
+        $run->wait(2 * $run->{lag}) if !$told;
         $run->hold_writers;
-        $run->wait($run->{lag}) if !$told;
+        $run->wait(1.2 * $run->{lag});
         $run->bulk($data->{pairs}, [ [ 'MULTI' ], [ 'SWAPDB', 0, 1 ],
                                      $told ? [ 'SET', 'billing:epoch', $n ] : (),
                                      [ 'EXEC' ] ]);
@@ -661,7 +661,7 @@ sub swap {
 
         # a synced_at that is told of would take the doubt away
 
-        $run->wait(1.5 * $run->{allowed}) if !$told;
+        $run->wait($told ? 1.2 * $run->{lag} : 1.5 * $run->{allowed});
         $run->resume_writers;
         $n++;
 

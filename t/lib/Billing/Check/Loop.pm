@@ -91,6 +91,15 @@ sub run {
     }
 }
 
+# Nothing is called any more.
+
+sub clear {
+    my ($self) = @_;
+
+    $self->{timers} = [];
+    $self->{watched} = {};
+}
+
 sub turn {
     my ($self, $wait) = @_;
 
