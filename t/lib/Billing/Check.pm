@@ -27,6 +27,10 @@ sub run {
 
     $seconds = $fault->{least} if $seconds < ($fault->{least} // 0);
 
+    # connections are cut all the time
+
+    local $SIG{PIPE} = 'IGNORE';
+
     srand $opt{seed};
 
     my $run = Billing::Check::Run->new(lag => 1, %$fault, long => $opt{long});
