@@ -12,11 +12,13 @@ esac
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-sh "$root/conf/install.sh" clang clang-tidy clang-tools cppcheck shellcheck
-sh "$root/conf/build.sh"
-
 cd "$root"
 export LC_ALL=C
+
+if [ "${1:-}" != --file ]; then
+    sh conf/install.sh clang clang-tidy clang-tools cppcheck shellcheck
+    sh conf/build.sh
+fi
 
 # nginx' own headers are not checked
 
@@ -39,7 +41,6 @@ conversion="-Wconversion -Wno-sign-conversion"
 disabled="-Xclang -analyzer-disable-checker -Xclang unix.Malloc"
 
 log=build/lint.log
-: >"$log"
 
 # one after another, so that all is seen before it fails
 
@@ -48,16 +49,33 @@ check() {
     "$@" >>"$log" 2>&1 || echo "failed: $1" >>"$log"
 }
 
-# shellcheck disable=SC2086
-for file in src/*.c src/*/*.c; do
-    check gcc -O2 -c -o /dev/null $headers $warnings $conversion \
-        -fanalyzer "$file"
-    check clang -O2 -c -o /dev/null $headers $warnings "$file"
-    check clang --analyze $disabled -Xclang -analyzer-output=text \
-        -o /dev/null $headers "$file"
-    check clang-tidy --quiet --checks=-clang-analyzer-unix.Malloc "$file" \
-        -- $headers
-done | sort | uniq -c
+# the checks of one file, which run beside those of others
+
+if [ "${1:-}" = --file ]; then
+    file=$2
+    log=build/lint/$(echo "$file" | tr / _)
+
+    # shellcheck disable=SC2086
+    {
+        check gcc -O2 -c -o /dev/null $headers $warnings $conversion \
+            -fanalyzer "$file"
+        check clang -O2 -c -o /dev/null $headers $warnings "$file"
+        check clang --analyze $disabled -Xclang -analyzer-output=text \
+            -o /dev/null $headers "$file"
+        check clang-tidy --quiet --checks=-clang-analyzer-unix.Malloc "$file" \
+            -- $headers
+    }
+
+    exit
+fi
+
+rm -rf build/lint
+mkdir build/lint
+
+printf '%s\n' src/*.c src/*/*.c \
+    | xargs -n 1 -P "$(nproc)" sh t/lint.sh --file | sort | uniq -c
+
+cat build/lint/* >"$log"
 
 check cppcheck --quiet --enable=warning,performance,portability \
     --error-exitcode=1 --inline-suppr src
