@@ -11,7 +11,7 @@
 
 ngx_str_t  ngx_http_billing_page_policy = ngx_string(
     "default-src 'none'; "
-    "script-src 'sha256-6/wCZ2du2Ewwa6hZnwNujC6FrArapuZ3x4wFs5DFfSw='; "
+    "script-src 'sha256-NVRkShpfWIqLMWFV4z4GnuCHe/56bDKRRWew5G/vYA0='; "
     "style-src 'sha256-7KrZLQ0fLZ7S0NLibloRC6nOo+NKE+trmNTIRtrZOQ4='; "
     "connect-src 'self'; "
     "base-uri 'none'; "
@@ -296,7 +296,10 @@ static u_char  ngx_http_billing_page_html_text[] =
     "function showCaches(caches) {\n"
     "  byId('caches').replaceChildren(...caches.map((cache) => row(\n"
     "    [element('bdi', cache.prefix || '(none)'),\n"
-    "      element('bdi', cache.server)],\n"
+    "      element('bdi', cache.server),\n"
+    "      element('bdi', cache.cache_lag\n"
+    "        ? `workers at most ${cache.cache_lag} s late`\n"
+    "        : 'not cached by workers')],\n"
     "    cache.up ? element('td', 'up', 'good')\n"
     "      : element('td', 'no answer', 'bad'),\n"
     "    loaded(cache))));\n"
