@@ -167,7 +167,7 @@ my @cases = (
     [ [ $EXAMPLE ], 200, cameras_sent => 2, redis_commands => 5 ],
     [ [ '{"cameras_ids":[3,4,5]}' ], 200, cameras_sent => 3, redis_commands => 4 ],
     [ [ '{"cameras_ids":[3]}', method => 'HEAD' ], 200, redis_commands => 2 ],
-    [ [ '{"cameras_ids":[999]}' ], 200, redis_commands => 6 ],
+    [ [ '{"cameras_ids":[999]}' ], 200, redis_commands => 7 ],
     [ [ $EXAMPLE, token => undef ], 401 ],
     [ [ $EXAMPLE, token => 'bad' ], 401, redis_commands => 2 ],
     [ [ $EXAMPLE, method => 'PUT' ], 405 ],
