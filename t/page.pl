@@ -54,7 +54,7 @@ my $nginx = Billing::Nginx->start(<<"CONF", workers => 2, level => 'info');
         }
         location = /second {
             billing_cameras_list;
-            billing_redis unix:$redis[1]{socket};
+            billing_redis unix:$redis[1]{socket} redis://127.0.0.1:1;
             billing_redis_prefix "$ODD";
         }
         location = /status {
@@ -150,6 +150,7 @@ shows(has('requests', '^4xx\|\|[1-9][\d.]*\|[1-9]'), 'requests refused');
 shows(has('times', '^requests, p99\|\|\d+ m?s$'), 'times');
 shows(has('caches', '^billing:.*\|up\|\d+ s ago$'), 'a cache');
 shows(has('caches', '^ціни <b>&amp;<\/b>:.*\|up\|66 min ago \(stale\)$'), 'a stale cache');
+shows(has('caches', 'r\.sock \(in use\)127\.0\.0\.1:1 \(not in use\)'), 'its servers');
 shows(has('records', '^hit ratio\|\d'), 'the hit ratio');
 is($chromium->value('document.querySelectorAll("main b").length'), 0, 'a prefix is no markup');
 pictures('up');

@@ -41,6 +41,18 @@ sub source {
     return "'sha256-" . sha256_base64($parts[0]) . "='";
 }
 
+# The members of the servers of the first cache that are true, as the JSON has
+# them.
+
+sub states {
+    my $data = JSON::PP::decode_json(Billing::ask(undef, uri => '/status?format=json')->{body});
+
+    return join ' | ', map {
+        my $server = $_;
+        join ' ', grep { $server->{$_} } qw(used failing unloaded);
+    } @{ $data->{caches}[0]{servers} };
+}
+
 run_tests();
 
 __DATA__
@@ -98,10 +110,11 @@ for ('', '?format=json', '?format=text', '?format=htm', '?format=html5', '?forma
 --- run
 my $data = JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body});
 my ($script) = ::page()->{body} =~ m{<script>(.*?)</script>}s;
-my %known = (%$data, %{ $data->{caches}[0] });
+my $cache = $data->{caches}[0];
+my %known = (%$data, %$cache, %{ $cache->{servers}[0] });
 
 my %used = map { $_ => 1 } $script =~ /'([a-z]+_[a-z_]+)'/g,
-                           $script =~ /\b(?:now|then|last|data|cache)\.(?:data\.)?(\w+)/g;
+                           $script =~ /\b(?:now|then|last|data|cache|s)\.(?:data\.)?(\w+)/g;
 delete @used{qw(buckets count data time)};
 
 is(join(' ', grep { !exists $known{$_} } sort keys %used), '', 'no others');
@@ -152,3 +165,37 @@ my $res = ::page(headers => [ 'Accept-Encoding: gzip' ]);
 like($res->{headers}, qr/^Content-Encoding: gzip\r$/m, 'compressed');
 IO::Uncompress::Gunzip::gunzip(\$res->{body}, \my $text);
 is($text, $plain, 'the same page');
+
+
+
+=== TEST 8: the JSON tells of each server whether it is used, fails, or lacks its data
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT unix:$TEST_NGINX_REDIS_SOCKET;
+billing_redis_timeout 5s;
+--- server
+--databases 2
+--- config eval: ::route()
+--- run
+answers(ask($EXAMPLE), '3 4', 'before');
+my $data = JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body});
+my ($first, $second) = map { $_->{server} } @{ $data->{caches}[0]{servers} };
+is($first, $data->{caches}[0]{server}, 'the first server');
+is($second, "unix:$ENV{TEST_NGINX_REDIS_SOCKET}", 'the second server');
+is(::states(), 'used | ', 'the first is used');
+
+my $become = sub {
+    my ($states) = @_;
+
+    my ($is) = keep_asking(8, $EXAMPLE, '3 4', sub { ::states() =~ /\A$states\z/ });
+    ok($is, $states) or diag(::states());
+};
+
+$Server->stop;
+$become->('failing \| used');
+$Server->start;
+$become->('(?:failing )?unloaded \| used');
+$Server->command(@$_) for fixtures();
+$become->('used \| ');
+--- logged
+is down
+--- errors_allowed

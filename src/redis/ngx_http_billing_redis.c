@@ -231,10 +231,24 @@ ngx_http_billing_redis_track(ngx_http_billing_redis_t *redis,
 }
 
 
-ngx_http_billing_redis_peer_t *
-ngx_http_billing_redis_first_peer(ngx_http_billing_redis_t *redis)
+ngx_array_t *
+ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis)
 {
-    return redis->pool.shared.conf.peers->elts;
+    return redis->pool.shared.conf.peers;
+}
+
+
+void
+ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis, ngx_uint_t n,
+    ngx_http_billing_redis_state_t *state)
+{
+    ngx_http_billing_redis_server_t  *server;
+
+    server = &redis->pool.route.servers[n];
+
+    state->used = (server == ngx_http_billing_redis_pool_used(&redis->pool, 0));
+    state->failing = (server->failures != 0);
+    state->unloaded = server->unloaded;
 }
 
 

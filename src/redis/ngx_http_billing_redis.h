@@ -86,6 +86,20 @@ typedef struct {
 } ngx_http_billing_redis_stat_t;
 
 
+/* a server, as one worker sees it */
+
+typedef struct {
+    /* requests are sent to the server */
+    unsigned                           used:1;
+
+    /* connections have failed, and the server was not used since */
+    unsigned                           failing:1;
+
+    /* the server lacks a required key, and is passed over */
+    unsigned                           unloaded:1;
+} ngx_http_billing_redis_state_t;
+
+
 /* Called for each answered pipeline: milliseconds since it was sent. */
 typedef void (*ngx_http_billing_redis_duration_pt)(void *data,
     ngx_msec_t duration);
@@ -286,8 +300,12 @@ void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_stat_t *stat,
     ngx_http_billing_redis_duration_pt duration, void *data);
 
-ngx_http_billing_redis_peer_t *ngx_http_billing_redis_first_peer(
-    ngx_http_billing_redis_t *redis);
+/* ngx_http_billing_redis_peer_t: the servers, in the order of preference. */
+ngx_array_t *ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis);
+
+/* Tells of the n-th server what this worker knows. */
+void ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis,
+    ngx_uint_t n, ngx_http_billing_redis_state_t *state);
 
 /* Makes an empty pipeline for about n commands, allocated from the pool. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(

@@ -12,8 +12,6 @@ static void ngx_http_billing_redis_pool_open(
     ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
     ngx_uint_t probation);
-static ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
-    ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
 static void ngx_http_billing_redis_pool_own(
     ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_ready(
@@ -366,12 +364,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/*
- * Returns the server in use, whatever the load of its connections, or NULL.
- * The connection with the number "except" does not count.
- */
-
-static ngx_http_billing_redis_server_t *
+ngx_http_billing_redis_server_t *
 ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
     ngx_uint_t except)
 {

@@ -51,6 +51,13 @@ ngx_int_t ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t max);
 
+/*
+ * Returns the server in use, whatever the load of its connections, or NULL.
+ * The connection with the number "except" does not count.
+ */
+ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
+    ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
+
 /* Connects, now or when a server may be tried, if a connection is needed. */
 void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool);
 

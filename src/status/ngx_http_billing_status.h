@@ -79,6 +79,10 @@ typedef struct {
     ngx_str_t                       prefix_label;
     ngx_str_t                       server_label;
 
+    /* of all servers, the first one included */
+    ngx_str_t                      *server_labels;
+    ngx_uint_t                      nservers;
+
     /* Prometheus' labels, with the server if the prefix is not unique */
     ngx_str_t                       labels;
 } ngx_http_billing_source_t;

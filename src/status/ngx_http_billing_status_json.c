@@ -9,6 +9,8 @@ static void ngx_http_billing_page_json_histogram(
     ngx_http_billing_json_t *json, ngx_http_billing_histogram_t *histogram);
 static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_page_cache_t *cache);
+static void ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
+    ngx_http_billing_source_t *source);
 
 
 ngx_chain_t *
@@ -168,6 +170,8 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_json_literal(json, "up");
     ngx_http_billing_json_bool(json, cache->up);
 
+    ngx_http_billing_page_json_servers(json, cache->source);
+
     ngx_http_billing_json_literal(json, "cache_lag");
     ngx_http_billing_json_value(json, &lag);
 
@@ -185,4 +189,38 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     }
 
     ngx_http_billing_json_map_close(json);
+}
+
+
+static void
+ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
+    ngx_http_billing_source_t *source)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_state_t  state;
+
+    ngx_http_billing_json_literal(json, "servers");
+    ngx_http_billing_json_array_open(json);
+
+    for (i = 0; i < source->nservers; i++) {
+        ngx_http_billing_redis_state(source->cache_set->redis, i, &state);
+
+        ngx_http_billing_json_map_open(json);
+
+        ngx_http_billing_json_literal(json, "server");
+        ngx_http_billing_json_string(json, &source->server_labels[i]);
+
+        ngx_http_billing_json_literal(json, "used");
+        ngx_http_billing_json_bool(json, state.used);
+
+        ngx_http_billing_json_literal(json, "failing");
+        ngx_http_billing_json_bool(json, state.failing);
+
+        ngx_http_billing_json_literal(json, "unloaded");
+        ngx_http_billing_json_bool(json, state.unloaded);
+
+        ngx_http_billing_json_map_close(json);
+    }
+
+    ngx_http_billing_json_array_close(json);
 }
