@@ -131,3 +131,29 @@ for (1 .. 10) {
 cmp_ok($hits, '>', 0, "$hits lists came from the cache");
 is($cut, 0, 'all lists were whole');
 unlike($nginx->log_text, qr/\[alert\]/, 'no alert');
+
+
+
+=== TEST 3: chunks of a list whose client pauses are not looked at after they are freed
+--- http_config
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 sndbuf=16k;
+    location / {
+        billing_cameras_list;
+    }
+}
+--- config eval: $::CONFIG
+--- run
+::fill(redis(), 5000);
+
+my $client = client(port => $Test::Nginx::Util::RandPorts->{TEST_NGINX_RAND_PORT_1});
+$client->send(Billing::text(undef, query => '?login=long'));
+
+for my $part (1 .. 8) {
+    1 while length $client->{in} < $part * 500_000 && $client->fill;
+    Time::HiRes::sleep 0.1;
+}
+
+my $res = $client->response;
+ok($res->{complete}, 'the list is whole');
+is(scalar(() = $res->{body} =~ /"name":"N\d+"/g), 5000, 'all cameras are in it');

@@ -32,7 +32,6 @@ static ngx_int_t ngx_http_billing_wait(ngx_http_billing_ctx_t *ctx);
 static void ngx_http_billing_write_handler(ngx_http_request_t *r);
 static void ngx_http_billing_client_handler(ngx_http_request_t *r);
 static void ngx_http_billing_cancel(void *data);
-static void ngx_http_billing_cleanup(void *data);
 
 
 static ngx_str_t  ngx_http_billing_methods = ngx_string("GET, HEAD");
@@ -61,7 +60,6 @@ ngx_int_t
 ngx_http_billing_handler(ngx_http_request_t *r)
 {
     ngx_http_cleanup_t           *cln;
-    ngx_pool_cleanup_t           *pool_cln;
     ngx_http_billing_ctx_t       *ctx;
     ngx_http_billing_loc_conf_t  *blcf;
 
@@ -99,14 +97,6 @@ ngx_http_billing_handler(ngx_http_request_t *r)
 
     cln->handler = ngx_http_billing_cancel;
     cln->data = ctx;
-
-    pool_cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (pool_cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    pool_cln->handler = ngx_http_billing_cleanup;
-    pool_cln->data = ctx;
 
     ctx->record->data = ctx;
 
@@ -544,22 +534,5 @@ ngx_http_billing_cancel(void *data)
     if (ctx->list.pool) {
         ngx_destroy_pool(ctx->list.pool);
         ctx->list.pool = NULL;
-    }
-}
-
-
-/*
- * A request that has ended may still have frames of HTTP/2 that wait to be sent
- * and point to its buffers.  They are gone when the request's pool is freed.
- */
-
-static void
-ngx_http_billing_cleanup(void *data)
-{
-    ngx_http_billing_ctx_t *ctx = data;
-
-    if (ctx->list.out) {
-        ngx_destroy_pool(ctx->list.out);
-        ctx->list.out = NULL;
     }
 }

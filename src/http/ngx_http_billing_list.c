@@ -28,11 +28,6 @@
 #define NGX_HTTP_BILLING_LIST_PAGE   1000
 
 
-/* the pool of the buffers of one output, which are allocated beside it */
-
-#define NGX_HTTP_BILLING_LIST_POOL   1024
-
-
 static ngx_int_t ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_batch_page(ngx_http_billing_ctx_t *ctx);
 static ngx_int_t ngx_http_billing_batch_cameras(ngx_http_billing_ctx_t *ctx,
@@ -131,18 +126,6 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
 
     if (ctx->cameras) {
         ctx->deadline = ngx_current_msec + blcf->redis_timeout;
-    }
-
-    /* the request's own pool would keep a record of each buffer */
-
-    if (ctx->header_sent && list->out == NULL) {
-        list->out = ngx_create_pool(NGX_HTTP_BILLING_LIST_POOL,
-                                    r->connection->log);
-        if (list->out == NULL) {
-            return ngx_http_billing_error(ctx);
-        }
-
-        ctx->json.pool = list->out;
     }
 
     list->n = ngx_min(list->size, list->ids.nelts - list->next);
@@ -516,28 +499,15 @@ ngx_http_billing_list_flush(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* frees what the client has taken */
+/*
+ * The buffers that the client has taken are used again.  They are not freed:
+ * filters of nginx, as the one for chunks, may look at a buffer once more when
+ * they get the next one, and frames of HTTP/2 outlive the request.
+ */
 
 static void
 ngx_http_billing_list_update(ngx_http_billing_ctx_t *ctx, ngx_chain_t *out)
 {
-    ngx_chain_t              *cl, *taken;
-    ngx_http_billing_list_t  *list;
-
-    list = &ctx->list;
-    taken = NULL;
-
-    ngx_chain_update_chains(ctx->json.pool, &taken, &list->busy, &out,
-                            ctx->json.tag);
-
-    for (cl = taken; cl; cl = cl->next) {
-        (void) ngx_pfree(ctx->json.pool, cl->buf->start);
-    }
-
-    if (list->out && list->busy == NULL) {
-        ngx_destroy_pool(list->out);
-        list->out = NULL;
-
-        ctx->json.pool = ctx->request->pool;
-    }
+    ngx_chain_update_chains(ctx->json.pool, &ctx->json.free, &ctx->list.busy,
+                            &out, ctx->json.tag);
 }

@@ -108,9 +108,8 @@ typedef struct {
     /* the batch's memory; NULL while the request waits for the client */
     ngx_pool_t                        *pool;
 
-    /* buffers that the client has not taken yet, and their memory */
+    /* buffers that the client has not taken yet */
     ngx_chain_t                       *busy;
-    ngx_pool_t                        *out;
 
     /* the ids are those of a login, page by page */
     unsigned                           login:1;

@@ -39,7 +39,8 @@ typedef struct {
 
     ngx_buf_tag_t                  tag;
 
-    /* the buffers' memory; the caller may change it after a take */
+    /* buffers to be used again, for the caller to add; new ones' memory */
+    ngx_chain_t                   *free;
     ngx_pool_t                    *pool;
 
     ngx_http_billing_json_alloc_t  alloc;

@@ -152,19 +152,29 @@ ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    b = ngx_create_temp_buf(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
-    if (b == NULL) {
-        return NGX_ERROR;
+    if (json->free) {
+        cl = json->free;
+        json->free = cl->next;
+
+        b = cl->buf;
+        b->flush = 0;
+
+    } else {
+        b = ngx_create_temp_buf(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->tag = json->tag;
+
+        cl = ngx_alloc_chain_link(json->pool);
+        if (cl == NULL) {
+            return NGX_ERROR;
+        }
+
+        cl->buf = b;
     }
 
-    b->tag = json->tag;
-
-    cl = ngx_alloc_chain_link(json->pool);
-    if (cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    cl->buf = b;
     cl->next = NULL;
 
     if (json->buf) {
