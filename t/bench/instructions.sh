@@ -54,7 +54,24 @@ load 1000 1000
 
 mkdir "$dir/nginx"
 
-cat >"$dir/nginx/nginx.conf" <<CONF
+# A signal that comes just before nginx waits for events is seen after the
+# next event only, and there is none: it may take another one.
+
+# shellcheck disable=SC2317
+stopped() {
+    grep -q '^summary: ' "$dir/callgrind" || {
+        [ $((tries % 20)) -ne 0 ] || kill "$pid"
+        return 1
+    }
+}
+
+# configure <cache>: the value of billing_cache. A probe of the cache in between
+# would be counted, so there is none for an hour.
+
+configure() {
+    cache=$1
+
+    cat >"$dir/nginx/nginx.conf" <<CONF
 load_module $root/build/ngx_http_billing_module.so;
 
 daemon         off;
@@ -77,6 +94,8 @@ http {
     scgi_temp_path        scgi_temp;
 
     billing_redis unix:$dir/redis.sock;
+    billing_cache $cache;
+    billing_cache_lag 1h;
     billing_redis_timeout 1m;
     billing_redis_connect_timeout 1m;
 
@@ -89,16 +108,6 @@ http {
     }
 }
 CONF
-
-# A signal that comes just before nginx waits for events is seen after the
-# next event only, and there is none: it may take another one.
-
-# shellcheck disable=SC2317
-stopped() {
-    grep -q '^summary: ' "$dir/callgrind" || {
-        [ $((tries % 20)) -ne 0 ] || kill "$pid"
-        return 1
-    }
 }
 
 # count <requests> <token> <body> <status>, of nginx from start to end: sets
@@ -143,11 +152,21 @@ per_request() {
 
 ids=$(seq -s , 1 33 990)
 
+configure off
+
 per_request 1 500 bench-token '{"cameras_ids":[1]}' 200
 per_request 30 100 bench-token "{\"cameras_ids\":[$ids]}" 200
 per_request list 10 bench-token '{"login":"list-1000"}' 200
 per_request bad 500 bad-token '{"cameras_ids":[1]}' 401
 per_request 422 500 bench-token '{"cameras_ids":[1,"x"],"login":5}' 422
+
+# all from the worker's cache
+
+configure 32m
+
+per_request hit-1 500 bench-token '{"cameras_ids":[1]}' 200
+per_request hit-30 100 bench-token "{\"cameras_ids\":[$ids]}" 200
+per_request hit-list 10 bench-token '{"login":"list-1000"}' 200
 
 if [ -n "$renew" ]; then
     touch "$counts"
