@@ -688,3 +688,31 @@ $Fake->change("resp3 master\nonce HMGET => hangup 0");
 is(::answer('cameras_ids[]=3'), '200 Camera 1', 'asked for twice');
 ok(wait_for(2, sub { ::get('cameras_ids[]=3') =~ / HIT / }), 'kept over the new connection');
 --- errors_allowed
+
+
+
+=== TEST 27: what is read over a connection that is not trusted is never used as stale
+--- server
+--- http_config eval
+$::CACHE . 'billing_cache_lag 100ms; billing_cache_stale 1h; billing_redis_timeout 200ms;
+    billing_redis redis://127.0.0.1:$TEST_NGINX_OWN_PORT;'
+--- config eval: $::CONFIG
+--- run
+my $redis = Billing::Redis->new($Server->{socket});
+
+for my $n (1, 2) {
+    $redis->command('SELECT', 1);
+    $redis->pipeline(Billing::fixtures(), [ 'SET', "${Prefix}synced_at", 1700000000 + $n ]);
+    is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', "$n: kept");
+    ::get('cameras_ids[]=3'), Time::HiRes::sleep 0.05 for 1 .. 8;
+    $redis->command(qw(SWAPDB 0 1));
+    ok(wait_for(2, sub { ::get('cameras_ids[]=3');
+                         (() = Billing::error_log() =~ /did not say so/g) >= $n }), "$n: a doubt");
+}
+
+is(::get('cameras_ids[]=3'), '200 MISS Camera 1', 'the cache is not used');
+$Server->stop;
+like(::get('cameras_ids[]=3'), qr/^50/, 'nor when no server answers') for 1 .. 3;
+--- errors_allowed
+--- cases
+?cameras_ids[]=3 -> 503 message

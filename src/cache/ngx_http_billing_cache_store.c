@@ -381,7 +381,9 @@ ngx_http_billing_cache_sending(void *data, ngx_uint_t connection)
     cache->sent = ngx_http_billing_coherence_clock();
     cache->sent_over = connection;
 
-    if (cache->use != NGX_HTTP_BILLING_STORE_KEEP || connection != co->owner) {
+    if (cache->use != NGX_HTTP_BILLING_STORE_KEEP
+        || !ngx_http_billing_coherence_keeps(co, connection))
+    {
         return;
     }
 
@@ -499,7 +501,9 @@ ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
 
     now = ngx_http_billing_coherence_clock();
 
-    if (cache->use == NGX_HTTP_BILLING_STORE_PASS
+    /* a probe that no server answers must not take a stale synced_at for one */
+
+    if (cache->use == NGX_HTTP_BILLING_STORE_PASS || cache->role
         || !ngx_http_billing_coherence_is_stale(co, now))
     {
         return NGX_DECLINED;

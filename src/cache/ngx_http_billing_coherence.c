@@ -212,6 +212,15 @@ ngx_http_billing_coherence_is_stale(ngx_http_billing_coherence_t *co,
 }
 
 
+ngx_uint_t
+ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
+    ngx_uint_t connection)
+{
+    return connection == co->owner && connection
+           && co->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS;
+}
+
+
 static void
 ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co, int64_t now)
 {

@@ -165,6 +165,10 @@ ngx_uint_t ngx_http_billing_coherence_is_fresh(
 ngx_uint_t ngx_http_billing_coherence_is_stale(
     ngx_http_billing_coherence_t *co, int64_t now);
 
+/* Whether what is read over the connection may be kept. */
+ngx_uint_t ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
+    ngx_uint_t connection);
+
 /*
  * Commands that were sent over a connection at a time have been answered, all
  * of them well.

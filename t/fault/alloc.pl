@@ -25,6 +25,7 @@ my $nginx = Billing::Nginx->start(<<"END");
     billing_redis redis://default:any\@127.0.0.1:$server->{port}/0;
     billing_redis_prefix $Billing::Prefix;
     billing_batch 2;
+    billing_cache off;
     server {
         listen 127.0.0.1:%PORT%;
         location = $Billing::URI {
@@ -36,6 +37,18 @@ my $nginx = Billing::Nginx->start(<<"END");
         }
         location = /status {
             billing_status;
+        }
+        location = /kept {
+            billing_cameras_list;
+            billing_redis redis://127.0.0.1:$server->{port};
+            billing_cache 1m;
+            billing_cache_lag 1h;
+        }
+        location = /probed {
+            billing_cameras_list;
+            billing_redis redis://default:any\@127.0.0.1:$server->{port};
+            billing_cache 1m;
+            billing_cache_lag 1ms;
         }
         location = /variables {
             billing_cameras_list;
@@ -98,7 +111,7 @@ sub kept {
 sub sweep {
     my ($kind, $status, $answer, %opt) = @_;
 
-    my ($n, $failed, $spared, $unlike, $wrong) = (0, 0, 0, 0, 0);
+    my ($n, $failed, $spared, $unlike, $wrong, $over) = (0, 0, 0, 0, 0, 0);
 
     my $good = sub {
         my ($res) = @_;
@@ -144,10 +157,15 @@ sub sweep {
             $worker = $now;
         }
 
-        last if $count < $n;
+        # a probe may add to the allocations of one request and not of another
+
+        $over = $count < $n ? $over + 1 : 0;
+        last if $over == 3;
     }
 
-    cmp_ok($n, '<', 5000, "$kind: all of " . ($n - 1) . ' allocations');
+    $n -= $over - 1;
+
+    cmp_ok($n, '<', 4990, "$kind: all of " . ($n - 1) . ' allocations');
     cmp_ok($failed, '>', 0, "$kind: $failed of them fail the request");
     is($wrong, 0, "$kind: with an error or the end of the connection");
     is($unlike, 0, "$kind: the next request is answered");
@@ -209,6 +227,22 @@ my @kinds = (
                    body => '{"cameras_ids":[3]}' ],
     connect => [ 200, Billing::Fixtures::answer(3, 4), connect => 1,
                  body => '{"cameras_ids":[3,4]}' ],
+    'cache: ids' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/kept',
+                      body => '{"cameras_ids":[3,4]}' ],
+    'cache: some ids' => [ 200, Billing::Fixtures::answer(3, 4, 5), uri => '/kept',
+                           body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'cache: uuids' => [ 200, Billing::Fixtures::answer(3, 5), uri => '/kept',
+                        body => '{"cameras_uuid":["3","cam-5","a"]}' ],
+    'cache: login' => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
+                        uri => '/kept', body => '{"login":"mixed"}' ],
+    'cache: nobody' => [ 200, 'null', uri => '/kept', body => '{"login":"nobody"}' ],
+    'cache: bad token' => [ 401, '{"message":"Unauthenticated."}', token => 'bad', uri => '/kept' ],
+    'cache: connect' => [ 200, Billing::Fixtures::answer(3, 4), connect => 1, uri => '/kept',
+                          body => '{"cameras_ids":[3,4]}' ],
+    'probes: ids' => [ 200, Billing::Fixtures::answer(3, 4, 5), uri => '/probed',
+                       body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'probes: login' => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
+                         uri => '/probed', body => '{"login":"mixed"}' ],
 );
 
 while (my ($kind, $case) = splice @kinds, 0, 2) {
