@@ -214,7 +214,8 @@ slow='servers:6 coherence:5 failover:3 login:4 hostile:3 faults:2 redis:3 resp3:
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker
 # that still tries to connect to them. Memcheck is slow: suites about
-# configurations and servers rather than requests are left out.
+# configurations and servers rather than requests are left out. The checker of
+# the cache in the worker takes a minute, and runs by itself: t/coherence.t.
 
 case $kind in
     reload)
@@ -223,7 +224,8 @@ case $kind in
     valgrind)
         left_out='check_cache coherence conf config nchan openapi servers symbols tls'
         ;;
-    *)        left_out= ;;
+    asan | fault) left_out= ;;
+    *)            left_out='coherence' ;;
 esac
 
 all_suites() {
@@ -269,7 +271,7 @@ if [ "$kind" = fault ]; then
     set -- t/fault/alloc.pl "$@"
 
 elif [ -z "$named" ]; then
-    [ -z "$left_out" ] || echo "run: left out with --$kind: $left_out"
+    [ -z "$left_out" ] || echo "run: left out${kind:+ with --$kind}: $left_out"
 
     seen=
     # shellcheck disable=SC2046
