@@ -507,11 +507,9 @@ HMGET
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
 {"cameras_ids":[3],"login":"admin"}             -> 3
---- no_fake_log
-^2 accept
---- logged_times
-1 is tracked$
-0 tracked no longer
+--- no_error_log
+never sent
+out of step
 
 
 

@@ -70,6 +70,7 @@ ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache, ngx_log_t *log)
 
         if (!ngx_http_billing_coherence_is_stale(co, now)) {
             cache->missed = 1;
+            co->stat->misses += cache->lookups.nelts;
             return NGX_AGAIN;
         }
 

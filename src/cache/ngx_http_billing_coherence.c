@@ -177,12 +177,13 @@ ngx_uint_t
 ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
     int64_t now)
 {
-    if (co->owner == 0 && !co->untracked) {
-        co->untracked = 1;
-        co->gauge->untracked++;
-    }
-
     if (co->owner == 0 || co->doubts >= NGX_HTTP_BILLING_COHERENCE_DOUBTS) {
+
+        if (!co->untracked) {
+            co->untracked = 1;
+            co->gauge->untracked++;
+        }
+
         return 0;
     }
 

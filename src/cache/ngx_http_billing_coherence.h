@@ -133,7 +133,7 @@ struct ngx_http_billing_coherence_s {
     /* a probe is under way */
     unsigned                            probing:1;
 
-    /* there is no owner though one was needed */
+    /* there is no owner, or one that is not trusted, though one was needed */
     unsigned                            untracked:1;
 
     /* PTTL was refused, and a line has said so */
