@@ -3,7 +3,7 @@
 #include "ngx_http_billing_request.h"
 
 
-/* milliseconds of a turn of the event loop, at most, for a request that yields */
+/* milliseconds that a request that yields waits for its turn, at most */
 
 #define NGX_HTTP_BILLING_TURN  1000
 

@@ -66,8 +66,8 @@ ngx_int_t ngx_http_billing_json_start(ngx_http_billing_json_t *json);
 
 /*
  * Takes the buffers that were written since the last call, at least one, and
- * their size; the document goes on.  Returns the last buffer, or NULL if anything
- * could not be written.
+ * their size; the document goes on.  Returns the last buffer, or NULL if
+ * anything could not be written.
  */
 ngx_buf_t *ngx_http_billing_json_take(ngx_http_billing_json_t *json,
     ngx_chain_t **out, off_t *size);
