@@ -506,13 +506,17 @@ ngx_http_billing_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    set = bmcf->cache_sets.elts;
+
+    for (i = 0; i < bmcf->cache_sets.nelts; i++) {
+        ngx_http_billing_probe_close(set[i]);
+    }
+
     redis = bmcf->redis.elts;
 
     for (i = 0; i < bmcf->redis.nelts; i++) {
         ngx_http_billing_redis_close(redis[i]);
     }
-
-    set = bmcf->cache_sets.elts;
 
     for (i = 0; i < bmcf->cache_sets.nelts; i++) {
         ngx_http_billing_coherence_close(&set[i]->coherence);

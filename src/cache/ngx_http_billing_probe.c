@@ -140,3 +140,22 @@ ngx_http_billing_probe_done(void *data, ngx_http_billing_redis_result_e result)
 
     ngx_destroy_pool(probe->pool);
 }
+
+
+void
+ngx_http_billing_probe_close(ngx_http_billing_cache_set_t *set)
+{
+    ngx_http_billing_probe_t  *probe;
+
+    if (!set->coherence.probing) {
+        return;
+    }
+
+    probe = set->coherence.data;
+
+    ngx_http_billing_cache_cancel(&probe->cache);
+
+    set->coherence.probing = 0;
+
+    ngx_destroy_pool(probe->pool);
+}

@@ -20,5 +20,8 @@
 ngx_int_t ngx_http_billing_probe_init(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_msec_t timeout);
 
+/* Ends the probe that may be under way in a worker that exits. */
+void ngx_http_billing_probe_close(ngx_http_billing_cache_set_t *set);
+
 
 #endif /* _NGX_HTTP_BILLING_PROBE_H_INCLUDED_ */
