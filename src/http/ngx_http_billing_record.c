@@ -165,9 +165,16 @@ ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
     record->waiting = 0;
     record->slot->waiting--;
 
-    if (server) {
-        record->server = server;
+    if (server == NULL
+        || (record->server.len == server->len
+            && ngx_memcmp(record->server.data, server->data, server->len)
+               == 0))
+    {
+        return;
     }
+
+    record->server.data = ngx_pstrdup(record->request->pool, server);
+    record->server.len = record->server.data ? server->len : 0;
 }
 
 

@@ -31,8 +31,8 @@ typedef struct {
     /* cameras in the answer so far; NULL if the answer lists none */
     ngx_uint_t               *cameras;
 
-    /* the name of the Redis server that answered last, or NULL */
-    ngx_str_t                *server;
+    /* the name of the Redis server that answered last, or empty */
+    ngx_str_t                 server;
 
     /*
      * asked: since when the request waits for Redis; waited: how long earlier
@@ -65,7 +65,10 @@ ngx_http_billing_record_t *ngx_http_billing_record_find(
 /* The request begins to wait for Redis. */
 void ngx_http_billing_record_ask(ngx_http_billing_record_t *record);
 
-/* The request stops waiting; server has answered, unless it is NULL. */
+/*
+ * The request stops waiting; the server of this name, which is copied, has
+ * answered, unless the name is NULL.
+ */
 void ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server);
 

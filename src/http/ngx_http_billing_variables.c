@@ -138,7 +138,7 @@ ngx_http_billing_variable_redis_server(ngx_http_request_t *r,
 
     record = ngx_http_billing_record_find(r);
 
-    ngx_http_billing_variable_set(v, record ? record->server : NULL);
+    ngx_http_billing_variable_set(v, record ? &record->server : NULL);
 
     return NGX_OK;
 }

@@ -19,6 +19,9 @@ struct ngx_http_billing_redis_s {
     ngx_http_billing_redis_pool_t    pool;
     ngx_log_t                       *log;
 
+    /* of the worker's last connection */
+    ngx_uint_t                       number;
+
     /* pipelines that wait for a connection; how many are not optional */
     ngx_queue_t                      waiting;
     ngx_uint_t                       nwaiting;
@@ -167,6 +170,7 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
 
     shared->conf = *conf;
     shared->log = redis->log;
+    shared->number = &redis->number;
     shared->returned = ngx_http_billing_redis_returned;
     shared->returned_data = redis;
 
@@ -238,17 +242,24 @@ ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis)
 }
 
 
-void
+ngx_int_t
 ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis, ngx_uint_t n,
     ngx_http_billing_redis_state_t *state)
 {
     ngx_http_billing_redis_server_t  *server;
 
-    server = &redis->pool.route.servers[n];
+    if (n >= redis->pool.route.nservers) {
+        return NGX_DECLINED;
+    }
 
+    server = redis->pool.route.servers[n];
+
+    state->peer = server->peer;
     state->used = (server == ngx_http_billing_redis_pool_used(&redis->pool, 0));
     state->failing = (server->failures != 0);
     state->unloaded = server->unloaded;
+
+    return NGX_OK;
 }
 
 
@@ -509,7 +520,8 @@ ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
 
     required = &pl->redis->pool.shared.required;
 
-    return ngx_http_billing_redis_pool_unloaded(&pl->redis->pool, pl->server,
+    return ngx_http_billing_redis_pool_unloaded(&pl->redis->pool,
+                                                pl->connection,
                                                 required->nelts == 1
                                                 ? required->elts : NULL);
 }

@@ -89,6 +89,8 @@ typedef struct {
 /* a server, as one worker sees it */
 
 typedef struct {
+    ngx_http_billing_redis_peer_t     *peer;
+
     /* requests are sent to the server */
     unsigned                           used:1;
 
@@ -200,8 +202,9 @@ typedef struct {
     ngx_msec_t                         sent;
 
     /*
-     * the server that has answered, and the number of its connection, which a
-     * worker never uses again; NULL and 0 before the answer
+     * the name of the server that has answered, valid until done() returns, and
+     * the number of its connection, which a worker never uses again; NULL and 0
+     * before the answer
      */
     ngx_str_t                         *server;
     ngx_uint_t                         connection;
@@ -300,11 +303,17 @@ void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_stat_t *stat,
     ngx_http_billing_redis_duration_pt duration, void *data);
 
-/* ngx_http_billing_redis_peer_t: the servers, in the order of preference. */
+/*
+ * ngx_http_billing_redis_peer_t: the servers as configured, in the order of
+ * preference.
+ */
 ngx_array_t *ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis);
 
-/* Tells of the n-th server what this worker knows. */
-void ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis,
+/*
+ * Tells of the n-th server what this worker knows.  Returns NGX_DECLINED if
+ * there are not so many servers now.
+ */
+ngx_int_t ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis,
     ngx_uint_t n, ngx_http_billing_redis_state_t *state);
 
 /* Makes an empty pipeline for about n commands, allocated from the pool. */

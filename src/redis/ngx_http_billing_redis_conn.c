@@ -125,7 +125,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->state = NGX_HTTP_BILLING_REDIS_CONNECTING;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
     conn->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
-    conn->number = ++shared->number;
+    conn->number = ++*shared->number;
     conn->salt = (uint32_t) ngx_random();
     conn->fence_sent = 0;
     conn->fence_due = 1;

@@ -109,8 +109,8 @@ typedef struct {
     /* a connection looks for the required keys when it begins */
     ngx_uint_t                          check;
 
-    /* the number of the last connection */
-    ngx_uint_t                          number;
+    /* the number of the worker's last connection to the set */
+    ngx_uint_t                         *number;
 
     /* bulk pipelines in flight, cancelled ones included */
     ngx_uint_t                          nbulk;
@@ -171,6 +171,8 @@ struct ngx_http_billing_redis_slot_s {
 struct ngx_http_billing_redis_conn_s {
     ngx_http_billing_redis_event_t        event;
     ngx_http_billing_redis_shared_t      *shared;
+
+    /* counted in server->refs, until another server takes its place */
     ngx_http_billing_redis_server_t      *server;
 
     /* a ring of pipelines, in the order of their replies */

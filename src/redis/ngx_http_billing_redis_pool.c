@@ -12,6 +12,10 @@ static void ngx_http_billing_redis_pool_open(
     ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
     ngx_uint_t probation);
+static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_closed(
+    ngx_http_billing_redis_pool_t *pool);
+static void ngx_http_billing_redis_pool_release(
+    ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_pool_own(
     ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_ready(
@@ -32,8 +36,6 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     ngx_uint_t                        i;
     ngx_http_billing_redis_conf_t    *conf;
     ngx_http_billing_redis_peer_t    *peer;
-    ngx_http_billing_redis_route_t   *route;
-    ngx_http_billing_redis_server_t  *server;
     ngx_http_billing_redis_shared_t  *shared;
 
     shared = &pool->shared;
@@ -58,24 +60,17 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     pool->probe.log = shared->log;
     pool->probe.cancelable = 1;
 
-    route = &pool->route;
-    route->nservers = conf->peers->nelts;
+    peer = conf->peers->elts;
 
-    route->servers = ngx_pcalloc(cf->pool, route->nservers
-                                     * sizeof(ngx_http_billing_redis_server_t));
-    if (route->servers == NULL) {
+    if (ngx_http_billing_redis_route_set(&pool->route, peer,
+                                         conf->peers->nelts, &conf->password,
+                                         cf->pool, shared->log)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    peer = conf->peers->elts;
-
-    for (i = 0; i < route->nservers; i++) {
-        server = &route->servers[i];
-
-        server->log = shared->log;
-        server->peer = &peer[i];
-        server->password = peer[i].password.len ? peer[i].password
-                                                : conf->password;
+    for (i = 0; i < conf->peers->nelts; i++) {
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
@@ -87,7 +82,9 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 
 #endif
 
-        if (peer[i].user.len && server->password.len == 0) {
+        if (peer[i].user.len && peer[i].password.len == 0
+            && conf->password.len == 0)
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "no password for the user of redis server "
                                "\"%V\" in \"billing_redis\" directive",
@@ -323,24 +320,18 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
     ngx_uint_t probation)
 {
-    ngx_uint_t                      i;
     const char                     *reason;
     ngx_http_billing_redis_conn_t  *conn;
 
-    for (i = 0; i < pool->nconns; i++) {
-        if (pool->conns[i].state == NGX_HTTP_BILLING_REDIS_CLOSED) {
-            break;
-        }
-    }
+    conn = ngx_http_billing_redis_pool_closed(pool);
 
-    if (i == pool->nconns) {
-
-        /* all drain: the end of one leads to another attempt */
-
+    if (conn == NULL) {
         return;
     }
 
-    conn = &pool->conns[i];
+    server->refs++;
+
+    ngx_http_billing_redis_pool_release(conn);
 
     conn->server = server;
     conn->probe = probe;
@@ -361,6 +352,50 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_failed(server, reason);
     ngx_http_billing_redis_pool_connect(pool);
     ngx_http_billing_redis_pool_probe(pool);
+}
+
+
+/* if no connection is closed, the one that drains for the longest is */
+
+static ngx_http_billing_redis_conn_t *
+ngx_http_billing_redis_pool_closed(ngx_http_billing_redis_pool_t *pool)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_conn_t  *conn, *oldest;
+
+    oldest = NULL;
+
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
+
+        if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED) {
+            return conn;
+        }
+
+        if (conn->state == NGX_HTTP_BILLING_REDIS_DRAINING
+            && (oldest == NULL || conn->number < oldest->number))
+        {
+            oldest = conn;
+        }
+    }
+
+    if (oldest) {
+        ngx_http_billing_redis_conn_close(oldest, "its place is needed",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+    }
+
+    return oldest;
+}
+
+
+static void
+ngx_http_billing_redis_pool_release(ngx_http_billing_redis_conn_t *conn)
+{
+    if (conn->server) {
+        conn->server->refs--;
+        ngx_http_billing_redis_server_release(conn->server);
+        conn->server = NULL;
+    }
 }
 
 
@@ -385,15 +420,41 @@ ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
 }
 
 
+void
+ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool)
+{
+    ngx_http_billing_redis_pool_own(pool);
+
+    /* the times to wait were those of the old servers */
+
+    if (pool->connect.timer_set) {
+        ngx_del_timer(&pool->connect);
+    }
+
+    if (pool->probe.timer_set) {
+        ngx_del_timer(&pool->probe);
+    }
+
+    ngx_http_billing_redis_pool_connect(pool);
+    ngx_http_billing_redis_pool_probe(pool);
+}
+
+
 ngx_int_t
 ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
-    ngx_str_t *name, ngx_str_t *key)
+    ngx_uint_t connection, ngx_str_t *key)
 {
     ngx_uint_t                        i;
     ngx_http_billing_redis_conn_t    *conn;
     ngx_http_billing_redis_server_t  *server;
 
-    server = ngx_http_billing_redis_route_find(&pool->route, name);
+    server = NULL;
+
+    for (i = 0; i < pool->nconns; i++) {
+        if (connection && pool->conns[i].number == connection) {
+            server = pool->conns[i].server;
+        }
+    }
 
     if (server == NULL) {
         return NGX_DECLINED;
@@ -442,7 +503,10 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
         ngx_http_billing_redis_conn_close(&pool->conns[i],
                                           "worker is exiting",
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        ngx_http_billing_redis_pool_release(&pool->conns[i]);
     }
+
+    ngx_http_billing_redis_route_clear(&pool->route);
 }
 
 
@@ -451,14 +515,19 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 static void
 ngx_http_billing_redis_pool_own(ngx_http_billing_redis_pool_t *pool)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_conn_t  *conn;
 
     if (pool->shared.tracking == NULL) {
         return;
     }
 
     for (i = 0; i < pool->nconns && pool->shared.owner == NULL; i++) {
-        ngx_http_billing_redis_conn_own(&pool->conns[i]);
+        conn = &pool->conns[i];
+
+        if (conn->server && conn->server->listed) {
+            ngx_http_billing_redis_conn_own(conn);
+        }
     }
 }
 

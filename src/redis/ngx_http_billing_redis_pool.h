@@ -38,11 +38,22 @@ typedef struct {
 
 /*
  * At configuration: makes the connections of a pool that is zeroed but for
- * the conf and the log of pool->shared, shared->returned, and pool->flush with
- * its data.
+ * the conf, the log and the number of pool->shared, shared->returned, and
+ * pool->flush with its data.
  */
 ngx_int_t ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     ngx_http_billing_redis_pool_t *pool);
+
+/*
+ * At run time: replaces the servers, which are in the order of preference.  A
+ * server that stays keeps its state.  Connections to a server that left, or to
+ * one that is now worse than another one in use, are drained.  The peers are
+ * copied; there may be none.  On NGX_ERROR, when there is no memory, nothing
+ * has changed.
+ */
+ngx_int_t ngx_http_billing_redis_pool_servers(
+    ngx_http_billing_redis_pool_t *pool,
+    ngx_http_billing_redis_peer_t *peers, ngx_uint_t n);
 
 /*
  * The owner; or, if there is none or too many pipelines are in flight on the
@@ -58,15 +69,19 @@ ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
 ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
 
+/* The list of servers has changed. */
+void ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool);
+
 /* Connects, now or when a server may be tried, if a connection is needed. */
 void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool);
 
 /*
- * The server of this name lacks the required key, and is passed over.  Returns
- * NGX_OK if another server may be asked, else NGX_DECLINED.
+ * The server of this connection lacks the required key, and is passed over.
+ * Returns NGX_OK if another server may be asked, else NGX_DECLINED.
  */
 ngx_int_t ngx_http_billing_redis_pool_unloaded(
-    ngx_http_billing_redis_pool_t *pool, ngx_str_t *name, ngx_str_t *key);
+    ngx_http_billing_redis_pool_t *pool, ngx_uint_t connection,
+    ngx_str_t *key);
 
 /* Closes the connections of a worker that exits. */
 void ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool);

@@ -1,7 +1,8 @@
 
 /*
  * Chooses the server of a list: the first one that has its data loaded and can
- * be connected to.  Other servers are passed over.
+ * be connected to.  Other servers are passed over.  The list may change, and
+ * may be empty.
  */
 
 
@@ -14,12 +15,32 @@
 
 typedef struct {
     /* in the order of preference */
-    ngx_http_billing_redis_server_t  *servers;
-    ngx_uint_t                        nservers;
+    ngx_http_billing_redis_server_t  **servers;
+    ngx_uint_t                         nservers;
+
+    /* the list is the heap's */
+    ngx_uint_t                         heap;
 } ngx_http_billing_redis_route_t;
 
 
-/* The lower, the better.  Servers without their data come after all others. */
+/*
+ * Makes the list anew.  A server that is in the list already keeps its state.
+ * The password is that of peers without one.  pool is NULL at run time.  On
+ * NGX_ERROR, when there is no memory, the list is as it was.
+ */
+ngx_int_t ngx_http_billing_redis_route_set(
+    ngx_http_billing_redis_route_t *route,
+    ngx_http_billing_redis_peer_t *peers, ngx_uint_t n, ngx_str_t *password,
+    ngx_pool_t *pool, ngx_log_t *log);
+
+/* Empties the list. */
+void ngx_http_billing_redis_route_clear(ngx_http_billing_redis_route_t *route);
+
+
+/*
+ * The lower, the better.  Servers without their data come after all others, and
+ * servers that left the list last.
+ */
 ngx_uint_t ngx_http_billing_redis_route_rank(
     ngx_http_billing_redis_route_t *route,
     ngx_http_billing_redis_server_t *server);
@@ -46,10 +67,6 @@ ngx_uint_t ngx_http_billing_redis_route_other(
     ngx_http_billing_redis_route_t *route,
     ngx_http_billing_redis_server_t *server,
     ngx_http_billing_redis_server_t *used);
-
-/* Returns the server whose peer has this name, or NULL. */
-ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_find(
-    ngx_http_billing_redis_route_t *route, ngx_str_t *name);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_ROUTE_H_INCLUDED_ */

@@ -15,10 +15,108 @@
 #define NGX_HTTP_BILLING_REDIS_LIMIT      1000
 
 
+static void ngx_http_billing_redis_server_copy(u_char **p, ngx_str_t *dst,
+    ngx_str_t *src);
+static ngx_uint_t ngx_http_billing_redis_server_same_str(ngx_str_t *one,
+    ngx_str_t *two);
 static void ngx_http_billing_redis_server_delay(
     ngx_http_billing_redis_server_t *server);
 static ngx_uint_t ngx_http_billing_redis_server_log(
     ngx_http_billing_redis_limit_t *limit);
+
+
+ngx_http_billing_redis_server_t *
+ngx_http_billing_redis_server_create(ngx_http_billing_redis_peer_t *peer,
+    ngx_str_t *password, ngx_pool_t *pool, ngx_log_t *log)
+{
+    u_char                           *p;
+    size_t                            size;
+    ngx_http_billing_redis_peer_t    *copy;
+    ngx_http_billing_redis_server_t  *server;
+
+    /* each text is followed by a zero byte */
+
+    size = sizeof(ngx_http_billing_redis_server_t)
+           + sizeof(ngx_http_billing_redis_peer_t)
+           + peer->name.len + peer->host.len + peer->user.len + password->len
+           + peer->db.len + peer->ssl_name.len + 6;
+
+    p = pool ? ngx_palloc(pool, size) : ngx_alloc(size, log);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(p, size);
+
+    server = (ngx_http_billing_redis_server_t *) p;
+    p += sizeof(ngx_http_billing_redis_server_t);
+
+    copy = (ngx_http_billing_redis_peer_t *) p;
+    p += sizeof(ngx_http_billing_redis_peer_t);
+
+    server->peer = copy;
+    server->log = log;
+    server->heap = (pool == NULL);
+
+    copy->port = peer->port;
+
+    ngx_http_billing_redis_server_copy(&p, &copy->name, &peer->name);
+    ngx_http_billing_redis_server_copy(&p, &copy->host, &peer->host);
+    ngx_http_billing_redis_server_copy(&p, &copy->user, &peer->user);
+    ngx_http_billing_redis_server_copy(&p, &copy->db, &peer->db);
+    ngx_http_billing_redis_server_copy(&p, &copy->ssl_name, &peer->ssl_name);
+    ngx_http_billing_redis_server_copy(&p, &server->password, password);
+
+    return server;
+}
+
+
+static void
+ngx_http_billing_redis_server_copy(u_char **p, ngx_str_t *dst, ngx_str_t *src)
+{
+    dst->len = src->len;
+    dst->data = *p;
+
+    *p = ngx_cpymem(*p, src->data, src->len) + 1;
+}
+
+
+void
+ngx_http_billing_redis_server_release(ngx_http_billing_redis_server_t *server)
+{
+    if (server->heap && !server->listed && server->refs == 0) {
+        ngx_free(server);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_server_same(ngx_http_billing_redis_server_t *server,
+    ngx_http_billing_redis_peer_t *peer, ngx_str_t *password)
+{
+    ngx_http_billing_redis_peer_t  *own;
+
+    own = server->peer;
+
+    return own->port == peer->port
+           && ngx_http_billing_redis_server_same_str(&own->name, &peer->name)
+           && ngx_http_billing_redis_server_same_str(&own->host, &peer->host)
+           && ngx_http_billing_redis_server_same_str(&own->user, &peer->user)
+           && ngx_http_billing_redis_server_same_str(&own->db, &peer->db)
+           && ngx_http_billing_redis_server_same_str(&own->ssl_name,
+                                                     &peer->ssl_name)
+           && ngx_http_billing_redis_server_same_str(&server->password,
+                                                     password);
+}
+
+
+static ngx_uint_t
+ngx_http_billing_redis_server_same_str(ngx_str_t *one, ngx_str_t *two)
+{
+    return one->len == two->len
+           && (one->len == 0
+               || ngx_memcmp(one->data, two->data, one->len) == 0);
+}
 
 
 ngx_msec_t

@@ -33,6 +33,13 @@ typedef struct {
 
     ngx_log_t                      *log;
 
+    /*
+     * connections that refer to the server; and the place in the list, if the
+     * server is in the list
+     */
+    ngx_uint_t                      refs;
+    ngx_uint_t                      place;
+
     /* failures in a row, the time of the first, the time of the next try */
     ngx_uint_t                      failures;
     ngx_msec_t                      failing;
@@ -47,6 +54,11 @@ typedef struct {
     ngx_http_billing_redis_limit_t  limit_down;
     ngx_http_billing_redis_limit_t  limit_lost;
     ngx_http_billing_redis_limit_t  limit_late;
+
+    unsigned                        listed:1;
+
+    /* the server is freed when nothing refers to it */
+    unsigned                        heap:1;
 
     /* the server lacks a required key */
     unsigned                        unloaded:1;
@@ -67,6 +79,23 @@ typedef struct {
     char                            reason[64];
 } ngx_http_billing_redis_server_t;
 
+
+/*
+ * Makes a server on the heap, or in the pool if there is one, with a copy of
+ * the peer.  Returns NULL if there is no memory.
+ */
+ngx_http_billing_redis_server_t *ngx_http_billing_redis_server_create(
+    ngx_http_billing_redis_peer_t *peer, ngx_str_t *password, ngx_pool_t *pool,
+    ngx_log_t *log);
+
+/* Frees a server of the heap that nothing refers to. */
+void ngx_http_billing_redis_server_release(
+    ngx_http_billing_redis_server_t *server);
+
+/* Is this the server of the peer, with the same credentials? */
+ngx_uint_t ngx_http_billing_redis_server_same(
+    ngx_http_billing_redis_server_t *server,
+    ngx_http_billing_redis_peer_t *peer, ngx_str_t *password);
 
 /* Milliseconds until the server may be tried, 0 if it may be tried now. */
 ngx_msec_t ngx_http_billing_redis_server_wait(

@@ -8,11 +8,7 @@
 #define NGX_HTTP_BILLING_STATUS_PAGES  8
 
 
-static ngx_str_t *ngx_http_billing_status_server_labels(ngx_conf_t *cf,
-    ngx_array_t *peers);
-static ngx_int_t ngx_http_billing_status_server_label(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, ngx_str_t *label);
-static ngx_int_t ngx_http_billing_status_utf8(ngx_conf_t *cf, ngx_str_t *label,
+static ngx_int_t ngx_http_billing_status_utf8(ngx_pool_t *pool, ngx_str_t *label,
     ngx_str_t *text);
 static ngx_int_t ngx_http_billing_status_labels(ngx_conf_t *cf,
     ngx_array_t *sources, ngx_http_billing_source_t *source);
@@ -45,21 +41,20 @@ ngx_http_billing_status_source(ngx_conf_t *cf,
     ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout)
 {
-    ngx_str_t                   server, *servers;
+    ngx_str_t                   server;
     ngx_uint_t                  i;
     ngx_array_t                *peers;
     ngx_http_billing_source_t  *source;
 
     peers = ngx_http_billing_redis_peers(cache_set->redis);
 
-    servers = ngx_http_billing_status_server_labels(cf, peers);
-    if (servers == NULL) {
-        return NGX_ERROR;
-    }
-
     /* a source is named by its first server and database */
 
-    server = servers[0];
+    if (ngx_http_billing_status_server_label(cf->pool, peers->elts, &server)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     source = status->sources.elts;
 
@@ -85,46 +80,18 @@ ngx_http_billing_status_source(ngx_conf_t *cf,
     source->timeout = timeout;
     source->prefix = *prefix;
     source->server_label = server;
-    source->server_labels = servers;
-    source->nservers = peers->nelts;
 
-    return ngx_http_billing_status_utf8(cf, &source->prefix_label, prefix);
+    return ngx_http_billing_status_utf8(cf->pool, &source->prefix_label, prefix);
 }
 
 
-static ngx_str_t *
-ngx_http_billing_status_server_labels(ngx_conf_t *cf, ngx_array_t *peers)
-{
-    ngx_str_t                      *labels;
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_peer_t  *peer;
-
-    labels = ngx_palloc(cf->pool, peers->nelts * sizeof(ngx_str_t));
-    if (labels == NULL) {
-        return NULL;
-    }
-
-    peer = peers->elts;
-
-    for (i = 0; i < peers->nelts; i++) {
-        if (ngx_http_billing_status_server_label(cf, &peer[i], &labels[i])
-            != NGX_OK)
-        {
-            return NULL;
-        }
-    }
-
-    return labels;
-}
-
-
-static ngx_int_t
-ngx_http_billing_status_server_label(ngx_conf_t *cf,
+ngx_int_t
+ngx_http_billing_status_server_label(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, ngx_str_t *label)
 {
     ngx_str_t  text;
 
-    text.data = ngx_pnalloc(cf->pool, peer->name.len + sizeof("?db=") - 1
+    text.data = ngx_pnalloc(pool, peer->name.len + sizeof("?db=") - 1
                                       + peer->db.len);
     if (text.data == NULL) {
         return NGX_ERROR;
@@ -136,20 +103,20 @@ ngx_http_billing_status_server_label(ngx_conf_t *cf,
                 : ngx_sprintf(text.data, "%V", &peer->name))
                - text.data;
 
-    return ngx_http_billing_status_utf8(cf, label, &text);
+    return ngx_http_billing_status_utf8(pool, label, &text);
 }
 
 
 /* a label has to be UTF-8, a text of the configuration need not be */
 
 static ngx_int_t
-ngx_http_billing_status_utf8(ngx_conf_t *cf, ngx_str_t *label,
+ngx_http_billing_status_utf8(ngx_pool_t *pool, ngx_str_t *label,
     ngx_str_t *text)
 {
     size_t  i;
 
     label->len = text->len;
-    label->data = ngx_pstrdup(cf->pool, text);
+    label->data = ngx_pstrdup(pool, text);
     if (label->data == NULL) {
         return NGX_ERROR;
     }

@@ -79,10 +79,6 @@ typedef struct {
     ngx_str_t                       prefix_label;
     ngx_str_t                       server_label;
 
-    /* of all servers, the first one included */
-    ngx_str_t                      *server_labels;
-    ngx_uint_t                      nservers;
-
     /* Prometheus' labels, with the server if the prefix is not unique */
     ngx_str_t                       labels;
 } ngx_http_billing_source_t;
@@ -111,6 +107,10 @@ extern const ngx_uint_t  ngx_http_billing_status_codes[];
 ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
     ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout);
+
+/* Makes the label of a server: its name and database, in UTF-8. */
+ngx_int_t ngx_http_billing_status_server_label(ngx_pool_t *pool,
+    ngx_http_billing_redis_peer_t *peer, ngx_str_t *label);
 
 /*
  * Adds the zone, with the tag of its module, at the end of the configuration.

@@ -8,9 +8,9 @@ static void ngx_http_billing_page_json_name(ngx_http_billing_json_t *json,
 static void ngx_http_billing_page_json_histogram(
     ngx_http_billing_json_t *json, ngx_http_billing_histogram_t *histogram);
 static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
-    ngx_http_billing_page_cache_t *cache);
+    ngx_http_billing_page_cache_t *cache, ngx_pool_t *pool);
 static void ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
-    ngx_http_billing_source_t *source);
+    ngx_http_billing_source_t *source, ngx_pool_t *pool);
 
 
 ngx_chain_t *
@@ -76,7 +76,7 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
     ngx_http_billing_json_array_open(&json);
 
     for (i = 0; i < page->ncaches; i++) {
-        ngx_http_billing_page_json_cache(&json, &page->caches[i]);
+        ngx_http_billing_page_json_cache(&json, &page->caches[i], page->pool);
     }
 
     ngx_http_billing_json_array_close(&json);
@@ -146,7 +146,7 @@ ngx_http_billing_page_json_histogram(ngx_http_billing_json_t *json,
 
 static void
 ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
-    ngx_http_billing_page_cache_t *cache)
+    ngx_http_billing_page_cache_t *cache, ngx_pool_t *pool)
 {
     u_char                         text[NGX_INT64_LEN + sizeof(".000")];
     ngx_str_t                      lag;
@@ -170,7 +170,7 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_json_literal(json, "up");
     ngx_http_billing_json_bool(json, cache->up);
 
-    ngx_http_billing_page_json_servers(json, cache->source);
+    ngx_http_billing_page_json_servers(json, cache->source, pool);
 
     ngx_http_billing_json_literal(json, "cache_lag");
     ngx_http_billing_json_value(json, &lag);
@@ -194,21 +194,31 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
 
 static void
 ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
-    ngx_http_billing_source_t *source)
+    ngx_http_billing_source_t *source, ngx_pool_t *pool)
 {
+    ngx_str_t                       label;
     ngx_uint_t                      i;
     ngx_http_billing_redis_state_t  state;
 
     ngx_http_billing_json_literal(json, "servers");
     ngx_http_billing_json_array_open(json);
 
-    for (i = 0; i < source->nservers; i++) {
-        ngx_http_billing_redis_state(source->cache_set->redis, i, &state);
+    for (i = 0;
+         ngx_http_billing_redis_state(source->cache_set->redis, i, &state)
+         == NGX_OK;
+         i++)
+    {
+        if (ngx_http_billing_status_server_label(pool, state.peer, &label)
+            != NGX_OK)
+        {
+            json->status |= yajl_gen_in_error_state;
+            break;
+        }
 
         ngx_http_billing_json_map_open(json);
 
         ngx_http_billing_json_literal(json, "server");
-        ngx_http_billing_json_string(json, &source->server_labels[i]);
+        ngx_http_billing_json_string(json, &label);
 
         ngx_http_billing_json_literal(json, "used");
         ngx_http_billing_json_bool(json, state.used);
