@@ -12,10 +12,12 @@
 #define NGX_HTTP_BILLING_QUEUE        1000
 #define NGX_HTTP_BILLING_CACHE_SIZE   (32 * 1024 * 1024)
 #define NGX_HTTP_BILLING_CACHE_LAG    1000
+#define NGX_HTTP_BILLING_CLIENTS      0
 
 
 static ngx_int_t ngx_http_billing_init(ngx_conf_t *cf);
 static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_billing_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_billing_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -44,6 +46,11 @@ static ngx_conf_num_bounds_t  ngx_http_billing_queue_bounds = {
 
 static ngx_conf_num_bounds_t  ngx_http_billing_stale_bounds = {
     ngx_conf_check_num_bounds, 0, NGX_MAX_INT_T_VALUE
+};
+
+
+static ngx_conf_num_bounds_t  ngx_http_billing_clients_bounds = {
+    ngx_conf_check_num_bounds, 0, 1000
 };
 
 
@@ -203,6 +210,13 @@ static ngx_command_t  ngx_http_billing_commands[] = {
       0,
       NULL },
 
+    { ngx_string("billing_status_clients"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_billing_set_number,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_billing_main_conf_t, status.clients.max),
+      &ngx_http_billing_clients_bounds },
+
       ngx_null_command
 };
 
@@ -212,7 +226,7 @@ static ngx_http_module_t  ngx_http_billing_module_ctx = {
     ngx_http_billing_init,                 /* postconfiguration */
 
     ngx_http_billing_create_main_conf,     /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_billing_init_main_conf,       /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -284,7 +298,21 @@ ngx_http_billing_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    bmcf->status.clients.max = NGX_CONF_UNSET_UINT;
+
     return bmcf;
+}
+
+
+static char *
+ngx_http_billing_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_billing_main_conf_t *bmcf = conf;
+
+    ngx_conf_init_uint_value(bmcf->status.clients.max,
+                             NGX_HTTP_BILLING_CLIENTS);
+
+    return NGX_CONF_OK;
 }
 
 

@@ -69,7 +69,7 @@ is_deeply([ sort @described ], [ sort keys %directive ], 'the directives are tho
 is_deeply(\@described, [ sort @described ], 'they are in alphabetical order');
 
 my ($contents) = section('Contents');
-my @defaults;
+my %defaults;
 
 for my $name (sort keys %directive) {
     my $text = eval { section($name) } // '';
@@ -78,7 +78,8 @@ for my $name (sort keys %directive) {
     like($text, qr/^\*\*Context:\*\* \Q$directive{$name}\E$/m, "$name: its context");
     like($contents, qr/\[$name\]\(#$name\)/, "$name: the table of contents leads to it");
 
-    push @defaults, $1 if $text =~ /^\*\*Default:\*\* `(.*)`\\$/m;
+    push @{ $defaults{$directive{$name} eq 'http' ? 'http' : 'location'} }, $1
+        if $text =~ /^\*\*Default:\*\* `(.*)`\\$/m;
 }
 
 # Variables
@@ -155,8 +156,9 @@ for my $text ($readme =~ /^ *```nginx\n(.*?)^ *```$/msg) {
 
 ok($n, 'there are examples of configurations');
 
-nginx_takes("events {} http { $LIST server { location / { billing_cameras_list;\n"
-            . join("\n", @defaults) . "\n} } }\n", 'nginx takes all defaults');
+nginx_takes("events {} http { $LIST" . join("\n", @{ $defaults{http} })
+            . "\nserver { location / { billing_cameras_list;\n"
+            . join("\n", @{ $defaults{location} }) . "\n} } }\n", 'nginx takes all defaults');
 
 # Requests, and the status page
 
@@ -167,6 +169,7 @@ system('sh', "$ROOT/conf/load-sample.sh", '-s', $redis->{socket}) == 0
 
 my $nginx = Billing::Nginx->start(<<"END");
     billing_redis unix:$redis->{socket};
+    billing_status_clients 10;
     server {
         listen 127.0.0.1:%PORT%;
         location = /api/v1/billing/cameras/list { billing_cameras_list; }

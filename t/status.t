@@ -84,7 +84,7 @@ sub moved {
     my @wrong;
 
     for my $series (sort keys %$after) {
-        next if $series =~ /_seconds|_waiting|_up/;
+        next if $series =~ /_seconds|_waiting|_up|_server_/;
 
         (my $short = $series) =~ s/\Anginx_billing_(?:requests_total\{status="(\w+)"\}|(\w+)_total)\z/$1 || $2/e;
         my $moved = $after->{$series} - $before->{$series};
@@ -106,6 +106,35 @@ sub moved {
     Test::More::is(join("\n", @wrong, sort keys %by), '', "$name: what is counted");
 }
 
+# Adds tokens whose clients have these names, and returns the tokens.
+
+sub tokens {
+    my @names = @_;
+
+    return map {
+        my $token = "token of client $_";
+        Billing::redis()->command('SET', "${Billing::Prefix}token:"
+                                         . Digest::SHA::sha256_hex($token), $names[$_]);
+        $token;
+    } 0 .. $#names;
+}
+
+# The gauges of the page that tell of servers: NAME SERVER => value.
+
+sub servers {
+    my ($m) = @_;
+
+    return map { /\Anginx_billing_redis_server_(\w+)\{server="(.*)"\}\z/ ? ("$1 $2" => $m->{$_}) : () }
+           keys %$m;
+}
+
+sub clients {
+    my ($m) = @_;
+
+    return { map { /\Anginx_billing_client_requests_total\{client="(.*)"\}\z/s ? ($1 => $m->{$_}) : () }
+             keys %$m };
+}
+
 sub many {
     return map { ("HSET billing:camera:$_ name $_", "ZADD billing:login:many $_ $_") } 101 .. 160;
 }
@@ -116,7 +145,9 @@ sub nginx {
     my ($redis, %opt) = @_;
 
     my $route = route();
+    my $http = delete $opt{http} // '';
     return Billing::Nginx->start(<<"END", %opt);
+    $http
     billing_redis $redis;
     billing_redis_prefix $Billing::Prefix;
     billing_redis_timeout 20s;
@@ -634,3 +665,139 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the worker lives');
 === TEST 23: billing_status refuses an argument
 --- refuses
 billing_status on;                              -> invalid number of arguments in "billing_status" directive
+
+
+
+=== TEST 24: requests are counted by client, as many clients as the table holds, and the rest as "other"
+--- not_in
+reload: counters go on from those of the blocks before
+--- http_config
+billing_status_clients 3;
+--- config eval: ::route()
+--- run
+is_deeply(::clients(::metrics()), { other => 0 }, 'at the start');
+
+my $name = "a\"b\\c\n\xc3\xa9";
+my @tokens = ::tokens('one', $name, 'other', 'x' x 300, 'late', '');
+my @times = (4, 3, 2, 2, 1, 5);
+
+for my $i (0 .. $#tokens) {
+    is(ask('{"cameras_ids":[3]}', token => $tokens[$i])->{status}, 200, "client $i") for 1 .. $times[$i];
+}
+
+is(ask('{"login":5}', token => $tokens[0])->{status}, 422, 'a request that is wrong');
+is(ask('{"cameras_ids":[3]}', token => 'bad')->{status}, 401, 'a bad token');
+
+my %expected = (one => 5, 'a\"b\\\\c\n' . "\xc3\xa9" => 3, 'x' x 255 => 2, other => 3);
+is_deeply(::clients(::metrics()), \%expected, 'text');
+
+my $json = JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body});
+is_deeply($json->{client_requests}, { one => 5, "a\"b\\c\n\xe9" => 3, 'x' x 255 => 2, other => 3 }, 'JSON');
+--- errors_allowed
+
+
+
+=== TEST 25: without billing_status_clients, the page does not name clients
+--- config eval: ::route()
+--- run
+is(ask('{"cameras_ids":[3]}')->{status}, 200, 'a request');
+is_deeply(::clients(::metrics()), {}, 'text');
+ok(!exists JSON::PP::decode_json(ask(undef, uri => '/status?format=json')->{body})->{client_requests}, 'JSON');
+
+
+
+=== TEST 26: the workers count clients in one table, which a reload keeps while its size is the same
+--- run
+my $nginx = ::nginx($::REAL, workers => 2, http => 'billing_status_clients 100;');
+my %port = (port => $nginx->{port});
+my @names = map { "client $_" } 1 .. 110;
+my @tokens = ::tokens(@names);
+
+for (1 .. 2) {
+    ask('{"cameras_ids":[3]}', token => $_, %port) for @tokens;
+}
+
+my $expected = { (map { $_ => 2 } @names[0 .. 99]), other => 20 };
+is_deeply(::clients(::metrics($nginx)), $expected, 'two rounds');
+
+my @old = $nginx->workers;
+$nginx->signal('HUP');
+ok($nginx->replaced(5, @old), 'a reload');
+is_deeply(::clients(::metrics($nginx)), $expected, 'as before');
+
+ask('{"cameras_ids":[3]}', token => $tokens[0], %port);
+is(::clients(::metrics($nginx))->{'client 1'}, 3, 'one more');
+
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
+--- timeout: 60
+
+
+
+=== TEST 27: billing_status_clients refuses more than 1000 names
+--- http_config
+billing_status_clients 1001;
+--- must_die
+--- error_log eval
+[ qr/\[emerg\] .*invalid value "1001" in "billing_status_clients" directive, it must be from 0 to 1000/ ]
+
+
+
+=== TEST 28: the page tells how many workers use a server, and how many cannot
+--- fake
+listen never
+--- fake2
+--- run
+my $nginx = ::nginx("$::FAKE redis://127.0.0.1:\$TEST_NGINX_FAKE2_PORT", workers => 2);
+my ($one, $two) = map { "127.0.0.1:$_->{port}" } $Fake, $Fake2;
+my %port = (port => $nginx->{port});
+
+# whether the gauges come to be these, while requests go to both workers
+
+my $becomes = sub {
+    my %expected = (map({ ("$_ $one" => 0, "$_ $two" => 0) } qw(used failing unloaded)), @_);
+    my %servers;
+
+    my $ok = wait_for(15, sub {
+        ask('{"cameras_ids":[3]}', %port);
+        %servers = ::servers(::metrics($nginx));
+        return join(' ', map { "$_ " . ($servers{$_} // '-') } sort keys %expected)
+               eq join(' ', map { "$_ $expected{$_}" } sort keys %expected);
+    });
+
+    return $ok && keys %servers == keys %expected;
+};
+
+is_deeply({ ::servers(::metrics($nginx)) }->{"unloaded $two"}, 0, 'the gauges are there at the start');
+ok($becomes->("failing $one" => 2, "used $two" => 2), 'the second server is used');
+
+my $json = JSON::PP::decode_json(ask(undef, uri => '/status?format=json', %port)->{body});
+is_deeply($json->{redis_servers}, [ { server => $one, used => 0, failing => 2, unloaded => 0 },
+                                    { server => $two, used => 2, failing => 0, unloaded => 0 } ], 'JSON');
+
+$Fake->up;
+ok($becomes->("used $one" => 2), 'the first one is used');
+
+$nginx->signal('QUIT');
+is($nginx->ended(5), 'status 0', 'nginx ends');
+--- timeout: 90
+--- errors_allowed
+
+
+
+=== TEST 29: a server without data is told of, and a server of two sets once
+--- fake
+EXISTS *:synced_at => raw :0\r\n
+GET *:synced_at => raw $-1\r\n
+--- config eval
+::route("billing_redis $::FAKE $::REAL;", <<"END")
+location = /same { billing_cameras_list; billing_redis $::REAL; billing_redis_connections 2; }
+END
+--- run
+my ($one, $two) = ("127.0.0.1:$Fake->{port}", "unix:$ENV{TEST_NGINX_REDIS_SOCKET}");
+answers(ask('{"cameras_ids":[3]}'), '3', 'of the second server');
+ask(undef, uri => '/same?cameras_ids[]=3');
+is_deeply({ ::servers(::metrics()) },
+          { "used $one" => 0, "failing $one" => 0, "unloaded $one" => 1,
+            "used $two" => 1, "failing $two" => 0, "unloaded $two" => 0 }, 'gauges');
+--- errors_allowed

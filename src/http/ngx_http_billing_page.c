@@ -360,6 +360,18 @@ ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx)
     ngx_http_billing_status_sum(&bmcf->status, &ctx->page.sum);
     ctx->page.started = bmcf->status.zone->started;
 
+    ctx->page.servers = ngx_http_billing_status_servers_sum(
+                                               &bmcf->status.servers, r->pool,
+                                               bmcf->status.zone->nslots);
+    if (ctx->page.servers == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (bmcf->status.clients.max) {
+        ctx->page.clients = &bmcf->status.clients;
+        ctx->page.nclients = bmcf->status.clients.table->nclients;
+    }
+
     out = format->write(&ctx->page, &size);
 
     if (out == NULL || ngx_http_billing_no_store(r) != NGX_OK) {

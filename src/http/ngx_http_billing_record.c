@@ -68,6 +68,11 @@ ngx_http_billing_record_log_handler(ngx_http_request_t *r)
                                                   : r->headers_out.status,
                                     ngx_max(ms, 0));
 
+    if (bmcf->status.clients.max && record && record->client.len) {
+        ngx_http_billing_status_clients_count(&bmcf->status.clients,
+                                              &record->client);
+    }
+
     if (record && record->cameras && !r->header_only) {
         bmcf->status.slot->counters.cameras += *record->cameras;
     }

@@ -3,11 +3,6 @@
 #include "ngx_http_billing_request.h"
 
 
-/* bytes of a client's name that are kept: the rest is cut off */
-
-#define NGX_HTTP_BILLING_TOKEN_CLIENT  255
-
-
 #if (OPENSSL_VERSION_NUMBER >= 0x30000000L)
 static void ngx_http_billing_token_free_digest(void *data);
 #endif
@@ -249,11 +244,11 @@ ngx_http_billing_token_checked(ngx_http_billing_ctx_t *ctx)
 static void
 ngx_http_billing_token_bound(ngx_str_t *client)
 {
-    if (client->len <= NGX_HTTP_BILLING_TOKEN_CLIENT) {
+    if (client->len <= NGX_HTTP_BILLING_CLIENT_NAME) {
         return;
     }
 
-    client->len = NGX_HTTP_BILLING_TOKEN_CLIENT;
+    client->len = NGX_HTTP_BILLING_CLIENT_NAME;
 
     while (client->len && (client->data[client->len] & 0xc0) == 0x80) {
         client->len--;

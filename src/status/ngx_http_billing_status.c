@@ -1,6 +1,5 @@
 
 #include "ngx_http_billing_status.h"
-#include "ngx_http_billing_json.h"
 
 
 /* memory pages for the slab allocator's own data */
@@ -8,12 +7,8 @@
 #define NGX_HTTP_BILLING_STATUS_PAGES  8
 
 
-static ngx_int_t ngx_http_billing_status_utf8(ngx_pool_t *pool, ngx_str_t *label,
-    ngx_str_t *text);
 static ngx_int_t ngx_http_billing_status_labels(ngx_conf_t *cf,
     ngx_array_t *sources, ngx_http_billing_source_t *source);
-static u_char *ngx_http_billing_status_label(u_char *p, const char *name,
-    ngx_str_t *value);
 static size_t ngx_http_billing_status_slot_size(void);
 static ngx_http_billing_slot_t *ngx_http_billing_status_slot(
     ngx_http_billing_zone_t *zone, ngx_uint_t n);
@@ -81,55 +76,14 @@ ngx_http_billing_status_source(ngx_conf_t *cf,
     source->prefix = *prefix;
     source->server_label = server;
 
-    return ngx_http_billing_status_utf8(cf->pool, &source->prefix_label, prefix);
-}
-
-
-ngx_int_t
-ngx_http_billing_status_server_label(ngx_pool_t *pool,
-    ngx_http_billing_redis_peer_t *peer, ngx_str_t *label)
-{
-    ngx_str_t  text;
-
-    text.data = ngx_pnalloc(pool, peer->name.len + sizeof("?db=") - 1
-                                      + peer->db.len);
-    if (text.data == NULL) {
+    source->prefix_label.data = ngx_pstrdup(cf->pool, prefix);
+    if (source->prefix_label.data == NULL) {
         return NGX_ERROR;
     }
 
-    text.len = (peer->db.len
-                ? ngx_sprintf(text.data, peer->port ? "%V/%V" : "%V?db=%V",
-                              &peer->name, &peer->db)
-                : ngx_sprintf(text.data, "%V", &peer->name))
-               - text.data;
+    source->prefix_label.len = prefix->len;
 
-    return ngx_http_billing_status_utf8(pool, label, &text);
-}
-
-
-/* a label has to be UTF-8, a text of the configuration need not be */
-
-static ngx_int_t
-ngx_http_billing_status_utf8(ngx_pool_t *pool, ngx_str_t *label,
-    ngx_str_t *text)
-{
-    size_t  i;
-
-    label->len = text->len;
-    label->data = ngx_pstrdup(pool, text);
-    if (label->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_billing_json_utf8_length(text) != NGX_ERROR) {
-        return NGX_OK;
-    }
-
-    for (i = 0; i < label->len; i++) {
-        if (label->data[i] >= 0x80) {
-            label->data[i] = '?';
-        }
-    }
+    ngx_http_billing_status_label_utf8(&source->prefix_label);
 
     return NGX_OK;
 }
@@ -177,39 +131,6 @@ ngx_http_billing_status_labels(ngx_conf_t *cf, ngx_array_t *sources,
 }
 
 
-static u_char *
-ngx_http_billing_status_label(u_char *p, const char *name, ngx_str_t *value)
-{
-    size_t  i;
-
-    p = ngx_sprintf(p, "%s=\"", name);
-
-    for (i = 0; i < value->len; i++) {
-
-        switch (value->data[i]) {
-
-        case LF:
-            *p++ = '\\';
-            *p++ = 'n';
-            break;
-
-        case '\\':
-        case '"':
-            *p++ = '\\';
-            *p++ = value->data[i];
-            break;
-
-        default:
-            *p++ = value->data[i];
-        }
-    }
-
-    *p++ = '"';
-
-    return p;
-}
-
-
 ngx_int_t
 ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
     ngx_array_t *sets, void *tag)
@@ -244,7 +165,14 @@ ngx_http_billing_status_init(ngx_conf_t *cf, ngx_http_billing_status_t *status,
     shm_zone->init = ngx_http_billing_status_init_zone;
     shm_zone->data = status;
 
-    return NGX_OK;
+    if (status->enable
+        && ngx_http_billing_status_servers_init(cf, &status->servers, sets, tag)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_status_clients_init(cf, &status->clients, tag);
 }
 
 
@@ -313,6 +241,8 @@ ngx_http_billing_status_attach(ngx_http_billing_status_t *status)
     /* the process before may have crashed with requests that waited */
 
     ngx_http_billing_status_reset(status->slot);
+
+    ngx_http_billing_status_servers_attach(&status->servers);
 }
 
 
@@ -322,6 +252,8 @@ ngx_http_billing_status_detach(ngx_http_billing_status_t *status)
     if (status->slot) {
         ngx_http_billing_status_reset(status->slot);
     }
+
+    ngx_http_billing_status_servers_detach(&status->servers);
 }
 
 

@@ -14,6 +14,9 @@
 #include "ngx_http_billing_histogram.h"
 #include "ngx_http_billing_cache.h"
 #include "ngx_http_billing_redis.h"
+#include "ngx_http_billing_status_clients.h"
+#include "ngx_http_billing_status_label.h"
+#include "ngx_http_billing_status_servers.h"
 
 
 /* the module's version, as in CHANGES */
@@ -94,6 +97,9 @@ typedef struct {
     /* ngx_http_billing_cache_set_t *: the sets of servers */
     ngx_array_t                    *sets;
 
+    ngx_http_billing_status_servers_t  servers;
+    ngx_http_billing_status_clients_t  clients;
+
     /* the slot is this process's, set when the process starts */
     ngx_http_billing_zone_t        *zone;
     ngx_http_billing_slot_t        *slot;
@@ -107,10 +113,6 @@ extern const ngx_uint_t  ngx_http_billing_status_codes[];
 ngx_int_t ngx_http_billing_status_source(ngx_conf_t *cf,
     ngx_http_billing_status_t *status, ngx_http_billing_cache_set_t *cache_set,
     ngx_str_t *prefix, ngx_msec_t timeout);
-
-/* Makes the label of a server: its name and database, in UTF-8. */
-ngx_int_t ngx_http_billing_status_server_label(ngx_pool_t *pool,
-    ngx_http_billing_redis_peer_t *peer, ngx_str_t *label);
 
 /*
  * Adds the zone, with the tag of its module, at the end of the configuration.

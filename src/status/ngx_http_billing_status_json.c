@@ -11,6 +11,10 @@ static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_page_cache_t *cache, ngx_pool_t *pool);
 static void ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
     ngx_http_billing_source_t *source, ngx_pool_t *pool);
+static void ngx_http_billing_page_json_gauges(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_t *page);
+static void ngx_http_billing_page_json_clients(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_t *page);
 
 
 ngx_chain_t *
@@ -80,6 +84,10 @@ ngx_http_billing_page_json(ngx_http_billing_page_t *page, off_t *size)
     }
 
     ngx_http_billing_json_array_close(&json);
+
+    ngx_http_billing_page_json_gauges(&json, page);
+    ngx_http_billing_page_json_clients(&json, page);
+
     ngx_http_billing_json_map_close(&json);
 
     return ngx_http_billing_json_take(&json, &out, size) ? out : NULL;
@@ -233,4 +241,76 @@ ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
     }
 
     ngx_http_billing_json_array_close(json);
+}
+
+
+/* of all workers; the servers of a cache are as this worker knows them */
+
+static void
+ngx_http_billing_page_json_gauges(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_t *page)
+{
+    ngx_str_t                          name;
+    ngx_uint_t                         i;
+    ngx_http_billing_status_server_t  *server;
+
+    server = page->servers->elts;
+
+    ngx_http_billing_json_literal(json, "redis_servers");
+    ngx_http_billing_json_array_open(json);
+
+    for (i = 0; i < page->servers->nelts; i++) {
+        name.len = server[i].len;
+        name.data = server[i].name;
+
+        ngx_http_billing_json_map_open(json);
+
+        ngx_http_billing_json_literal(json, "server");
+        ngx_http_billing_json_string(json, &name);
+
+        ngx_http_billing_json_literal(json, "used");
+        ngx_http_billing_json_integer(json, server[i].used);
+
+        ngx_http_billing_json_literal(json, "failing");
+        ngx_http_billing_json_integer(json, server[i].failing);
+
+        ngx_http_billing_json_literal(json, "unloaded");
+        ngx_http_billing_json_integer(json, server[i].unloaded);
+
+        ngx_http_billing_json_map_close(json);
+    }
+
+    ngx_http_billing_json_array_close(json);
+}
+
+
+static void
+ngx_http_billing_page_json_clients(ngx_http_billing_json_t *json,
+    ngx_http_billing_page_t *page)
+{
+    ngx_str_t                          name;
+    ngx_uint_t                         i;
+    ngx_http_billing_status_client_t  *client;
+
+    if (page->clients == NULL) {
+        return;
+    }
+
+    ngx_http_billing_json_literal(json, "client_requests");
+    ngx_http_billing_json_map_open(json);
+
+    for (i = 0; i < page->nclients; i++) {
+        client = &page->clients->clients[i];
+
+        name.len = client->len;
+        name.data = client->name;
+
+        ngx_http_billing_json_string(json, &name);
+        ngx_http_billing_json_integer(json, client->requests);
+    }
+
+    ngx_http_billing_json_literal(json, "other");
+    ngx_http_billing_json_integer(json, page->clients->table->other);
+
+    ngx_http_billing_json_map_close(json);
 }

@@ -44,6 +44,13 @@ typedef struct {
     ngx_http_billing_slot_t         sum;
     time_t                          started;
 
+    /* ngx_http_billing_status_server_t, of all workers */
+    ngx_array_t                    *servers;
+
+    /* NULL: clients are not counted */
+    ngx_http_billing_status_clients_t  *clients;
+    ngx_uint_t                      nclients;
+
     ngx_http_billing_page_cache_t  *caches;
     ngx_uint_t                      ncaches;
 } ngx_http_billing_page_t;

@@ -1,4 +1,5 @@
 
+#include "ngx_http_billing_status_label.h"
 #include "ngx_http_billing_status_page.h"
 
 
@@ -6,7 +7,21 @@
 
 #define NGX_HTTP_BILLING_PAGE_LINES  512
 
+/* bytes of a server's or a client's sample, without the label, at most */
 
+#define NGX_HTTP_BILLING_PAGE_SAMPLE  128
+
+
+typedef struct {
+    const char                   *name;
+    const char                   *help;
+
+    /* the offset in ngx_http_billing_status_server_t */
+    size_t                        offset;
+} ngx_http_billing_page_server_t;
+
+
+static size_t ngx_http_billing_page_text_size(ngx_http_billing_page_t *page);
 static u_char *ngx_http_billing_page_text_counter(u_char *p, u_char *last,
     const ngx_http_billing_metric_t *metric, ngx_atomic_t value);
 static u_char *ngx_http_billing_page_text_gauge(u_char *p, u_char *last,
@@ -18,41 +33,39 @@ static u_char *ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
 static u_char *ngx_http_billing_page_text_lags(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
+static u_char *ngx_http_billing_page_text_servers(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page);
+static u_char *ngx_http_billing_page_text_clients(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page);
+
+
+static const ngx_http_billing_page_server_t
+    ngx_http_billing_page_servers[] = {
+
+    { "used", "Workers that send requests to the server.",
+      offsetof(ngx_http_billing_status_server_t, used) },
+
+    { "failing", "Workers that cannot use the server.",
+      offsetof(ngx_http_billing_status_server_t, failing) },
+
+    { "unloaded", "Workers that pass over the server, as it has no data "
+      "loaded.",
+      offsetof(ngx_http_billing_status_server_t, unloaded) },
+
+    { NULL, NULL, 0 }
+};
 
 
 ngx_chain_t *
 ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
 {
-    size_t                            len;
     u_char                           *p, *last, *sum;
     ngx_buf_t                        *b;
     ngx_uint_t                        i;
     ngx_chain_t                      *cl;
     const ngx_http_billing_metric_t  *metric;
 
-    /* version, start, requests by status, and the heads of four gauges */
-
-    len = NGX_HTTP_BILLING_PAGE_LINES * (2 + NGX_HTTP_BILLING_STATUS_CODES + 4);
-
-    for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
-        len += NGX_HTTP_BILLING_PAGE_LINES;
-    }
-
-    for (metric = ngx_http_billing_page_gauges; metric->name; metric++) {
-        len += NGX_HTTP_BILLING_PAGE_LINES;
-    }
-
-    for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
-        len += NGX_HTTP_BILLING_PAGE_LINES
-               * (NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 3);
-    }
-
-    for (i = 0; i < page->ncaches; i++) {
-        len += 4 * (NGX_HTTP_BILLING_PAGE_LINES
-                    + page->caches[i].source->labels.len);
-    }
-
-    b = ngx_create_temp_buf(page->pool, len);
+    b = ngx_create_temp_buf(page->pool, ngx_http_billing_page_text_size(page));
     cl = ngx_alloc_chain_link(page->pool);
 
     if (b == NULL || cl == NULL) {
@@ -105,7 +118,9 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
                                (sum + metric->offset));
     }
 
-    b->last = ngx_http_billing_page_text_caches(p, last, page);
+    p = ngx_http_billing_page_text_caches(p, last, page);
+    p = ngx_http_billing_page_text_servers(p, last, page);
+    b->last = ngx_http_billing_page_text_clients(p, last, page);
 
     cl->buf = b;
     cl->next = NULL;
@@ -113,6 +128,55 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
     *size = b->last - b->pos;
 
     return cl;
+}
+
+
+/* more than the page has */
+
+static size_t
+ngx_http_billing_page_text_size(ngx_http_billing_page_t *page)
+{
+    size_t                             size;
+    ngx_uint_t                         i;
+    ngx_http_billing_status_client_t  *client;
+    const ngx_http_billing_metric_t   *metric;
+
+    /*
+     * version, start, requests by status, and the heads of four gauges of
+     * caches, three of servers, one counter of clients
+     */
+
+    size = NGX_HTTP_BILLING_PAGE_LINES
+           * (2 + NGX_HTTP_BILLING_STATUS_CODES + 4 + 3 + 1);
+
+    for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
+        size += NGX_HTTP_BILLING_PAGE_LINES;
+    }
+
+    for (metric = ngx_http_billing_page_gauges; metric->name; metric++) {
+        size += NGX_HTTP_BILLING_PAGE_LINES;
+    }
+
+    for (metric = ngx_http_billing_page_histograms; metric->name; metric++) {
+        size += NGX_HTTP_BILLING_PAGE_LINES
+                * (NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 3);
+    }
+
+    for (i = 0; i < page->ncaches; i++) {
+        size += 4 * (NGX_HTTP_BILLING_PAGE_LINES
+                     + page->caches[i].source->labels.len);
+    }
+
+    size += page->servers->nelts
+            * 3 * (NGX_HTTP_BILLING_PAGE_SAMPLE
+                   + 2 * NGX_HTTP_BILLING_STATUS_SERVER_NAME);
+
+    for (i = 0; i < page->nclients; i++) {
+        client = &page->clients->clients[i];
+        size += NGX_HTTP_BILLING_PAGE_SAMPLE + 2 * client->len;
+    }
+
+    return size;
 }
 
 
@@ -265,4 +329,77 @@ ngx_http_billing_page_text_lags(u_char *p, u_char *last,
     }
 
     return p;
+}
+
+
+static u_char *
+ngx_http_billing_page_text_servers(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page)
+{
+    ngx_str_t                              name;
+    ngx_uint_t                             i;
+    ngx_http_billing_status_server_t      *server;
+    const ngx_http_billing_page_server_t  *metric;
+
+    server = page->servers->elts;
+
+    if (page->servers->nelts == 0) {
+        return p;
+    }
+
+    for (metric = ngx_http_billing_page_servers; metric->name; metric++) {
+
+        p = ngx_slprintf(p, last,
+                         "# HELP nginx_billing_redis_server_%s %s\n"
+                         "# TYPE nginx_billing_redis_server_%s gauge\n",
+                         metric->name, metric->help, metric->name);
+
+        for (i = 0; i < page->servers->nelts; i++) {
+            name.len = server[i].len;
+            name.data = server[i].name;
+
+            p = ngx_slprintf(p, last, "nginx_billing_redis_server_%s{",
+                             metric->name);
+            p = ngx_http_billing_status_label(p, "server", &name);
+            p = ngx_slprintf(p, last, "} %ui\n",
+                             *(ngx_uint_t *) ((u_char *) &server[i]
+                                              + metric->offset));
+        }
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_billing_page_text_clients(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page)
+{
+    ngx_str_t                          name;
+    ngx_uint_t                         i;
+    ngx_http_billing_status_client_t  *client;
+
+    if (page->clients == NULL) {
+        return p;
+    }
+
+    p = ngx_slprintf(p, last,
+                     "# HELP nginx_billing_client_requests_total "
+                     "Requests by the name of their client.\n"
+                     "# TYPE nginx_billing_client_requests_total counter\n");
+
+    for (i = 0; i < page->nclients; i++) {
+        client = &page->clients->clients[i];
+
+        name.len = client->len;
+        name.data = client->name;
+
+        p = ngx_slprintf(p, last, "nginx_billing_client_requests_total{");
+        p = ngx_http_billing_status_label(p, "client", &name);
+        p = ngx_slprintf(p, last, "} %uA\n", client->requests);
+    }
+
+    return ngx_slprintf(p, last, "nginx_billing_client_requests_total"
+                        "{client=\"other\"} %uA\n",
+                        page->clients->table->other);
 }
