@@ -34,31 +34,18 @@ ngx_http_billing_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_billing_loc_conf_t *blcf = conf;
 
-    ngx_str_t   *value;
-    ngx_uint_t   i;
+    ngx_str_t  *value;
 
-    if (blcf->redis_conf.peers) {
+    if (blcf->redis_conf.urls) {
         return "is duplicate";
-    }
-
-    blcf->redis_conf.peers = ngx_array_create(cf->pool, 1,
-                                       sizeof(ngx_http_billing_redis_peer_t));
-    if (blcf->redis_conf.peers == NULL) {
-        return NGX_CONF_ERROR;
     }
 
     value = cf->args->elts;
 
-    for (i = 1; i < cf->args->nelts; i++) {
-        if (ngx_http_billing_redis_add_url(cf, blcf->redis_conf.peers,
-                                           &value[i])
-            != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-    }
+    blcf->redis_conf.urls = ngx_http_billing_redis_parse_urls(cf, &value[1],
+                                                          cf->args->nelts - 1);
 
-    return NGX_CONF_OK;
+    return blcf->redis_conf.urls ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

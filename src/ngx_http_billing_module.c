@@ -330,7 +330,7 @@ ngx_http_billing_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->enable = 0;
-     *     conf->redis_conf.peers = NULL;
+     *     conf->redis_conf.urls = NULL;
      *     conf->redis_conf.password_file = { 0, NULL };
      *     conf->redis_conf.password = { 0, NULL };
      *     conf->redis_conf.ssl.trusted_certificate = { 0, NULL };
@@ -401,8 +401,8 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_http_billing_merge_ssl(&conf->redis_conf.ssl, &prev->redis_conf.ssl);
 
-    if (conf->redis_conf.peers == NULL) {
-        conf->redis_conf.peers = prev->redis_conf.peers;
+    if (conf->redis_conf.urls == NULL) {
+        conf->redis_conf.urls = prev->redis_conf.urls;
     }
 
     if (conf->redis_conf.password_file.data == NULL) {
@@ -426,7 +426,7 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = ngx_http_billing_handler;
     }
 
-    if (conf->redis_conf.peers == NULL) {
+    if (conf->redis_conf.urls == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "no \"billing_redis\" for \"billing_cameras_list\" "
                            "in location \"%V\"", &clcf->name);
@@ -434,6 +434,11 @@ ngx_http_billing_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     bmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_billing_module);
+
+    /* the core's directives were merged before */
+
+    conf->redis_conf.resolver = clcf->resolver;
+    conf->redis_conf.resolver_timeout = clcf->resolver_timeout;
 
     conf->redis = ngx_http_billing_redis_add(cf, &bmcf->redis,
                                              &conf->redis_conf);

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_pool.h"
+#include "ngx_http_billing_redis_names.h"
 
 
 /* bulk pipelines in flight, at most: each delays the pipelines behind it */
@@ -65,6 +66,10 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
     ngx_uint_t                  i;
     ngx_http_billing_redis_t   *redis, **set;
 
+    if (ngx_http_billing_redis_resolve_urls(cf, conf) != NGX_OK) {
+        return NULL;
+    }
+
     set = sets->elts;
 
     for (i = 0; i < sets->nelts; i++) {
@@ -101,6 +106,8 @@ ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
     ngx_http_billing_redis_peer_t  *p, *q;
 
     if (one->peers->nelts != two->peers->nelts
+        || one->resolver != two->resolver
+        || one->resolver_timeout != two->resolver_timeout
         || one->connect_timeout != two->connect_timeout
         || one->connections != two->connections
         || one->queue != two->queue
@@ -180,7 +187,12 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
         return NGX_ERROR;
     }
 
-    return ngx_http_billing_redis_pool_init(cf, &redis->pool);
+    if (ngx_http_billing_redis_pool_init(cf, &redis->pool) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return conf->resolver ? ngx_http_billing_redis_names_init(cf, &redis->pool)
+                          : NGX_OK;
 }
 
 

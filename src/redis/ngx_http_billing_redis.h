@@ -39,7 +39,28 @@ typedef struct {
 
     /* the host as in the URL, zero-terminated; empty without TLS */
     ngx_str_t                          ssl_name;
+
+    /* the host is a name, and not yet resolved */
+    unsigned                           resolve:1;
 } ngx_http_billing_redis_peer_t;
+
+
+/* the URLs of a directive */
+
+typedef struct {
+    /* ngx_http_billing_redis_peer_t, in the order of preference */
+    ngx_array_t                        peers;
+
+    /* the same with host names resolved at configuration; NULL: not needed */
+    ngx_array_t                       *resolved;
+
+    /* where the directive is, for messages */
+    ngx_str_t                          file;
+    ngx_uint_t                         line;
+
+    /* some hosts are names */
+    unsigned                           resolve:1;
+} ngx_http_billing_redis_urls_t;
 
 
 typedef struct {
@@ -52,8 +73,20 @@ typedef struct {
 
 
 typedef struct {
-    /* ngx_http_billing_redis_peer_t, in the order of preference */
+    ngx_http_billing_redis_urls_t     *urls;
+
+    /*
+     * ngx_http_billing_redis_peer_t, in the order of preference; set by
+     * ngx_http_billing_redis_add()
+     */
     ngx_array_t                       *peers;
+
+    /*
+     * nginx's resolver, which resolves host names at run time; NULL if there
+     * are none, or if they were resolved at configuration
+     */
+    ngx_resolver_t                    *resolver;
+    ngx_msec_t                         resolver_timeout;
 
     /* the password of servers without one in their URL, and its file */
     ngx_str_t                          password_file;
@@ -264,12 +297,18 @@ typedef struct {
 
 
 /*
- * Parses an URL and appends its servers to the array, whose elements are
- * ngx_http_billing_redis_peer_t: one for each address of the host name.  A
- * mistake is logged, without any credentials.
+ * Parses the URLs of a directive: n of them.  Returns NULL for a mistake, which
+ * is logged without any credentials.
  */
-ngx_int_t ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
-    ngx_str_t *url);
+ngx_http_billing_redis_urls_t *ngx_http_billing_redis_parse_urls(ngx_conf_t *cf,
+    ngx_str_t *url, ngx_uint_t n);
+
+/*
+ * Sets conf->peers.  Without a resolver, host names are resolved now: a server
+ * for each address.
+ */
+ngx_int_t ngx_http_billing_redis_resolve_urls(ngx_conf_t *cf,
+    ngx_http_billing_redis_conf_t *conf);
 
 /* Reads conf->password: the first line of conf->password_file. */
 ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,

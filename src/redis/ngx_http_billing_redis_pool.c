@@ -2,11 +2,11 @@
 #include "ngx_http_billing_redis_pool.h"
 
 
+static void ngx_http_billing_redis_pool_ask(
+    ngx_http_billing_redis_pool_t *pool);
 static ngx_uint_t ngx_http_billing_redis_pool_wanted(
     ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev);
-static void ngx_http_billing_redis_pool_probe(
-    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev);
 static void ngx_http_billing_redis_pool_open(
     ngx_http_billing_redis_pool_t *pool,
@@ -16,8 +16,6 @@ static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_closed(
     ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_release(
     ngx_http_billing_redis_conn_t *conn);
-static void ngx_http_billing_redis_pool_own(
-    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_ready(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_pool_suspect(
@@ -34,15 +32,16 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t                        i;
+    ngx_array_t                       listed;
     ngx_http_billing_redis_conf_t    *conf;
-    ngx_http_billing_redis_peer_t    *peer;
+    ngx_http_billing_redis_peer_t    *peer, *elt;
     ngx_http_billing_redis_shared_t  *shared;
 
     shared = &pool->shared;
     conf = &shared->conf;
 
     shared->pool = pool;
-    shared->check = (conf->peers->nelts > 1);
+    shared->check = (conf->peers->nelts > 1 || conf->resolver);
     shared->ready = ngx_http_billing_redis_pool_ready;
     shared->suspect = ngx_http_billing_redis_pool_suspect;
     shared->answered = ngx_http_billing_redis_pool_answered;
@@ -62,8 +61,31 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 
     peer = conf->peers->elts;
 
-    if (ngx_http_billing_redis_route_set(&pool->route, peer,
-                                         conf->peers->nelts, &conf->password,
+    /* the servers of host names that move are still unknown */
+
+    if (ngx_array_init(&listed, cf->pool, conf->peers->nelts,
+                       sizeof(ngx_http_billing_redis_peer_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < conf->peers->nelts; i++) {
+
+        if (peer[i].resolve) {
+            continue;
+        }
+
+        elt = ngx_array_push(&listed);
+        if (elt == NULL) {
+            return NGX_ERROR;
+        }
+
+        *elt = peer[i];
+    }
+
+    if (ngx_http_billing_redis_route_set(&pool->route, listed.elts,
+                                         listed.nelts, &conf->password,
                                          cf->pool, shared->log)
         != NGX_OK)
     {
@@ -146,6 +168,8 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_msec_t  wait;
 
+    ngx_http_billing_redis_pool_ask(pool);
+
     if (pool->connect.timer_set
         || !ngx_http_billing_redis_pool_wanted(pool))
     {
@@ -157,6 +181,15 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
                                 &wait);
 
     ngx_add_timer(&pool->connect, wait);
+}
+
+
+static void
+ngx_http_billing_redis_pool_ask(ngx_http_billing_redis_pool_t *pool)
+{
+    if (pool->source) {
+        pool->source->ask(pool->source->data);
+    }
 }
 
 
@@ -229,6 +262,8 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 
     pool = ev->data;
 
+    ngx_http_billing_redis_pool_ask(pool);
+
     /* the pipelines that waited may have been cancelled */
 
     if (!ngx_http_billing_redis_pool_wanted(pool)) {
@@ -248,9 +283,7 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 }
 
 
-/* sets the timer to try a better server than the one in use, if any */
-
-static void
+void
 ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t                        i;
@@ -309,9 +342,14 @@ ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev)
         return;
     }
 
-    /* a server in use without data is left at once: there is no probation */
+    /*
+     * There is no probation for a server that has just come into the list, nor
+     * where the server in use has no data.
+     */
 
-    ngx_http_billing_redis_pool_open(pool, server, 1, !used->unloaded);
+    ngx_http_billing_redis_pool_open(pool, server, 1,
+                                     (server->failures || server->unloaded)
+                                     && !used->unloaded);
 }
 
 
@@ -421,75 +459,14 @@ ngx_http_billing_redis_pool_used(ngx_http_billing_redis_pool_t *pool,
 
 
 void
-ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool)
-{
-    ngx_http_billing_redis_pool_own(pool);
-
-    /* the times to wait were those of the old servers */
-
-    if (pool->connect.timer_set) {
-        ngx_del_timer(&pool->connect);
-    }
-
-    if (pool->probe.timer_set) {
-        ngx_del_timer(&pool->probe);
-    }
-
-    ngx_http_billing_redis_pool_connect(pool);
-    ngx_http_billing_redis_pool_probe(pool);
-}
-
-
-ngx_int_t
-ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
-    ngx_uint_t connection, ngx_str_t *key)
-{
-    ngx_uint_t                        i;
-    ngx_http_billing_redis_conn_t    *conn;
-    ngx_http_billing_redis_server_t  *server;
-
-    server = NULL;
-
-    for (i = 0; i < pool->nconns; i++) {
-        if (connection && pool->conns[i].number == connection) {
-            server = pool->conns[i].server;
-        }
-    }
-
-    if (server == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ngx_http_billing_redis_server_unloaded(server, key);
-
-    if (!ngx_http_billing_redis_route_other(&pool->route, server,
-                                ngx_http_billing_redis_pool_used(pool, 0)))
-    {
-        ngx_http_billing_redis_pool_probe(pool);
-        return NGX_DECLINED;
-    }
-
-    for (i = 0; i < pool->nconns; i++) {
-        conn = &pool->conns[i];
-
-        if (conn->server == server
-            && (conn->state == NGX_HTTP_BILLING_REDIS_READY
-                || conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT))
-        {
-            ngx_http_billing_redis_conn_drain(conn);
-        }
-    }
-
-    ngx_http_billing_redis_pool_own(pool);
-
-    return NGX_OK;
-}
-
-
-void
 ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t  i;
+
+    if (pool->source) {
+        pool->source->close(pool->source->data);
+        pool->source = NULL;
+    }
 
     /* no other connection is to become the owner */
 
@@ -510,9 +487,7 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 }
 
 
-/* if there is no owner, looks for a connection that can be it */
-
-static void
+void
 ngx_http_billing_redis_pool_own(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t                      i;

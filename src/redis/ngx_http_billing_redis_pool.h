@@ -13,9 +13,28 @@
 #include "ngx_http_billing_redis_route.h"
 
 
+/* what finds out the servers of a pool whose list changes */
+
+typedef struct {
+    /*
+     * Called before each attempt to connect, and with each pipeline.  The
+     * servers are not set from inside of it, but by an event.
+     */
+    void                            (*ask)(void *data);
+
+    /* frees what is the heap's */
+    void                            (*close)(void *data);
+
+    void                             *data;
+} ngx_http_billing_redis_source_t;
+
+
 typedef struct {
     ngx_http_billing_redis_shared_t   shared;
     ngx_http_billing_redis_route_t    route;
+
+    /* NULL if the list of servers never changes */
+    ngx_http_billing_redis_source_t  *source;
 
     ngx_http_billing_redis_conn_t    *conns;
     ngx_uint_t                        nconns;
@@ -69,9 +88,6 @@ ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
 ngx_http_billing_redis_server_t *ngx_http_billing_redis_pool_used(
     ngx_http_billing_redis_pool_t *pool, ngx_uint_t except);
 
-/* The list of servers has changed. */
-void ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool);
-
 /* Connects, now or when a server may be tried, if a connection is needed. */
 void ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool);
 
@@ -85,6 +101,17 @@ ngx_int_t ngx_http_billing_redis_pool_unloaded(
 
 /* Closes the connections of a worker that exits. */
 void ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool);
+
+/* The rest is for the pool's own files. */
+
+/* The list of servers has changed: the timers are set anew. */
+void ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool);
+
+/* If there is no owner, looks for a connection that can be the owner. */
+void ngx_http_billing_redis_pool_own(ngx_http_billing_redis_pool_t *pool);
+
+/* Sets the timer to try a better server than the one in use, if any. */
+void ngx_http_billing_redis_pool_probe(ngx_http_billing_redis_pool_t *pool);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_POOL_H_INCLUDED_ */

@@ -110,3 +110,69 @@ ngx_http_billing_redis_pool_leave(ngx_http_billing_redis_conn_t *conn,
         ngx_add_timer(&conn->timer, NGX_HTTP_BILLING_REDIS_LEAVE);
     }
 }
+
+
+void
+ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool)
+{
+    ngx_http_billing_redis_pool_own(pool);
+
+    /* the times to wait were those of the old servers */
+
+    if (pool->connect.timer_set) {
+        ngx_del_timer(&pool->connect);
+    }
+
+    if (pool->probe.timer_set) {
+        ngx_del_timer(&pool->probe);
+    }
+
+    ngx_http_billing_redis_pool_connect(pool);
+    ngx_http_billing_redis_pool_probe(pool);
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_pool_unloaded(ngx_http_billing_redis_pool_t *pool,
+    ngx_uint_t connection, ngx_str_t *key)
+{
+    ngx_uint_t                        i;
+    ngx_http_billing_redis_conn_t    *conn;
+    ngx_http_billing_redis_server_t  *server;
+
+    server = NULL;
+
+    for (i = 0; i < pool->nconns; i++) {
+        if (connection && pool->conns[i].number == connection) {
+            server = pool->conns[i].server;
+        }
+    }
+
+    if (server == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_billing_redis_server_unloaded(server, key);
+
+    if (!ngx_http_billing_redis_route_other(&pool->route, server,
+                                ngx_http_billing_redis_pool_used(pool, 0)))
+    {
+        ngx_http_billing_redis_pool_probe(pool);
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < pool->nconns; i++) {
+        conn = &pool->conns[i];
+
+        if (conn->server == server
+            && (conn->state == NGX_HTTP_BILLING_REDIS_READY
+                || conn->state == NGX_HTTP_BILLING_REDIS_SUSPECT))
+        {
+            ngx_http_billing_redis_conn_drain(conn);
+        }
+    }
+
+    ngx_http_billing_redis_pool_own(pool);
+
+    return NGX_OK;
+}

@@ -1,88 +1,22 @@
 
-#include "ngx_http_billing_redis.h"
+#include "ngx_http_billing_redis_url.h"
 
 #include <hiredis/hiredis.h>
 
 
 #define NGX_HTTP_BILLING_REDIS_MAX_PASSWORD  4096
 
-#define NGX_HTTP_BILLING_REDIS_SHOWN_URL     256
 
-
-static u_char *ngx_http_billing_redis_log_url(u_char *buf, u_char *last,
-    ngx_str_t *url);
 static u_char *ngx_http_billing_redis_scheme(ngx_str_t *url);
-static char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
 static char *ngx_http_billing_redis_parse_param(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
 static char *ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
-static char *ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
-static char *ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
-static char *ngx_http_billing_redis_unescape(ngx_conf_t *cf,
-    ngx_str_t *text, u_char *p, u_char *last);
-static ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
 
 
-ngx_int_t
-ngx_http_billing_redis_add_url(ngx_conf_t *cf, ngx_array_t *peers,
-    ngx_str_t *url)
-{
-    char                           *err;
-    u_char                         *p, buf[NGX_HTTP_BILLING_REDIS_SHOWN_URL];
-    ngx_url_t                       u;
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_peer_t  *peer, parsed;
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-    ngx_memzero(&parsed, sizeof(ngx_http_billing_redis_peer_t));
-
-    parsed.url = *url;
-
-    err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
-
-    if (err != NULL) {
-        p = ngx_http_billing_redis_log_url(buf, buf + sizeof(buf), url);
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URL \"%*s\" in \"billing_redis\" "
-                           "directive: %s", (size_t) (p - buf), buf, err);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < u.naddrs; i++) {
-
-        peer = ngx_array_push(peers);
-        if (peer == NULL) {
-            return NGX_ERROR;
-        }
-
-        *peer = parsed;
-
-        if (ngx_http_billing_redis_set_host(cf, peer, &u, &u.addrs[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * An invalid URL may have a password anywhere.  Only parts of the URL are
- * logged: the scheme, the path or the host, and the port after a host that is
- * certain.
- */
-
-static u_char *
+u_char *
 ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 {
     u_char      *p, *end, *host, *query;
@@ -185,7 +119,7 @@ ngx_http_billing_redis_scheme(ngx_str_t *url)
 }
 
 
-static char *
+char *
 ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
 {
@@ -379,7 +313,7 @@ ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
 }
 
 
-static char *
+char *
 ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u)
 {
@@ -418,7 +352,7 @@ ngx_http_billing_redis_parse_ssl_name(ngx_conf_t *cf,
 }
 
 
-static char *
+char *
 ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last)
 {
@@ -445,7 +379,7 @@ ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
 }
 
 
-static char *
+char *
 ngx_http_billing_redis_unescape(ngx_conf_t *cf, ngx_str_t *text, u_char *p,
     u_char *last)
 {
@@ -474,7 +408,7 @@ ngx_http_billing_redis_unescape(ngx_conf_t *cf, ngx_str_t *text, u_char *p,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_billing_redis_set_host(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr)
 {
