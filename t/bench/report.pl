@@ -16,19 +16,22 @@ my %scenario = (
 
 my %server = (
     limit  => 'limit: `return` of the same bytes (a file for 1,000)',
-    module => 'the module',
+    module => 'the module, cache off',
+    cache  => 'the module, worker\'s cache',
+    old    => 'the module, older build',
     fast   => 'nginx + Lua, written for speed',
     usual  => 'nginx + Lua, the usual way',
+    kept   => 'nginx + Lua for speed, answers kept for 5 s',
     go     => 'Go, one connection to Redis',
 );
 
-my @servers = qw(limit module fast usual go);
-my (@scenarios, %runs);
+my (@servers, @scenarios, %runs);
 
 while (<>) {
     my ($scenario, $server, $n, $cpu, $redis, $p50, $p99) = split;
 
     push @scenarios, $scenario if !grep { $_ eq $scenario } @scenarios;
+    push @servers, $server if !grep { $_ eq $server } @servers;
     push @{$runs{$scenario}{$server}},
         [$cpu / $n / 1000, $redis / $n / 1000, $p50, $p99];
 }
@@ -60,14 +63,27 @@ for my $server (@servers) {
     row($server{$server}, map { number(median($_, $server, 0)) } @scenarios);
 }
 
-for my $peer (qw(limit fast usual go)) {
-    my $name = { limit => 'the limit', fast => 'Lua for speed',
-                 usual => 'Lua as usual', go => 'Go' }->{$peer};
+my %short = (
+    limit => 'limit',
+    old   => 'older build',
+    fast  => 'Lua for speed',
+    usual => 'Lua as usual',
+    kept  => 'Lua, answers kept',
+    go    => 'Go',
+);
 
-    row("module : $name",
-        map { sprintf '%.2f', median($_, 'module', 0) / median($_, $peer, 0) }
-        @scenarios);
+sub ratios {
+    my ($of, $name, @peers) = @_;
+
+    for my $peer (grep { my $p = $_; grep { $_ eq $p } @servers } @peers) {
+        row("$name : $short{$peer}",
+            map { sprintf '%.2f', median($_, $of, 0) / median($_, $peer, 0) }
+            @scenarios);
+    }
 }
+
+ratios('module', 'cache off', qw(limit fast usual go old));
+ratios('cache', 'cache', qw(limit kept go old));
 
 print "\n";
 row('', '', 'requests per CPU second', 'p50, ms', 'p99, ms',

@@ -1,8 +1,9 @@
 #!/bin/sh
 
-# Compares the module with nginx' "return" of the same bytes (a static file
-# for the long list), the least that nginx does for such an answer, and with
-# programs that do the module's job: two in Lua, one of them written for speed,
+# Compares the module, with and without its worker's cache, with nginx' "return"
+# of the same bytes (a static file for the long list), the least that nginx does
+# for such an answer, and with programs that do the module's job: three in Lua,
+# one written for speed, one that also keeps what it has read for five seconds,
 # one as such programs usually are; and one in Go, written for speed. Prints
 # tables in Markdown.
 #
@@ -17,6 +18,7 @@
 #     SCENARIOS    "1 30 list bad 422"
 #     CAMERAS      100000, in Redis
 #     LISTPACK     64, Redis' hash-max-listpack-value
+#     OLD          an older build of the module, if it is to be compared, too
 #     REDIS        unix, the socket by which Redis is reached, or tcp
 #     SERVER_CORE, LOAD_CORE
 
@@ -49,7 +51,7 @@ scenarios=${SCENARIOS:-1 30 list bad 422}
 cameras=${CAMERAS:-100000}
 
 sh "$root/conf/install.sh" wrk perl libnginx-mod-http-lua lua-nginx-redis \
-    lua-nginx-string lua-cjson golang-go
+    lua-nginx-string lua-cjson lua-resty-lrucache golang-go
 sh "$root/conf/build.sh"
 
 # shellcheck source=t/bench/lib.sh
@@ -66,7 +68,7 @@ bodies 1000 1 "$cameras" >"$dir/bodies/1"
 bodies 1000 30 "$cameras" >"$dir/bodies/30"
 echo '{"login":"list-1000"}' >"$dir/bodies/list"
 cp "$dir/bodies/1" "$dir/bodies/bad"
-echo '{"cameras_ids":[1,"x"],"login":5}' >"$dir/bodies/422"
+echo '{"cameras_ids":[1,"x","y"]}' >"$dir/bodies/422"
 
 # not measured, but compared: narrowing, duplicates, what is not found
 
@@ -101,8 +103,26 @@ status_of() {
 
 start_nginx module \
     "load_module $root/build/ngx_http_billing_module.so;" \
-    "billing_redis $redis_url; billing_redis_timeout 10s;" \
+    "billing_redis $redis_url; billing_redis_timeout 10s; billing_cache off;" \
     "location = $route { billing_cameras_list; }"
+
+# The same with all that is read kept in the worker's cache.
+
+start_nginx cache \
+    "load_module $root/build/ngx_http_billing_module.so;" \
+    "billing_redis $redis_url; billing_redis_timeout 10s; billing_cache 256m;" \
+    "location = $route { billing_cameras_list; }"
+
+servers='limit module cache fast usual kept go'
+
+# An older build of the module, to be compared with.
+
+if [ -n "${OLD:-}" ]; then
+    start_nginx old "load_module $OLD;" \
+        "billing_redis $redis_url; billing_redis_timeout 10s;" \
+        "location = $route { billing_cameras_list; }"
+    servers="$servers old"
+fi
 
 lua_modules="load_module /usr/share/nginx/modules/ndk_http_module.so;
 load_module /usr/share/nginx/modules/ngx_http_lua_module.so;"
@@ -128,6 +148,7 @@ start_lua() {
 
 start_lua fast
 start_lua usual
+start_lua kept
 start_go go
 
 # ask <server> <scenario> <body> <file>
@@ -168,7 +189,7 @@ compare() {
 }
 
 for scenario in $scenarios other; do
-    for peer in fast usual go; do
+    for peer in ${servers#limit module }; do
         compare "$peer" "$scenario" 20
     done
 done
@@ -239,7 +260,7 @@ measure() {
 
 measure_all() {
     for scenario in $scenarios; do
-        for server in limit module fast usual go; do
+        for server in $servers; do
             measure "$server" "$scenario" "$1"
         done
     done

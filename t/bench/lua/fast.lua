@@ -398,7 +398,9 @@ local function uuids(conn, wanted)
 end
 
 
-function _M.handle()
+-- is there a token in the request? If so, the token and its hash
+
+local function bearer()
     local header = ngx.header
     header.content_type = "application/json"
     header.cache_control = "no-store"
@@ -408,7 +410,8 @@ function _M.handle()
 
     if not start or start == #auth then
         header.www_authenticate = "Bearer"
-        return send(401, '{"message":"Unauthenticated."}')
+        send(401, '{"message":"Unauthenticated."}')
+        return nil
     end
 
     local token = sub(auth, start + 1)
@@ -416,8 +419,51 @@ function _M.handle()
     C.SHA256(token, #token, digest)
     C.ngx_hex_dump(hex, digest, 32)
 
-    local cmds = { "*2\r\n$3\r\nGET\r\n$78\r\nbilling:token:"
-                   .. ffi.string(hex, 64) .. "\r\n" }
+    return ffi.string(hex, 64)
+end
+
+
+local function token_command(hash)
+    return "*2\r\n$3\r\nGET\r\n$78\r\nbilling:token:" .. hash .. "\r\n"
+end
+
+
+local function connect()
+    local sock = tcp()
+
+    sock:settimeout(1000)
+    assert(sock:connect(ngx.var.redis, ngx.var.redis_port))
+
+    return { sock = sock, buf = "", pos = 1 }
+end
+
+
+local function refuse()
+    ngx.header.www_authenticate = 'Bearer error="invalid_token"'
+    send(401, '{"message":"Unauthenticated."}')
+end
+
+
+local function explain(errors)
+    local out = {}
+
+    for i = 1, #errors do
+        out[i] = quote(errors[i][1]) .. ":[" .. quote(errors[i][2]) .. "]"
+    end
+
+    send(422, '{"message":' .. quote(params.message(errors))
+              .. ',"errors":{' .. concat(out, ",") .. "}}")
+end
+
+
+function _M.handle()
+    local hash = bearer()
+
+    if not hash then
+        return
+    end
+
+    local cmds = { token_command(hash) }
 
     local wanted, errors = params.get()
 
@@ -438,11 +484,9 @@ function _M.handle()
         cmds[2] = list_command(wanted.login, 0)
     end
 
-    local sock = tcp()
-    local conn = { sock = sock, buf = "", pos = 1 }
+    local conn = connect()
+    local sock = conn.sock
 
-    sock:settimeout(1000)
-    assert(sock:connect(ngx.var.redis, ngx.var.redis_port))
     assert(sock:send(cmds))
 
     if not string_reply(conn) then
@@ -454,21 +498,12 @@ function _M.handle()
         end
 
         sock:setkeepalive(60000, 64)
-        header.www_authenticate = 'Bearer error="invalid_token"'
-        return send(401, '{"message":"Unauthenticated."}')
+        return refuse()
     end
 
     if not wanted then
         sock:setkeepalive(60000, 64)
-
-        local out = {}
-
-        for i = 1, #errors do
-            out[i] = quote(errors[i][1]) .. ":[" .. quote(errors[i][2]) .. "]"
-        end
-
-        return send(422, '{"message":' .. quote(params.message(errors))
-                         .. ',"errors":{' .. concat(out, ",") .. "}}")
+        return explain(errors)
     end
 
     if wanted.login and not wanted.ids and not wanted.uuids then
@@ -486,6 +521,34 @@ function _M.handle()
 
     send(200, "[" .. concat(out, ",") .. "]")
 end
+
+
+-- for the program that keeps answers: one reply to one command
+
+function _M.ask(cmds, read)
+    local conn = connect()
+
+    assert(conn.sock:send(cmds))
+
+    local result = read(conn)
+
+    conn.sock:setkeepalive(60000, 64)
+
+    return result
+end
+
+
+_M.bearer = bearer
+_M.refuse = refuse
+_M.explain = explain
+_M.send = send
+_M.unique = unique
+_M.head = head
+_M.string_reply = string_reply
+_M.camera_json = camera_json
+_M.camera_command = camera_command
+_M.list_command = list_command
+_M.token_command = token_command
 
 
 return _M

@@ -1,4 +1,4 @@
--- The request's parameters, for both programs: as the module checks them, but
+-- The request's parameters, for all programs: as the module checks them, but
 -- for the query string, which the benchmark does not use.
 
 local cjson = require "cjson.safe"
