@@ -56,8 +56,15 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->once = 0;
     cache->role = 0;
 
-    ngx_memzero(&cache->room, sizeof(ngx_http_billing_json_room_t));
-    cache->room.pool = pool;
+    ngx_memzero(&cache->json, sizeof(ngx_http_billing_json_room_t));
+    cache->json.pool = pool;
+
+    cache->nroom = n;
+
+    cache->room = ngx_pcalloc(pool, n * sizeof(ngx_http_billing_lookup_t));
+    if (cache->room == NULL) {
+        return NGX_ERROR;
+    }
 
     return ngx_array_init(&cache->lookups, pool, n,
                           sizeof(ngx_http_billing_lookup_t *));
@@ -202,16 +209,24 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
     kind_name = &ngx_http_billing_cache_kinds[kind].name;
     len = cache->prefix.len + kind_name->len + name->len;
 
-    lookup = ngx_palloc(cache->pool, sizeof(ngx_http_billing_lookup_t) + len);
-    if (lookup == NULL) {
-        return NULL;
-    }
+    if (cache->nroom) {
+        cache->nroom--;
+        lookup = cache->room++;
 
-    ngx_memzero(lookup, sizeof(ngx_http_billing_lookup_t));
+    } else {
+        lookup = ngx_pcalloc(cache->pool, sizeof(ngx_http_billing_lookup_t));
+        if (lookup == NULL) {
+            return NULL;
+        }
+    }
 
     lookup->kind = kind;
     lookup->key.len = len;
-    lookup->key.data = (u_char *) lookup + sizeof(ngx_http_billing_lookup_t);
+
+    lookup->key.data = ngx_pnalloc(cache->pool, len);
+    if (lookup->key.data == NULL) {
+        return NULL;
+    }
 
     p = ngx_cpymem(lookup->key.data, cache->prefix.data, cache->prefix.len);
     p = ngx_cpymem(p, kind_name->data, kind_name->len);

@@ -176,13 +176,15 @@ typedef struct {
     ngx_uint_t                          hits;
 
     /*
-     * private: all lookups; those that were asked for, by the number of their
-     * command; and cameras' JSON
+     * private: all lookups, and room for more; those that were asked for, by
+     * the number of their command; and cameras' JSON
      */
     ngx_array_t                         lookups;
+    ngx_http_billing_lookup_t          *room;
+    ngx_uint_t                          nroom;
     ngx_array_t                         asked;
     ngx_http_billing_redis_pipeline_t   pipeline;
-    ngx_http_billing_json_room_t        room;
+    ngx_http_billing_json_room_t        json;
     ngx_msec_t                          timeout;
     ngx_msec_t                          deadline;
 

@@ -464,7 +464,7 @@ ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
         return;
     }
 
-    rc = ngx_http_billing_camera_json(&cache->set->camera, &cache->room,
+    rc = ngx_http_billing_camera_json(&cache->set->camera, &cache->json,
                                       lookup->id, values, &lookup->text,
                                       &error);
 

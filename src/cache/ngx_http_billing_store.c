@@ -205,6 +205,14 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
         }
 
         for (k = 0; k < m; k++) {
+            entry = *ngx_http_billing_store_bucket(store, query[k].hash);
+
+            if (entry && entry->hash != query[k].hash && entry->next) {
+                ngx_http_billing_store_prefetch(entry->next);
+            }
+        }
+
+        for (k = 0; k < m; k++) {
             entry = ngx_http_billing_store_record(store, &query[k],
                                                   store->generation, now);
 
@@ -224,7 +232,9 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
 
             store->stat.hits++;
 
-            if (!(flags & NGX_HTTP_BILLING_STORE_ONCE)) {
+            /* a line of memory that is not written to stays clean */
+
+            if (!entry->used && !(flags & NGX_HTTP_BILLING_STORE_ONCE)) {
                 entry->used = 1;
             }
 
@@ -645,7 +655,7 @@ ngx_http_billing_store_grow(ngx_http_billing_store_t *store)
 
     if (store->old == NULL) {
 
-        if (store->stat.entries < store->buckets) {
+        if (store->stat.entries < store->buckets / 2) {
             return;
         }
 

@@ -130,10 +130,14 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
 
     list->n = ngx_min(list->size, list->ids.nelts - list->next);
 
+    /* a camera named by another selector has to be one of the login's */
+
+    list->narrowed = (ctx->params.has_login && !list->login);
+
     if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
                                                  : NGX_HTTP_BILLING_STORE_KEEP,
                                  list->pool,
-                                 list->n * (list->login ? 1 : 2) + 3)
+                                 list->n * (list->narrowed ? 2 : 1) + 3)
         != NGX_OK
         || ngx_http_billing_batch_lookups(ctx) != NGX_OK
         || ngx_http_billing_batch_page(ctx) != NGX_OK
@@ -171,7 +175,7 @@ static ngx_int_t
 ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
 {
     int64_t                     *id;
-    ngx_uint_t                   i, member;
+    ngx_uint_t                   i;
     ngx_http_billing_list_t     *list;
     ngx_http_billing_lookup_t  **lookup;
 
@@ -180,22 +184,18 @@ ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
     id = list->ids.elts;
     id += list->next;
 
-    /* a camera named by another selector has to be one of the login's */
-
-    member = ctx->params.has_login && !list->login;
-
-    lookup = ngx_palloc(list->pool, (member ? 2 : 1) * list->n
+    lookup = ngx_palloc(list->pool, (list->narrowed ? 2 : 1) * list->n
                                     * sizeof(ngx_http_billing_lookup_t *));
     if (lookup == NULL) {
         return NGX_ERROR;
     }
 
     list->cameras = lookup;
-    list->members = member ? lookup + list->n : NULL;
+    list->members = list->narrowed ? lookup + list->n : NULL;
 
     for (i = 0; i < list->n; i++) {
 
-        if (member) {
+        if (list->narrowed) {
             list->members[i] = ngx_http_billing_cache_member(&ctx->cache,
                                                      &ctx->params.login, id[i]);
             if (list->members[i] == NULL) {

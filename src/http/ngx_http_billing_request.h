@@ -114,6 +114,9 @@ typedef struct {
     /* the ids are those of a login, page by page */
     unsigned                           login:1;
 
+    /* the cameras have to be the login's, and are looked for among these */
+    unsigned                           narrowed:1;
+
     /* the next page is asked for together with the batch */
     unsigned                           paged:1;
 

@@ -3,8 +3,6 @@
 
 
 static void ngx_http_billing_sort_ids(ngx_array_t *ids);
-static int ngx_libc_cdecl ngx_http_billing_cmp_ids(const void *one,
-    const void *two);
 static ngx_uint_t ngx_http_billing_has_id(ngx_array_t *ids, int64_t id);
 
 
@@ -215,42 +213,33 @@ ngx_http_billing_nothing_answered(ngx_http_billing_ctx_t *ctx)
 }
 
 
-/* sorts the ids ascending and drops duplicates */
+/* sorts the ids, which are few, ascending and drops duplicates */
 
 static void
 ngx_http_billing_sort_ids(ngx_array_t *ids)
 {
-    int64_t     *id;
-    ngx_uint_t   i, n;
-
-    if (ids->nelts == 0) {
-        return;
-    }
+    int64_t     *id, next;
+    ngx_uint_t   i, n, place;
 
     id = ids->elts;
 
-    ngx_qsort(id, (size_t) ids->nelts, sizeof(int64_t),
-              ngx_http_billing_cmp_ids);
+    for (i = 0, n = 0; i < ids->nelts; i++) {
 
-    for (i = 1, n = 1; i < ids->nelts; i++) {
-        if (id[i] != id[n - 1]) {
-            id[n++] = id[i];
+        next = id[i];
+
+        for (place = n; place && id[place - 1] > next; place--) { /* void */ }
+
+        if (place && id[place - 1] == next) {
+            continue;
         }
+
+        ngx_memmove(&id[place + 1], &id[place], (n - place) * sizeof(int64_t));
+
+        id[place] = next;
+        n++;
     }
 
     ids->nelts = n;
-}
-
-
-static int ngx_libc_cdecl
-ngx_http_billing_cmp_ids(const void *one, const void *two)
-{
-    const int64_t  *first, *second;
-
-    first = one;
-    second = two;
-
-    return (*first > *second) - (*first < *second);
 }
 
 

@@ -2,7 +2,10 @@
 #include "ngx_http_billing_json.h"
 
 
-#define NGX_HTTP_BILLING_JSON_BUFFER  4096
+/* bytes of the first buffer, which most answers fit in, and of the others */
+
+#define NGX_HTTP_BILLING_JSON_FIRST  4096
+#define NGX_HTTP_BILLING_JSON_NEXT   16384
 
 
 static void ngx_http_billing_json_print(void *ctx, const char *str,
@@ -149,6 +152,7 @@ ngx_http_billing_json_full(ngx_http_billing_json_t *json,
 static ngx_int_t
 ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
 {
+    size_t        size;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
@@ -160,7 +164,10 @@ ngx_http_billing_json_next_buf(ngx_http_billing_json_t *json)
         b->flush = 0;
 
     } else {
-        b = ngx_create_temp_buf(json->pool, NGX_HTTP_BILLING_JSON_BUFFER);
+        size = json->out ? NGX_HTTP_BILLING_JSON_NEXT
+                         : NGX_HTTP_BILLING_JSON_FIRST;
+
+        b = ngx_create_temp_buf(json->pool, size);
         if (b == NULL) {
             return NGX_ERROR;
         }

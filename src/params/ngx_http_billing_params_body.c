@@ -394,15 +394,18 @@ ngx_http_billing_body_number(void *ctx, const char *p, size_t len)
 {
     ngx_http_billing_body_t *body = ctx;
 
+    ngx_uint_t                 keep;
     ngx_http_billing_value_t  *value;
 
     if (!ngx_http_billing_body_place(body, &value)) {
         return 0;
     }
 
+    keep = (body->param != NGX_HTTP_BILLING_PARAM_IDS);
+
     return value == NULL
            || ngx_http_billing_value_number(body->values, value,
-                                            (const u_char *) p, len)
+                                            (const u_char *) p, len, keep)
               == NGX_OK;
 }
 

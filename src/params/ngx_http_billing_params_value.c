@@ -125,7 +125,8 @@ ngx_http_billing_value_string(ngx_http_billing_values_t *values,
 
 ngx_int_t
 ngx_http_billing_value_number(ngx_http_billing_values_t *values,
-    ngx_http_billing_value_t *value, const u_char *p, size_t len)
+    ngx_http_billing_value_t *value, const u_char *p, size_t len,
+    ngx_uint_t keep)
 {
     size_t     i;
     ngx_str_t  text;
@@ -144,6 +145,10 @@ ngx_http_billing_value_number(ngx_http_billing_values_t *values,
 
     value->integer = (ngx_http_billing_value_decimal(p, len, &value->number)
                       == NGX_OK);
+
+    if (!keep) {
+        return NGX_OK;
+    }
 
     text.data = (u_char *) p;
     text.len = len;

@@ -107,9 +107,10 @@ ngx_uint_t ngx_http_billing_value_find(const u_char *name, size_t len);
 ngx_int_t ngx_http_billing_value_string(ngx_http_billing_values_t *values,
     ngx_http_billing_value_t *value, const u_char *text, size_t len);
 
-/* a number as JSON writes it */
+/* a number as JSON writes it; keep: the text of an integer may be needed */
 ngx_int_t ngx_http_billing_value_number(ngx_http_billing_values_t *values,
-    ngx_http_billing_value_t *value, const u_char *text, size_t len);
+    ngx_http_billing_value_t *value, const u_char *text, size_t len,
+    ngx_uint_t keep);
 
 ngx_int_t ngx_http_billing_value_array(ngx_http_billing_values_t *values,
     ngx_http_billing_value_t *value);
