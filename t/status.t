@@ -146,6 +146,7 @@ sub nginx {
 
     my $route = route();
     my $http = delete $opt{http} // '';
+    my $keepalive = delete $opt{keepalive} // 0;
     return Billing::Nginx->start(<<"END", %opt);
     $http
     billing_redis $redis;
@@ -153,7 +154,7 @@ sub nginx {
     billing_redis_timeout 20s;
     server {
         listen 127.0.0.1:%PORT%;
-        keepalive_timeout 0;
+        keepalive_timeout $keepalive;
         $route
     }
 END
@@ -748,9 +749,17 @@ billing_status_clients 1001;
 listen never
 --- fake2
 --- run
-my $nginx = ::nginx("$::FAKE redis://127.0.0.1:\$TEST_NGINX_FAKE2_PORT", workers => 2);
+my $nginx = ::nginx("$::FAKE redis://127.0.0.1:\$TEST_NGINX_FAKE2_PORT", workers => 2, keepalive => '1h');
 my ($one, $two) = map { "127.0.0.1:$_->{port}" } $Fake, $Fake2;
 my %port = (port => $nginx->{port});
+
+# one worker answers for both
+
+my $page = client(%port);
+my $metrics = sub {
+    $page->send(text(undef, uri => '/status'));
+    return ::series($page->response->{body});
+};
 
 # whether the gauges come to be these, while requests go to both workers
 
@@ -760,7 +769,7 @@ my $becomes = sub {
 
     my $ok = wait_for(15, sub {
         ask('{"cameras_ids":[3]}', %port);
-        %servers = ::servers(::metrics($nginx));
+        %servers = ::servers($metrics->());
         return join(' ', map { "$_ " . ($servers{$_} // '-') } sort keys %expected)
                eq join(' ', map { "$_ $expected{$_}" } sort keys %expected);
     });
@@ -768,7 +777,7 @@ my $becomes = sub {
     return $ok && keys %servers == keys %expected;
 };
 
-is_deeply({ ::servers(::metrics($nginx)) }->{"unloaded $two"}, 0, 'the gauges are there at the start');
+is_deeply({ ::servers($metrics->()) }->{"unloaded $two"}, 0, 'the gauges are there at the start');
 ok($becomes->("failing $one" => 2, "used $two" => 2), 'the second server is used');
 
 my $json = JSON::PP::decode_json(ask(undef, uri => '/status?format=json', %port)->{body});
