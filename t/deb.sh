@@ -111,16 +111,51 @@ ask() {
     echo "answered with $status"
 }
 
+# mapped: nginx's master has the module of a file that is there; or "deleted"
+
+mapped() {
+    grep "ngx_http_billing_module.so$1" "/proc/$(cat /run/nginx.pid)/maps" \
+        >/dev/null
+}
+
 apt_get update
+apt_get install redis-server curl procps
+
+# an older package: this one with another number
+
+dpkg-deb -R /deb/"$package"_[0-9]*.deb /old
+sed -i 's/^Version: .*/Version: 0.1.0-1/' /old/DEBIAN/control
+dpkg-deb -b /old /old.deb >/dev/null
+rm -r /old
+apt_get install /old.deb
+
+service nginx start >/dev/null
+mapped '$' || die "the older package was not loaded"
+
 apt_get install /deb/"$package"_[0-9]*.deb
+grep -q 'service nginx upgrade' /tmp/log || die "nothing said of the upgrade"
+service nginx reload >/dev/null
+mapped ' (deleted)' || die "a reload has loaded the newer module"
+
+service nginx upgrade >/dev/null
+mapped ' (deleted)' && die "the upgrade has not loaded the newer module"
+mapped '$' || die "the newer module is not loaded"
+echo "upgraded"
+
+apt_get install --reinstall /deb/"$package"_[0-9]*.deb
+grep -q 'service nginx upgrade' /tmp/log || die "nothing said of a new file"
+
+service nginx stop >/dev/null
+apt_get install --reinstall /deb/"$package"_[0-9]*.deb
+if grep -q 'service nginx upgrade' /tmp/log; then
+    die "an upgrade of an nginx that does not run"
+fi
 
 dpkg-query -Wf '${Depends}\n' "$package" | grep 'nginx-abi-' \
     || die "the package does not depend on an ABI of nginx"
 dpkg-query -Wf '${Built-Using}\n' "$package" | grep '^hiredis (= .*), yajl (= ' \
     || die "the package does not name the libraries that it contains"
 [ -e $link ] || die "installing did not enable the module"
-
-apt_get install redis-server curl procps
 
 rm /etc/nginx/sites-enabled/default
 
@@ -200,15 +235,22 @@ fi
 kill "$redis"
 wait "$redis" || die "Redis ended with $?"
 
-rm /etc/nginx/conf.d/billing.conf
-
 apt_get remove "$package" libnginx-mod-nchan
+grep -q '/etc/nginx/conf.d/billing.conf:1:billing_redis ' /tmp/log \
+    || die "nothing said of directives that are left"
+if nginx -q -t 2>/dev/null; then die "these directives are taken"; fi
+rm /etc/nginx/conf.d/billing.conf
 [ ! -e $link ] || die "removing did not disable the module"
 nginx -q -t
 echo "removed"
 
 apt_get install /deb/"$package"_[0-9]*.deb
 [ -e $link ] || die "installing again did not enable the module"
+
+for page in README.md doc/deployment.md; do
+    [ -s "/usr/share/doc/$package/$page" ] \
+        || [ -s "/usr/share/doc/$package/$page.gz" ] || die "no $page"
+done
 
 apt_get purge "$package"
 nginx -q -t

@@ -1,5 +1,5 @@
-# README.md against the module: each directive, variable, metric and log line is
-# in both, and the README's examples work.
+# README.md and the pages in doc/ against the module: each directive, variable,
+# metric and log line is in both, and the examples work.
 
 use strict;
 use warnings;
@@ -36,7 +36,8 @@ sub slurp {
     return scalar <$in>;
 }
 
-my $readme = slurp("$ROOT/README.md");
+my %page = map { $_ => slurp("$ROOT/$_") }
+           'README.md', map { s{^\Q$ROOT\E/}{}r } glob "$ROOT/doc/*.md";
 my $source = '';
 
 File::Find::find(sub { $source .= slurp($_) if /\.[ch]\z/ }, "$ROOT/src");
@@ -44,10 +45,11 @@ File::Find::find(sub { $source .= slurp($_) if /\.[ch]\z/ }, "$ROOT/src");
 # The text under a heading, up to the next heading of its level or above.
 
 sub section {
-    my ($title) = @_;
+    my ($title, $file) = @_;
 
-    my ($marks) = $readme =~ /^(#+) \Q$title\E$/m or die "no \"$title\" in README.md\n";
-    my ($text) = $readme =~ /^$marks \Q$title\E\n(.*?)(?=^#{1,${\ length $marks}} |\z)/ms;
+    $file //= 'README.md';
+    my ($marks) = $page{$file} =~ /^(#+) \Q$title\E$/m or die "no \"$title\" in $file\n";
+    my ($text) = $page{$file} =~ /^$marks \Q$title\E\n(.*?)(?=^#{1,${\ length $marks}} |\z)/ms;
 
     return $text;
 }
@@ -93,20 +95,40 @@ is_deeply([ section('Variables') =~ /^\| `\$(billing_\w+)`/mg ], [ sort keys %va
 
 my %anchor;
 
-for my $title ($readme =~ /^#+ (.*)$/mg) {
-    (my $anchor = lc $title) =~ s/[^\w -]//g;
-    $anchor =~ tr/ /-/;
-    $anchor{$anchor}++;
+for my $file (sort keys %page) {
+    my $text = $page{$file} =~ s/^```.*?^```$//msgr;
+
+    for my $title ($text =~ /^#+ (.*)$/mg) {
+        (my $anchor = lc $title) =~ s/[^\w -]//g;
+        $anchor =~ tr/ /-/;
+        $anchor{$file}{$anchor}++;
+    }
+
+    is_deeply([ grep { $anchor{$file}{$_} > 1 } sort keys %{ $anchor{$file} } ], [],
+              "$file: no two headings are alike");
 }
 
-is_deeply([ grep { $anchor{$_} > 1 } sort keys %anchor ], [], 'no two headings are alike');
+for my $from (sort keys %page) {
+    my $folder = $from =~ m{^(.*/)} ? $1 : '';
 
-for my $link (sort { $a cmp $b } $readme =~ /\]\(([^)\s]+)\)/g) {
-    next if $link =~ /^https:/;
-    my ($file, $anchor) = split /#/, $link, 2;
+    for my $link (sort { $a cmp $b } $page{$from} =~ /\]\(([^)\s]+)\)/g) {
+        next if $link =~ /^https:/;
 
-    ok(length $file ? -e "$ROOT/$file" : $anchor{$anchor}, "the link to $link leads somewhere");
+        my ($file, $anchor) = split /#/, $link, 2;
+        my $to = length $file ? "$folder$file" : $from;
+        $to =~ s{[^/]+/\.\./}{};
+
+        my $leads = -e "$ROOT/$to";
+        $leads &&= $anchor{$to}{$anchor} if defined $anchor && $page{$to};
+
+        ok($leads, "$from: the link to $link leads somewhere");
+    }
 }
+
+# Each page of doc/ is found from README.md
+
+like($page{'README.md'}, qr/\(\Q$_\E\)/, "README.md leads to $_")
+    for grep { m{/} } sort keys %page;
 
 # Log lines: each literal part of one is in a string of the source
 
@@ -115,7 +137,7 @@ $strings =~ s/\\"/\0/g;
 $strings =~ s/"\s*(?:ngx_\w+_n\s*)?"//g;
 $strings =~ s/\0/"/g;
 
-for my $row (section('Troubleshooting') =~ /^\| (`.*?`) \|/mg) {
+for my $row (section('Troubleshooting', 'doc/troubleshooting.md') =~ /^\| (`.*?`) \|/mg) {
     for my $line ($row =~ /`(.*?)`/g) {
         my @parts = grep { /\w/ && !/$FOREIGN/ } map { s/^[\s",:]+|[\s",:]+$//gr }
                     split /\.\.\.|\bN\b|: /, $line;
@@ -147,7 +169,7 @@ sub nginx_takes {
 my $LIST = "billing_redis redis://127.0.0.1:6379;\n";
 my $n = 0;
 
-for my $text ($readme =~ /^ *```nginx\n(.*?)^ *```$/msg) {
+for my $text (join('', @page{sort keys %page}) =~ /^ *```nginx\n(.*?)^ *```$/msg) {
     $n++;
     $text = "server {\n$text}" if $text !~ /^server /m && $text !~ /^http /m;
     $text = "events {}\nhttp {\n$LIST$text}" if $text !~ /^http /m;
@@ -195,7 +217,7 @@ for my $request (@requests) {
 my %metric = map { $_ => 1 }
     qx(curl -sS --max-time 30 http://127.0.0.1:$nginx->{port}/billing_status) =~ /^# TYPE (\S+)/mg;
 
-is_deeply([ sort { $a cmp $b } section('Status') =~ /^\| `(nginx_billing_\w+)/mg ],
+is_deeply([ sort { $a cmp $b } section('Metrics', 'doc/status.md') =~ /^\| `(nginx_billing_\w+)/mg ],
           [ sort keys %metric ], 'the metrics are those of the status page');
 
 done_testing();
