@@ -64,8 +64,8 @@ load "$cameras" 1000
 
 mkdir "$dir/bodies" "$dir/answers" "$dir/static"
 
-bodies 1000 1 "$cameras" >"$dir/bodies/1"
-bodies 1000 30 "$cameras" >"$dir/bodies/30"
+bodies 50000 1 "$cameras" >"$dir/bodies/1"
+bodies 10000 30 "$cameras" >"$dir/bodies/30"
 echo '{"login":"list-1000"}' >"$dir/bodies/list"
 cp "$dir/bodies/1" "$dir/bodies/bad"
 echo '{"cameras_ids":[1,"x","y"]}' >"$dir/bodies/422"
