@@ -633,7 +633,6 @@ ZSCORE *:admin => raw *0\r\n
 HMGET *:camera:3 => error NOPERM this user has no permissions to run the 'hmget' command
 HMGET *:camera:4 => error WRONGTYPE Operation against a key holding the wrong kind of value
 HMGET *:camera:5 => error ERR unknown command 'HMGET'
-HMGET *:camera:7 => error MOVED 3999 127.0.0.1:6381
 GET *:external:3 => error NOPERM No permissions to access a key
 ZRANGEBYSCORE => error NOPERM this user has no permissions to run the 'zrangebyscore' command
 ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
@@ -641,7 +640,6 @@ ZSCORE => error NOPERM this user has no permissions to run the 'zscore' command
 {"cameras_ids":[3]}                             -> 502
 {"cameras_ids":[4]}                             -> 502
 {"cameras_ids":[5]}                             -> 502
-{"cameras_ids":[7]}                             -> 502
 {"cameras_uuid":["3"]}                          -> 502
 {"login":"admin"}                               -> 502
 {"login":"admin","cameras_ids":[10]}            -> 502

@@ -45,7 +45,6 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->pool = pool;
     cache->limit = 0;
     cache->size = 0;
-    cache->stored_size = 0;
     cache->use = NGX_HTTP_BILLING_STORE_PASS;
     cache->server = NULL;
     cache->connection = 0;
@@ -440,10 +439,6 @@ ngx_http_billing_cache_reply(void *data, ngx_uint_t n,
 
     ngx_http_billing_lookup_t  *lookup;
 
-    if (n == 0) {
-        cache->size = cache->stored_size;
-    }
-
     lookup = ngx_http_billing_cache_answered(cache, n, reply);
 
     if (lookup) {
@@ -480,6 +475,12 @@ ngx_http_billing_cache_answered(ngx_http_billing_cache_t *cache, ngx_uint_t n,
     lookup = asked[n];
 
     /* the reply may have come before, on a connection that was lost */
+
+    if (lookup->kind == NGX_HTTP_BILLING_KIND_CAMERA
+        && ngx_http_billing_lookup_found(lookup))
+    {
+        cache->size -= lookup->text.len;
+    }
 
     lookup->result = NGX_HTTP_BILLING_LOOKUP_MISSING;
     lookup->error = NULL;

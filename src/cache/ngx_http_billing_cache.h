@@ -188,9 +188,6 @@ typedef struct {
     ngx_msec_t                          timeout;
     ngx_msec_t                          deadline;
 
-    /* bytes of cameras from the store, of those in size */
-    size_t                              stored_size;
-
     /* when the pipeline was sent, by the clock of the coherence; over what */
     int64_t                             sent;
     ngx_uint_t                          sent_over;

@@ -249,7 +249,6 @@ ngx_http_billing_cache_read_record(ngx_http_billing_cache_t *cache,
         lookup->text.len = entry->len;
 
         cache->size += entry->len;
-        cache->stored_size += entry->len;
         break;
 
     case NGX_HTTP_BILLING_KIND_LOGIN:

@@ -1,15 +1,7 @@
 
-#include "ngx_http_billing_redis_pool.h"
 #include "ngx_http_billing_redis_names.h"
+#include "ngx_http_billing_redis_split.h"
 
-
-/* bulk pipelines in flight, at most: each delays the pipelines behind it */
-
-#define NGX_HTTP_BILLING_REDIS_BULK      2
-
-/* optional pipelines that may wait for a connection */
-
-#define NGX_HTTP_BILLING_REDIS_OPTIONAL  32
 
 /* bytes of a command, for most of them */
 
@@ -17,23 +9,15 @@
 
 
 struct ngx_http_billing_redis_s {
-    ngx_http_billing_redis_pool_t    pool;
-    ngx_log_t                       *log;
+    /* the servers as configured; if they are a cluster's, its seeds */
+    ngx_http_billing_redis_node_t      node;
 
-    /* of the worker's last connection */
-    ngx_uint_t                       number;
+    /* NULL, unless the servers are a cluster's */
+    ngx_http_billing_redis_cluster_t  *cluster;
 
-    /* pipelines that wait for a connection; how many are not optional */
-    ngx_queue_t                      waiting;
-    ngx_uint_t                       nwaiting;
-    ngx_uint_t                       noptional;
-
-    /* bulk pipelines that wait for their turn */
-    ngx_queue_t                      bulk;
-
-    /* pipelines that failed: a posted event calls their handlers later */
-    ngx_queue_t                      failed;
-    ngx_event_t                      posted;
+    /* of the worker's last connection to one of the servers */
+    ngx_uint_t                         number;
+    ngx_log_t                         *log;
 };
 
 
@@ -45,18 +29,9 @@ static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis, ngx_http_billing_redis_conf_t *conf);
 static ngx_int_t ngx_http_billing_redis_grow(
     ngx_http_billing_redis_pipeline_t *pl, size_t len);
-static void ngx_http_billing_redis_start(ngx_http_billing_redis_pipeline_t *pl);
-static void ngx_http_billing_redis_queue(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_http_billing_redis_pipeline_state_e state, ngx_uint_t first);
-static void ngx_http_billing_redis_dequeue(
+static void ngx_http_billing_redis_clustered(void *set);
+static void ngx_http_billing_redis_redirected(void *set,
     ngx_http_billing_redis_pipeline_t *pl);
-static void ngx_http_billing_redis_flush(void *data);
-static void ngx_http_billing_redis_returned(void *data,
-    ngx_http_billing_redis_pipeline_t *pl, ngx_int_t rc);
-static void ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_http_billing_redis_result_e result);
-static void ngx_http_billing_redis_timeout(ngx_event_t *ev);
-static void ngx_http_billing_redis_posted_handler(ngx_event_t *ev);
 
 
 ngx_http_billing_redis_t *
@@ -73,7 +48,7 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
     set = sets->elts;
 
     for (i = 0; i < sets->nelts; i++) {
-        if (ngx_http_billing_redis_same(&set[i]->pool.shared.conf, conf)) {
+        if (ngx_http_billing_redis_same(&set[i]->node.pool.shared.conf, conf)) {
             return set[i];
         }
     }
@@ -162,36 +137,21 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
 
     redis->log = &cf->cycle->new_log;
 
-    ngx_queue_init(&redis->waiting);
-    ngx_queue_init(&redis->bulk);
-    ngx_queue_init(&redis->failed);
-
-    redis->posted.handler = ngx_http_billing_redis_posted_handler;
-    redis->posted.data = redis;
-    redis->posted.log = redis->log;
-
-    redis->pool.flush = ngx_http_billing_redis_flush;
-    redis->pool.data = redis;
-
-    shared = &redis->pool.shared;
+    shared = &redis->node.pool.shared;
 
     shared->conf = *conf;
     shared->log = redis->log;
     shared->number = &redis->number;
-    shared->returned = ngx_http_billing_redis_returned;
-    shared->returned_data = redis;
+    shared->set = redis;
+    shared->clustered = ngx_http_billing_redis_clustered;
+    shared->redirected = ngx_http_billing_redis_redirected;
 
-    if (ngx_array_init(&shared->required, cf->pool, 1, sizeof(ngx_str_t))
-        != NGX_OK)
-    {
+    if (ngx_http_billing_redis_node_init(cf, &redis->node) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_redis_pool_init(cf, &redis->pool) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return conf->resolver ? ngx_http_billing_redis_names_init(cf, &redis->pool)
+    return conf->resolver ? ngx_http_billing_redis_names_init(cf,
+                                                             &redis->node.pool)
                           : NGX_OK;
 }
 
@@ -203,7 +163,7 @@ ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
 {
     ngx_http_billing_redis_shared_t  *shared;
 
-    shared = &redis->pool.shared;
+    shared = &redis->node.pool.shared;
 
     shared->stat = stat;
     shared->duration = duration;
@@ -219,7 +179,7 @@ ngx_http_billing_redis_require(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
     ngx_uint_t    i;
     ngx_array_t  *required;
 
-    required = &redis->pool.shared.required;
+    required = &redis->node.pool.shared.required;
     elt = required->elts;
 
     for (i = 0; i < required->nelts; i++) {
@@ -243,14 +203,14 @@ void
 ngx_http_billing_redis_track(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_tracking_t *tracking)
 {
-    redis->pool.shared.tracking = tracking;
+    redis->node.pool.shared.tracking = tracking;
 }
 
 
 ngx_array_t *
 ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis)
 {
-    return redis->pool.shared.conf.peers;
+    return redis->node.pool.shared.conf.peers;
 }
 
 
@@ -258,16 +218,25 @@ ngx_int_t
 ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis, ngx_uint_t n,
     ngx_http_billing_redis_state_t *state)
 {
+    ngx_http_billing_redis_pool_t    *pool;
     ngx_http_billing_redis_server_t  *server;
 
-    if (n >= redis->pool.route.nservers) {
+    if (redis->cluster && !redis->cluster->over
+        && redis->cluster->map->covered)
+    {
+        return ngx_http_billing_redis_cluster_state(redis->cluster, n, state);
+    }
+
+    pool = &redis->node.pool;
+
+    if (n >= pool->route.nservers) {
         return NGX_DECLINED;
     }
 
-    server = redis->pool.route.servers[n];
+    server = pool->route.servers[n];
 
     state->peer = server->peer;
-    state->used = (server == ngx_http_billing_redis_pool_used(&redis->pool, 0));
+    state->used = (server == ngx_http_billing_redis_pool_used(pool, 0));
     state->failing = (server->failures != 0);
     state->unloaded = server->unloaded;
 
@@ -341,198 +310,58 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_pipeline_t *pl, ngx_msec_t timeout,
     ngx_msec_t deadline)
 {
-    ngx_msec_int_t  left;
-
     pl->redis = redis;
-    pl->timeout = timeout;
-    pl->slot = NULL;
-    pl->server = NULL;
-    pl->connection = 0;
-    pl->tries = 0;
-    pl->resend = 0;
+    pl->split = NULL;
+    pl->write = NULL;
+    pl->item = NULL;
+    pl->part = 0;
+    pl->redirected = 0;
 
-    ngx_memzero(&pl->timer, sizeof(ngx_event_t));
-
-    pl->timer.handler = ngx_http_billing_redis_timeout;
-    pl->timer.data = pl;
-    pl->timer.log = redis->log;
-
-    left = (ngx_msec_int_t) (deadline - ngx_current_msec);
-
-    ngx_http_billing_redis_add_timer(&pl->timer, &pl->due,
-                                     (ngx_msec_t) ngx_max(left, 1));
-
-    ngx_http_billing_redis_start(pl);
-
-    ngx_http_billing_redis_pool_connect(&redis->pool);
-}
-
-
-static void
-ngx_http_billing_redis_start(ngx_http_billing_redis_pipeline_t *pl)
-{
-    ngx_http_billing_redis_t       *redis;
-    ngx_http_billing_redis_conn_t  *conn;
-
-    redis = pl->redis;
-
-    conn = ngx_http_billing_redis_pool_get(&redis->pool,
-                                           NGX_HTTP_BILLING_REDIS_INFLIGHT);
-
-    if (pl->optional) {
-
-        if (conn ? conn->ninflight >= NGX_HTTP_BILLING_REDIS_INFLIGHT / 2
-                 : redis->noptional >= NGX_HTTP_BILLING_REDIS_OPTIONAL)
-        {
-            ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
-            return;
-        }
-
-    } else if (conn == NULL
-               && redis->nwaiting >= redis->pool.shared.conf.queue)
-    {
-        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_UNAVAILABLE);
+    if (redis->cluster && !redis->cluster->over) {
+        ngx_http_billing_redis_split(redis->cluster, pl, timeout, deadline);
         return;
     }
 
-    if (pl->bulk
-        && (redis->pool.shared.nbulk >= NGX_HTTP_BILLING_REDIS_BULK
-            || !ngx_queue_empty(&redis->bulk)))
-    {
-        ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_BULK,
-                                     0);
-        return;
-    }
-
-    if (conn) {
-        ngx_http_billing_redis_conn_send(conn, pl);
-        return;
-    }
-
-    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
-                                 0);
-}
-
-
-static void
-ngx_http_billing_redis_queue(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_http_billing_redis_pipeline_state_e state, ngx_uint_t first)
-{
-    ngx_queue_t               *queue;
-    ngx_http_billing_redis_t  *redis;
-
-    redis = pl->redis;
-
-    switch (state) {
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_BULK:
-        queue = &redis->bulk;
-        break;
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED:
-        queue = &redis->failed;
-        break;
-
-    default: /* NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING */
-        queue = &redis->waiting;
-
-        if (pl->optional) {
-            state = NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL;
-            redis->noptional++;
-
-        } else {
-            redis->nwaiting++;
-        }
-
-        break;
-    }
-
-    if (state != NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED) {
-        redis->pool.nwaiting++;
-    }
-
-    pl->state = state;
-
-    if (first) {
-        ngx_queue_insert_head(queue, &pl->queue);
-
-    } else {
-        ngx_queue_insert_tail(queue, &pl->queue);
-    }
-}
-
-
-static void
-ngx_http_billing_redis_dequeue(ngx_http_billing_redis_pipeline_t *pl)
-{
-    ngx_http_billing_redis_t  *redis;
-
-    redis = pl->redis;
-
-    ngx_queue_remove(&pl->queue);
-
-    switch (pl->state) {
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING:
-        redis->nwaiting--;
-        break;
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_OPTIONAL:
-        redis->noptional--;
-        break;
-
-    default:
-        break;
-    }
-
-    if (pl->state != NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED) {
-        redis->pool.nwaiting--;
-    }
-
-    pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
+    ngx_http_billing_redis_node_send(&redis->node, pl, timeout, deadline);
 }
 
 
 void
 ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
 {
-    switch (pl->state) {
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE:
+    if (pl->state == NGX_HTTP_BILLING_REDIS_PIPELINE_SPLIT) {
+        ngx_http_billing_redis_split_cancel(pl);
         return;
-
-    case NGX_HTTP_BILLING_REDIS_PIPELINE_SENT:
-        pl->slot->pipeline = NULL;
-        pl->slot = NULL;
-        pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
-        break;
-
-    default:
-        ngx_http_billing_redis_dequeue(pl);
-        break;
     }
 
-    if (pl->timer.timer_set) {
-        ngx_del_timer(&pl->timer);
-    }
+    ngx_http_billing_redis_node_cancel(pl);
 }
 
 
 void
 ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl)
 {
-    pl->redis->pool.shared.stat->errors++;
+    pl->redis->node.pool.shared.stat->errors++;
 }
 
 
 ngx_int_t
 ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
 {
-    ngx_array_t  *required;
+    ngx_array_t               *required;
+    ngx_http_billing_redis_t  *redis;
 
-    required = &pl->redis->pool.shared.required;
+    redis = pl->redis;
 
-    return ngx_http_billing_redis_pool_unloaded(&pl->redis->pool,
+    /* the key has one place in a cluster: no other server may be asked */
+
+    if (redis->cluster && !redis->cluster->over) {
+        return NGX_DECLINED;
+    }
+
+    required = &redis->node.pool.shared.required;
+
+    return ngx_http_billing_redis_pool_unloaded(&redis->node.pool,
                                                 pl->connection,
                                                 required->nelts == 1
                                                 ? required->elts : NULL);
@@ -542,157 +371,71 @@ ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
 void
 ngx_http_billing_redis_close(ngx_http_billing_redis_t *redis)
 {
-    ngx_http_billing_redis_pool_close(&redis->pool);
-}
-
-
-static void
-ngx_http_billing_redis_flush(void *data)
-{
-    ngx_http_billing_redis_t *redis = data;
-
-    ngx_queue_t                        *q;
-    ngx_http_billing_redis_conn_t      *conn;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    for ( ;; ) {
-
-        if (!ngx_queue_empty(&redis->waiting)) {
-            q = ngx_queue_head(&redis->waiting);
-
-        } else if (!ngx_queue_empty(&redis->bulk)
-                   && redis->pool.shared.nbulk < NGX_HTTP_BILLING_REDIS_BULK)
-        {
-            q = ngx_queue_head(&redis->bulk);
-
-        } else {
-            return;
-        }
-
-        conn = ngx_http_billing_redis_pool_get(&redis->pool,
-                                               NGX_HTTP_BILLING_REDIS_INFLIGHT);
-        if (conn == NULL) {
-            return;
-        }
-
-        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
-
-        ngx_http_billing_redis_dequeue(pl);
-        ngx_http_billing_redis_conn_send(conn, pl);
+    if (redis->cluster) {
+        ngx_http_billing_redis_cluster_destroy(redis->cluster);
+        redis->cluster = NULL;
     }
+
+    ngx_http_billing_redis_node_close(&redis->node);
 }
 
 
-/*
- * A connection was lost.  The pipeline is sent again by a posted event: first
- * the other events of this turn show which other connections are lost.
- */
+ngx_int_t
+ngx_http_billing_redis_cluster(ngx_http_billing_redis_t *redis,
+    ngx_uint_t *slots, ngx_uint_t *nodes)
+{
+    if (redis->cluster == NULL || redis->cluster->over) {
+        return NGX_DECLINED;
+    }
+
+    *slots = redis->cluster->map->covered;
+    *nodes = redis->cluster->nmembers;
+
+    return NGX_OK;
+}
+
+
+/* a server is a node of a cluster: the servers are its seeds */
 
 static void
-ngx_http_billing_redis_returned(void *data,
-    ngx_http_billing_redis_pipeline_t *pl, ngx_int_t rc)
+ngx_http_billing_redis_clustered(void *set)
 {
-    ngx_http_billing_redis_t *redis = data;
+    ngx_http_billing_redis_t *redis = set;
 
-    if (pl == NULL) {
-        ngx_post_event(&redis->posted, &ngx_posted_events);
+    if (redis->cluster && !redis->cluster->over) {
         return;
     }
 
-    if (rc != NGX_OK) {
-        ngx_http_billing_redis_fail(pl, NGX_HTTP_BILLING_REDIS_BROKEN);
+    if (redis->cluster) {
+        redis->cluster->over = 0;
+
+    } else {
+        redis->cluster = ngx_http_billing_redis_cluster_create(&redis->node);
+    }
+
+    if (redis->cluster) {
+        ngx_http_billing_redis_cluster_refresh(redis->cluster, NULL);
+    }
+}
+
+
+/* the pipeline was answered by MOVED or the like, and is to be split */
+
+static void
+ngx_http_billing_redis_redirected(void *set,
+    ngx_http_billing_redis_pipeline_t *pl)
+{
+    ngx_http_billing_redis_t *redis = set;
+
+    ngx_http_billing_redis_clustered(redis);
+
+    if (redis->cluster == NULL) {
+        pl->done(pl->data, NGX_HTTP_BILLING_REDIS_BROKEN);
         return;
     }
 
-    pl->resend = 1;
+    pl->redirected = 0;
 
-    /* at the head: the pipeline that was sent first is returned last */
-
-    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_WAITING,
-                                 1);
-
-    ngx_post_event(&redis->posted, &ngx_posted_events);
-}
-
-
-/* fails a pipeline that is in no queue and in no slot */
-
-static void
-ngx_http_billing_redis_fail(ngx_http_billing_redis_pipeline_t *pl,
-    ngx_http_billing_redis_result_e result)
-{
-    pl->result = result;
-
-    if (pl->timer.timer_set) {
-        ngx_del_timer(&pl->timer);
-    }
-
-    ngx_http_billing_redis_queue(pl, NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED, 0);
-
-    ngx_post_event(&pl->redis->posted, &ngx_posted_events);
-}
-
-
-static void
-ngx_http_billing_redis_timeout(ngx_event_t *ev)
-{
-    ngx_http_billing_redis_t           *redis;
-    ngx_http_billing_redis_conn_t      *conn;
-    ngx_http_billing_redis_result_e     result;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    pl = ev->data;
-    redis = pl->redis;
-
-    if (ngx_http_billing_redis_stalled(ev, &pl->due)) {
-        return;
-    }
-
-    conn = NULL;
-    result = redis->pool.result;
-
-    if (pl->state == NGX_HTTP_BILLING_REDIS_PIPELINE_SENT) {
-        conn = pl->slot->conn;
-        result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
-        ngx_http_billing_redis_server_late(conn->server);
-    }
-
-    if (result == NGX_HTTP_BILLING_REDIS_TIMEOUT) {
-        redis->pool.shared.stat->timeouts++;
-    }
-
-    ngx_http_billing_redis_cancel(pl);
-
-    if (conn) {
-
-        /* half the timeout: other pipelines need time for another server */
-
-        ngx_http_billing_redis_conn_check(conn, pl->timeout / 2);
-    }
-
-    pl->done(pl->data, result);
-}
-
-
-static void
-ngx_http_billing_redis_posted_handler(ngx_event_t *ev)
-{
-    ngx_queue_t                        *q;
-    ngx_http_billing_redis_t           *redis;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    redis = ev->data;
-
-    while (!ngx_queue_empty(&redis->failed)) {
-
-        q = ngx_queue_head(&redis->failed);
-        pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
-
-        ngx_http_billing_redis_cancel(pl);
-
-        pl->done(pl->data, pl->result);
-    }
-
-    ngx_http_billing_redis_flush(redis);
-    ngx_http_billing_redis_pool_connect(&redis->pool);
+    ngx_http_billing_redis_split(redis->cluster, pl, pl->timeout,
+                                 pl->deadline);
 }

@@ -20,6 +20,10 @@
 
 typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
 typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
+typedef struct ngx_http_billing_redis_node_s  ngx_http_billing_redis_node_t;
+
+typedef struct ngx_http_billing_redis_split_s
+                                              ngx_http_billing_redis_split_t;
 
 
 typedef struct {
@@ -116,6 +120,10 @@ typedef struct {
     ngx_atomic_t                       connects;
     ngx_atomic_t                       connect_failures;
     ngx_atomic_t                       lost;
+
+    /* MOVED and ASK; and how often the map of a cluster was read */
+    ngx_atomic_t                       redirects;
+    ngx_atomic_t                       refreshes;
 } ngx_http_billing_redis_stat_t;
 
 
@@ -166,8 +174,9 @@ typedef enum {
 /*
  * Called for the reply to the n-th command of a pipeline, errors included.
  * The reply is valid during the call only.  Replies count only once the
- * pipeline is done with NGX_HTTP_BILLING_REDIS_OK: until then the commands may
- * be sent again, and n starts anew from 0.
+ * pipeline is done with NGX_HTTP_BILLING_REDIS_OK: until then commands may be
+ * sent again, all of them or some.  So there may be several replies for one n,
+ * of which the last one counts.  Replies of a cluster come in any order.
  */
 typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
@@ -178,6 +187,16 @@ typedef void (*ngx_http_billing_redis_reply_pt)(void *data, ngx_uint_t n,
  */
 typedef void (*ngx_http_billing_redis_done_pt)(void *data,
     ngx_http_billing_redis_result_e result);
+
+struct ngx_http_billing_redis_event_s;
+
+/* Sends commands over a connection; returns NGX_ERROR if there is no memory. */
+typedef ngx_int_t (*ngx_http_billing_redis_write_pt)(void *data,
+    struct ngx_http_billing_redis_event_s *event);
+
+/* Called for each part of a reply that is handed out in parts. */
+typedef void (*ngx_http_billing_redis_item_pt)(void *data,
+    ngx_http_billing_redis_reply_t *reply);
 
 
 typedef enum {
@@ -191,6 +210,9 @@ typedef enum {
     NGX_HTTP_BILLING_REDIS_PIPELINE_BULK,
 
     NGX_HTTP_BILLING_REDIS_PIPELINE_SENT,
+
+    /* other pipelines do the work: one for each node of a cluster */
+    NGX_HTTP_BILLING_REDIS_PIPELINE_SPLIT,
 
     /* the pipeline has failed, and its handler is yet to be called */
     NGX_HTTP_BILLING_REDIS_PIPELINE_FAILED
@@ -211,6 +233,14 @@ typedef struct {
 
     /* NULL if the caller has no use for it */
     ngx_http_billing_redis_sending_pt  sending;
+
+    /*
+     * For the files of redis, or NULL.  write() sends the commands, in place of
+     * those from start to last.  item() takes the items of the reply to the
+     * only command, an array, before reply() gets an empty one.
+     */
+    ngx_http_billing_redis_write_pt    write;
+    ngx_http_billing_redis_item_pt     item;
     void                              *data;
 
     /* the encoded commands */
@@ -220,15 +250,18 @@ typedef struct {
     ngx_uint_t                         ncommands;
     ngx_pool_t                        *pool;
 
-    /* the state, and the place: a queue of redis or a connection's slot */
+    /* the state, and the place: a queue of a node or a connection's slot */
     ngx_http_billing_redis_pipeline_state_e  state;
     ngx_http_billing_redis_t          *redis;
+    ngx_http_billing_redis_node_t     *node;
     ngx_http_billing_redis_slot_t     *slot;
+    ngx_http_billing_redis_split_t    *split;
     ngx_queue_t                        queue;
 
     ngx_event_t                        timer;
     ngx_msec_t                         due;
     ngx_msec_t                         timeout;
+    ngx_msec_t                         deadline;
     ngx_http_billing_redis_result_e    result;
 
     /* the time at which the pipeline was sent */
@@ -256,6 +289,12 @@ typedef struct {
     unsigned                           bulk:1;
     unsigned                           optional:1;
     unsigned                           role:1;
+
+    /* the pipeline is one of those that do the work of another one */
+    unsigned                           part:1;
+
+    /* a reply says that the server is a node of a cluster */
+    unsigned                           redirected:1;
 } ngx_http_billing_redis_pipeline_t;
 
 
@@ -310,6 +349,9 @@ ngx_http_billing_redis_urls_t *ngx_http_billing_redis_parse_urls(ngx_conf_t *cf,
 ngx_int_t ngx_http_billing_redis_resolve_urls(ngx_conf_t *cf,
     ngx_http_billing_redis_conf_t *conf);
 
+/* Sets host to the host in the URL as written, which may be a name. */
+void ngx_http_billing_redis_url_host(ngx_str_t *url, ngx_str_t *host);
+
 /* Reads conf->password: the first line of conf->password_file. */
 ngx_int_t ngx_http_billing_redis_read_password(ngx_conf_t *cf,
     ngx_http_billing_redis_conf_t *conf);
@@ -354,6 +396,14 @@ ngx_array_t *ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis);
  */
 ngx_int_t ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis,
     ngx_uint_t n, ngx_http_billing_redis_state_t *state);
+
+/*
+ * Tells of the cluster, if the servers are a cluster's, what this worker knows:
+ * how many slots have a node, and how many nodes there are.  Else returns
+ * NGX_DECLINED.
+ */
+ngx_int_t ngx_http_billing_redis_cluster(ngx_http_billing_redis_t *redis,
+    ngx_uint_t *slots, ngx_uint_t *nodes);
 
 /* Makes an empty pipeline for about n commands, allocated from the pool. */
 ngx_int_t ngx_http_billing_redis_pipeline_init(

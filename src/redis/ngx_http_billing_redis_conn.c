@@ -27,8 +27,13 @@ static void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
 static void ngx_http_billing_redis_conn_watch(ngx_event_t *ev);
 static void ngx_http_billing_redis_conn_reply(
     ngx_http_billing_redis_event_t *event);
+static void ngx_http_billing_redis_conn_item(
+    ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_conn_fenced(
     ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_write(
+    ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_pipeline_t *pl);
 static void ngx_http_billing_redis_conn_closed(
     ngx_http_billing_redis_event_t *event);
 static void ngx_http_billing_redis_conn_return(
@@ -138,6 +143,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->served = 0;
     conn->tracked = 0;
     conn->replica = 0;
+    conn->cluster = 0;
     conn->invalidate = 0;
 
     (void) redisAsyncSetConnectCallback(ac,
@@ -315,8 +321,12 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     slot->ncommands = pl->ncommands;
     slot->bulk = pl->bulk;
     slot->role = (pl->role && conn->event.reader.resp3);
+    slot->items = (pl->item != NULL);
 
-    conn->ninflight++;
+    if (conn->ninflight++ == 0) {
+        conn->event.reader.items = slot->items;
+    }
+
     shared->nbulk += slot->bulk;
 
     conn->event.connection->idle = 0;
@@ -345,15 +355,26 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
         pl->sending(pl->data, conn->number);
     }
 
-    if (ngx_http_billing_redis_event_send(&conn->event, pl->start,
-                                          pl->last - pl->start)
-        != NGX_OK
+    if (ngx_http_billing_redis_conn_write(conn, pl) != NGX_OK
         || (slot->role && ngx_http_billing_redis_conn_send_role(conn) != NGX_OK)
         || ngx_http_billing_redis_conn_send_fence(conn) != NGX_OK)
     {
         ngx_http_billing_redis_conn_close(conn, "no memory for a command",
                                           NGX_HTTP_BILLING_REDIS_BLAME_CONN);
     }
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_write(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_pipeline_t *pl)
+{
+    if (pl->write) {
+        return pl->write(pl->data, &conn->event);
+    }
+
+    return ngx_http_billing_redis_event_send(&conn->event, pl->start,
+                                             pl->last - pl->start);
 }
 
 
@@ -386,7 +407,16 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     /* a push answers no command: it is no sign that the server answers */
 
-    if (reply->part != NGX_HTTP_BILLING_REDIS_REPLY) {
+    switch (reply->part) {
+
+    case NGX_HTTP_BILLING_REDIS_REPLY:
+        break;
+
+    case NGX_HTTP_BILLING_REDIS_ITEM:
+        ngx_http_billing_redis_conn_item(conn);
+        return;
+
+    default:
         ngx_http_billing_redis_conn_push(conn);
         return;
     }
@@ -455,10 +485,34 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
     pl = slot->pipeline;
 
     if (pl) {
+
+        if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+            && conn->shared->redirected && !pl->part
+            && ngx_http_billing_redis_error_cluster(&reply->text))
+        {
+            pl->redirected = 1;
+        }
+
         pl->reply(pl->data, conn->nreplies, reply);
     }
 
     conn->nreplies++;
+    conn->event.reader.items = 0;
+}
+
+
+static void
+ngx_http_billing_redis_conn_item(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_http_billing_redis_pipeline_t  *pl;
+
+    conn->replied = ngx_current_msec;
+
+    pl = ngx_http_billing_redis_conn_slot(conn, 0)->pipeline;
+
+    if (pl) {
+        pl->item(pl->data, &conn->event.reader.reply);
+    }
 }
 
 
@@ -504,6 +558,11 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
     conn->served = 1;
     conn->event.connection->idle = (conn->ninflight == 0);
 
+    if (conn->ninflight) {
+        conn->event.reader.items
+                            = ngx_http_billing_redis_conn_slot(conn, 0)->items;
+    }
+
     shared->nbulk -= slot->bulk;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, shared->log, 0,
@@ -520,7 +579,12 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
         pl->server = &conn->server->peer->name;
         pl->connection = conn->number;
 
-        pl->done(pl->data, NGX_HTTP_BILLING_REDIS_OK);
+        if (pl->redirected) {
+            shared->redirected(shared->set, pl);
+
+        } else {
+            pl->done(pl->data, NGX_HTTP_BILLING_REDIS_OK);
+        }
     }
 
     /* told after done(): the caller's next commands precede a bulk pipeline */

@@ -147,6 +147,17 @@ typedef struct {
                                          ngx_http_billing_redis_pipeline_t *pl,
                                          ngx_int_t rc);
     void                               *returned_data;
+
+    /*
+     * The set, and what a connection tells it.  clustered(): the server is a
+     * node of a cluster.  redirected(): called in place of the pipeline's
+     * done(), as replies were of the kind that only a cluster sends; NULL if
+     * the pipelines' callers take such replies themselves.
+     */
+    void                               *set;
+    void                              (*clustered)(void *set);
+    void                              (*redirected)(void *set,
+                                        ngx_http_billing_redis_pipeline_t *pl);
 } ngx_http_billing_redis_shared_t;
 
 
@@ -165,6 +176,9 @@ struct ngx_http_billing_redis_slot_s {
 
     /* the reply with the server's role comes before the fence */
     unsigned                            role:1;
+
+    /* the reply is handed out item by item */
+    unsigned                            items:1;
 };
 
 
@@ -234,6 +248,9 @@ struct ngx_http_billing_redis_conn_s {
     /* Redis tells this connection of changes; its server is a replica */
     unsigned                              tracked:1;
     unsigned                              replica:1;
+
+    /* the server is a node of a cluster */
+    unsigned                              cluster:1;
 
     /* the push being read is about changes of keys */
     unsigned                              invalidate:1;
@@ -308,7 +325,7 @@ ngx_int_t ngx_http_billing_redis_conn_tracking(
 
 /*
  * Reads HELLO's reply.  Returns NGX_OK and the server's role, or NGX_DECLINED
- * if RESP3 is not spoken.
+ * if RESP3 is not spoken.  Sets conn->cluster.
  */
 ngx_int_t ngx_http_billing_redis_conn_hello(ngx_http_billing_redis_conn_t *conn,
     ngx_uint_t *replica);

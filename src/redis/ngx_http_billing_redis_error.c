@@ -17,6 +17,15 @@ static ngx_str_t  ngx_http_billing_redis_error_temporary[] = {
 };
 
 
+static ngx_str_t  ngx_http_billing_redis_error_clustered[] = {
+    ngx_string("MOVED "),
+    ngx_string("ASK "),
+    ngx_string("TRYAGAIN "),
+    ngx_string("CLUSTERDOWN "),
+    ngx_null_string
+};
+
+
 static ngx_str_t  ngx_http_billing_redis_error_refused[] = {
     ngx_string("NOAUTH "),
     ngx_string("WRONGPASS "),
@@ -53,6 +62,14 @@ ngx_http_billing_redis_error_unavailable(ngx_str_t *text)
 {
     return ngx_http_billing_redis_error_begins(text,
                                        ngx_http_billing_redis_error_temporary);
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_error_cluster(ngx_str_t *text)
+{
+    return ngx_http_billing_redis_error_begins(text,
+                                       ngx_http_billing_redis_error_clustered);
 }
 
 

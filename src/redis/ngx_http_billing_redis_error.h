@@ -20,6 +20,12 @@ ngx_uint_t ngx_http_billing_redis_error_unavailable(ngx_str_t *text);
 ngx_uint_t ngx_http_billing_redis_error_misconf(ngx_str_t *text);
 
 /*
+ * The server is a node of a cluster, and another node is to be asked, or the
+ * same one later.
+ */
+ngx_uint_t ngx_http_billing_redis_error_cluster(ngx_str_t *text);
+
+/*
  * As an answer to HELLO: the server refuses the client or its credentials.  A
  * server that knows no HELLO may ask for a password though HELLO named one.
  */

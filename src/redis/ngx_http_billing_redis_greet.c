@@ -144,7 +144,9 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
         conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
     }
 
-    if (conn->event.reader.resp3) {
+    /* what a cluster has answered is not kept */
+
+    if (conn->event.reader.resp3 && !conn->cluster) {
 
         if (ngx_http_billing_redis_conn_send_tracking(conn) != NGX_OK) {
             return NGX_ERROR;
@@ -298,6 +300,10 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
 
     if (ngx_http_billing_redis_conn_hello(conn, &replica) == NGX_OK) {
         conn->replica = replica;
+
+        if (conn->cluster && conn->shared->clustered) {
+            conn->shared->clustered(conn->shared->set);
+        }
 
     } else {
         ngx_http_billing_redis_server_refuses(conn->server, "HELLO",

@@ -14,6 +14,8 @@ static void ngx_http_billing_redis_pool_open(
     ngx_uint_t probation);
 static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_closed(
     ngx_http_billing_redis_pool_t *pool);
+static void ngx_http_billing_redis_pool_notice(
+    ngx_http_billing_redis_pool_t *pool);
 static void ngx_http_billing_redis_pool_release(
     ngx_http_billing_redis_conn_t *conn);
 static void ngx_http_billing_redis_pool_ready(
@@ -390,6 +392,16 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_failed(server, reason);
     ngx_http_billing_redis_pool_connect(pool);
     ngx_http_billing_redis_pool_probe(pool);
+    ngx_http_billing_redis_pool_notice(pool);
+}
+
+
+static void
+ngx_http_billing_redis_pool_notice(ngx_http_billing_redis_pool_t *pool)
+{
+    if (pool->noticed) {
+        pool->noticed(pool->noticed_data);
+    }
 }
 
 
@@ -478,7 +490,9 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 
     for (i = 0; i < pool->nconns; i++) {
         ngx_http_billing_redis_conn_close(&pool->conns[i],
-                                          "worker is exiting",
+                                          (ngx_exiting || ngx_terminate)
+                                          ? "worker is exiting"
+                                          : "not needed any more",
                                           NGX_HTTP_BILLING_REDIS_BLAME_NONE);
         ngx_http_billing_redis_pool_release(&pool->conns[i]);
     }
@@ -580,6 +594,7 @@ ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn)
     pool->flush(pool->data);
 
     ngx_http_billing_redis_pool_probe(pool);
+    ngx_http_billing_redis_pool_notice(pool);
 }
 
 
@@ -699,4 +714,5 @@ ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pool_own(pool);
     ngx_http_billing_redis_pool_connect(pool);
     ngx_http_billing_redis_pool_probe(pool);
+    ngx_http_billing_redis_pool_notice(pool);
 }

@@ -52,6 +52,10 @@ typedef struct {
     /* called when pipelines that wait can be sent */
     void                            (*flush)(void *data);
     void                             *data;
+
+    /* called when a connection is made, is lost, or cannot be made; or NULL */
+    void                            (*noticed)(void *data);
+    void                             *noticed_data;
 } ngx_http_billing_redis_pool_t;
 
 

@@ -19,6 +19,9 @@ static ngx_int_t ngx_http_billing_redis_reader_keep(
 static ngx_int_t ngx_http_billing_redis_reader_part(
     ngx_http_billing_redis_reader_t *reader,
     ngx_http_billing_redis_token_t *token);
+static ngx_int_t ngx_http_billing_redis_reader_item(
+    ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token);
 static ngx_int_t ngx_http_billing_redis_reader_open(
     ngx_http_billing_redis_reader_t *reader, ngx_uint_t n);
 static ngx_int_t ngx_http_billing_redis_reader_end(
@@ -106,6 +109,16 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
     {
         reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
         reply->part = NGX_HTTP_BILLING_REDIS_PUSH_END;
+        ngx_str_null(&reply->text);
+        return NGX_OK;
+    }
+
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_ITEMS
+        && reader->depth == 0)
+    {
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
+        reply->part = NGX_HTTP_BILLING_REDIS_REPLY;
+        reply->type = NGX_HTTP_BILLING_REDIS_ARRAY;
         ngx_str_null(&reply->text);
         return NGX_OK;
     }
@@ -248,7 +261,15 @@ ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
         return ngx_http_billing_redis_reader_special(reader, token);
     }
 
-    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
+    if (reader->items && reader->depth == 0 && token->nelts
+        && reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP)
+    {
+        reader->state = NGX_HTTP_BILLING_REDIS_READER_ITEMS;
+
+    } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_ITEMS) {
+        rc = ngx_http_billing_redis_reader_item(reader, token);
+
+    } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_KEEP) {
         rc = ngx_http_billing_redis_reader_keep(reader, token, log);
 
     } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
@@ -260,7 +281,9 @@ ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
     }
 
     if (token->nelts) {
-        return ngx_http_billing_redis_reader_open(reader, token->nelts);
+        return (ngx_http_billing_redis_reader_open(reader, token->nelts)
+                == NGX_ERROR)
+               ? NGX_ERROR : rc;
     }
 
     /* the value is whole; an array ends with its last element */
@@ -294,7 +317,9 @@ ngx_http_billing_redis_reader_special(ngx_http_billing_redis_reader_t *reader,
         return ngx_http_billing_redis_reader_open(reader, token->nelts);
     }
 
-    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
+    if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH
+        || reader->state == NGX_HTTP_BILLING_REDIS_READER_ITEMS)
+    {
         reader->error = "a push is out of place";
         return NGX_ERROR;
     }
@@ -403,6 +428,23 @@ ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
 
 
 static ngx_int_t
+ngx_http_billing_redis_reader_item(ngx_http_billing_redis_reader_t *reader,
+    ngx_http_billing_redis_token_t *token)
+{
+    ngx_http_billing_redis_reply_t  *reply;
+
+    reply = &reader->reply;
+
+    reply->part = NGX_HTTP_BILLING_REDIS_ITEM;
+    reply->type = token->type;
+    reply->text = token->text;
+    reply->level = reader->depth;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_billing_redis_reader_open(ngx_http_billing_redis_reader_t *reader,
     ngx_uint_t n)
 {
@@ -436,6 +478,9 @@ ngx_http_billing_redis_reader_end(ngx_http_billing_redis_reader_t *reader,
     reply = &reader->reply;
 
     switch (reader->state) {
+
+    case NGX_HTTP_BILLING_REDIS_READER_ITEMS:
+        return NGX_OK;
 
     case NGX_HTTP_BILLING_REDIS_READER_PUSH:
 
@@ -478,6 +523,7 @@ ngx_http_billing_redis_reader_left(ngx_http_billing_redis_reader_t *reader)
 
     case NGX_HTTP_BILLING_REDIS_READER_SKIP:
     case NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE:
+    case NGX_HTTP_BILLING_REDIS_READER_ITEMS:
         return 1;
 
     default:

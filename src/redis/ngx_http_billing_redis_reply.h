@@ -36,6 +36,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_MAX_LENGTH    536870912
 
+/* bytes of a text in a reply that is handed out in items, at most */
+
+#define NGX_HTTP_BILLING_REDIS_MAX_ITEM      256
+
 /* levels of nested arrays, maps and so on */
 
 #define NGX_HTTP_BILLING_REDIS_MAX_DEPTH     8
@@ -91,7 +95,14 @@ typedef enum {
      */
     NGX_HTTP_BILLING_REDIS_PUSH_ITEM,
 
-    NGX_HTTP_BILLING_REDIS_PUSH_END
+    NGX_HTTP_BILLING_REDIS_PUSH_END,
+
+    /*
+     * An element of a reply that is handed out in items: a scalar; or an ARRAY
+     * or a MAP, whose elements come next, a level deeper.  The reply itself
+     * comes last, as an ARRAY without elements.
+     */
+    NGX_HTTP_BILLING_REDIS_ITEM
 } ngx_http_billing_redis_part_e;
 
 
@@ -108,6 +119,9 @@ typedef struct {
      */
     ngx_str_t                       *elts;
     ngx_uint_t                       nelts;
+
+    /* of an ITEM; that of the reply's own elements is 1 */
+    ngx_uint_t                       level;
 } ngx_http_billing_redis_reply_t;
 
 
@@ -116,7 +130,8 @@ typedef enum {
     NGX_HTTP_BILLING_REDIS_READER_KEEP,
     NGX_HTTP_BILLING_REDIS_READER_SKIP,
     NGX_HTTP_BILLING_REDIS_READER_ATTRIBUTE,
-    NGX_HTTP_BILLING_REDIS_READER_PUSH
+    NGX_HTTP_BILLING_REDIS_READER_PUSH,
+    NGX_HTTP_BILLING_REDIS_READER_ITEMS
 } ngx_http_billing_redis_reader_e;
 
 
@@ -168,6 +183,12 @@ typedef struct {
 
     /* the caller's to set when it sends HELLO 3: RESP3 is understood */
     unsigned                         resp3:1;
+
+    /*
+     * the caller's to set before a reply comes: an array, a set or a map is
+     * handed out in items
+     */
+    unsigned                         items:1;
 
     /* a string is being skipped: after the rest of it comes CR LF */
     unsigned                         skipping:1;

@@ -144,6 +144,10 @@ ngx_http_billing_redis_conn_hello(ngx_http_billing_redis_conn_t *conn,
 
         } else if (ngx_http_billing_redis_conn_is(&elt[i], "role")) {
             *replica = !ngx_http_billing_redis_conn_is(&elt[i + 1], "master");
+
+        } else if (ngx_http_billing_redis_conn_is(&elt[i], "mode")) {
+            conn->cluster = ngx_http_billing_redis_conn_is(&elt[i + 1],
+                                                           "cluster");
         }
     }
 

@@ -441,6 +441,38 @@ ngx_http_billing_redis_set_host(ngx_conf_t *cf,
 }
 
 
+void
+ngx_http_billing_redis_url_host(ngx_str_t *url, ngx_str_t *host)
+{
+    u_char  *p, *last, *end;
+
+    p = ngx_http_billing_redis_scheme(url);
+    last = url->data + url->len;
+
+    for (end = last; end > p && end[-1] != '@'; end--) { /* void */ }
+
+    p = end;
+
+    if (p < last && *p == '[') {
+        host->data = p + 1;
+        end = ngx_strlchr(p, last, ']');
+
+    } else {
+        host->data = p;
+        end = NULL;
+
+        for ( /* void */ ; p < last; p++) {
+            if (*p == ':' || *p == '/' || *p == '?') {
+                end = p;
+                break;
+            }
+        }
+    }
+
+    host->len = (end ? end : last) - host->data;
+}
+
+
 ngx_int_t
 ngx_http_billing_redis_read_password(ngx_conf_t *cf,
     ngx_http_billing_redis_conf_t *conf)

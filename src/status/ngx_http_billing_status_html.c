@@ -11,7 +11,7 @@
 
 ngx_str_t  ngx_http_billing_page_policy = ngx_string(
     "default-src 'none'; "
-    "script-src 'sha256-xkruiXbV7I2eJdEzs6syMrFdyVK6aUvCVWl4MIvk0+c='; "
+    "script-src 'sha256-f/Yl2lveZE/7wB+Y2twPWOeEszylsQxK9DDk7dWcDAs='; "
     "style-src 'sha256-un1dSXHO118pFj+e0/IxNq4fevr4ZwOyGtil4/sst9c='; "
     "connect-src 'self'; "
     "base-uri 'none'; "
@@ -166,6 +166,8 @@ static u_char  ngx_http_billing_page_html_text[] =
     "const TRAFFIC = [['connections made', 'redis_connects'],\n"
     "  ['commands sent', 'redis_commands'],\n"
     "  ['probes sent', 'cache_probes'],\n"
+    "  ['redirects by a cluster', 'redis_redirects'],\n"
+    "  ['readings of its slots', 'redis_refreshes'],\n"
     "  ['cameras sent to clients', 'cameras_sent']];\n"
     "const RECORDS = [['found', 'cache_hits'], ['not found', 'cache_misses'],\n"
     "  ['stale, but used', 'cache_stale'],\n"
@@ -309,6 +311,8 @@ static u_char  ngx_http_billing_page_html_text[] =
     "  byId('caches').replaceChildren(...caches.map((cache) => row(\n"
     "    [element('bdi', cache.prefix || '(none)'),\n"
     "      ...cache.servers.map(server),\n"
+    "      ...(cache.cluster_slots === null ? [] : [element('bdi',\n"
+    "        `${count(cache.cluster_slots)} of 16,384 slots`)]),\n"
     "      element('bdi', cache.cache_lag\n"
     "        ? `workers at most ${cache.cache_lag} s late`\n"
     "        : 'not cached by workers')],\n"

@@ -9,6 +9,8 @@ static void ngx_http_billing_page_json_histogram(
     ngx_http_billing_json_t *json, ngx_http_billing_histogram_t *histogram);
 static void ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
     ngx_http_billing_page_cache_t *cache, ngx_pool_t *pool);
+static void ngx_http_billing_page_json_cluster(ngx_http_billing_json_t *json,
+    ngx_http_billing_source_t *source);
 static void ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
     ngx_http_billing_source_t *source, ngx_pool_t *pool);
 static void ngx_http_billing_page_json_gauges(ngx_http_billing_json_t *json,
@@ -180,6 +182,8 @@ ngx_http_billing_page_json_cache(ngx_http_billing_json_t *json,
 
     ngx_http_billing_page_json_servers(json, cache->source, pool);
 
+    ngx_http_billing_page_json_cluster(json, cache->source);
+
     ngx_http_billing_json_literal(json, "cache_lag");
     ngx_http_billing_json_value(json, &lag);
 
@@ -313,4 +317,26 @@ ngx_http_billing_page_json_clients(ngx_http_billing_json_t *json,
     ngx_http_billing_json_integer(json, page->clients->table->other);
 
     ngx_http_billing_json_map_close(json);
+}
+
+
+/* the nodes are the servers above */
+
+static void
+ngx_http_billing_page_json_cluster(ngx_http_billing_json_t *json,
+    ngx_http_billing_source_t *source)
+{
+    ngx_uint_t  slots, nodes;
+
+    ngx_http_billing_json_literal(json, "cluster_slots");
+
+    if (ngx_http_billing_redis_cluster(source->cache_set->redis, &slots,
+                                       &nodes)
+        != NGX_OK)
+    {
+        ngx_http_billing_json_null(json);
+        return;
+    }
+
+    ngx_http_billing_json_integer(json, slots);
 }

@@ -33,6 +33,13 @@ const ngx_http_billing_metric_t  ngx_http_billing_page_counters[] = {
     { "redis_lost", "Connections to Redis lost with commands in flight.",
       offsetof(ngx_http_billing_slot_t, counters.redis.lost) },
 
+    { "redis_redirects", "Answers of a Redis Cluster that named another node.",
+      offsetof(ngx_http_billing_slot_t, counters.redis.redirects) },
+
+    { "redis_refreshes", "How often the map of a Redis Cluster's slots was "
+      "read.",
+      offsetof(ngx_http_billing_slot_t, counters.redis.refreshes) },
+
     { "cache_hits", "Records found in the caches of the workers.",
       offsetof(ngx_http_billing_slot_t, counters.cache.hits) },
 

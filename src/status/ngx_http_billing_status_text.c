@@ -33,6 +33,8 @@ static u_char *ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
 static u_char *ngx_http_billing_page_text_lags(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
+static u_char *ngx_http_billing_page_text_clusters(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page);
 static u_char *ngx_http_billing_page_text_servers(u_char *p, u_char *last,
     ngx_http_billing_page_t *page);
 static u_char *ngx_http_billing_page_text_clients(u_char *p, u_char *last,
@@ -142,12 +144,12 @@ ngx_http_billing_page_text_size(ngx_http_billing_page_t *page)
     const ngx_http_billing_metric_t   *metric;
 
     /*
-     * version, start, requests by status, and the heads of four gauges of
+     * version, start, requests by status, and the heads of six gauges of
      * caches, three of servers, one counter of clients
      */
 
     size = NGX_HTTP_BILLING_PAGE_LINES
-           * (2 + NGX_HTTP_BILLING_STATUS_CODES + 4 + 3 + 1);
+           * (2 + NGX_HTTP_BILLING_STATUS_CODES + 6 + 3 + 1);
 
     for (metric = ngx_http_billing_page_counters; metric->name; metric++) {
         size += NGX_HTTP_BILLING_PAGE_LINES;
@@ -163,7 +165,7 @@ ngx_http_billing_page_text_size(ngx_http_billing_page_t *page)
     }
 
     for (i = 0; i < page->ncaches; i++) {
-        size += 4 * (NGX_HTTP_BILLING_PAGE_LINES
+        size += 6 * (NGX_HTTP_BILLING_PAGE_LINES
                      + page->caches[i].source->labels.len);
     }
 
@@ -269,6 +271,8 @@ ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     }
 
     p = ngx_http_billing_page_text_lags(p, last, page);
+
+    p = ngx_http_billing_page_text_clusters(p, last, page);
 
     if (synced == 0) {
         return p;
@@ -402,4 +406,64 @@ ngx_http_billing_page_text_clients(u_char *p, u_char *last,
     return ngx_slprintf(p, last, "nginx_billing_client_requests_total"
                         "{client=\"other\"} %uA\n",
                         page->clients->table->other);
+}
+
+
+/* of the clusters, as this worker knows them; nothing if there is none */
+
+static u_char *
+ngx_http_billing_page_text_clusters(u_char *p, u_char *last,
+    ngx_http_billing_page_t *page)
+{
+    ngx_uint_t                  i, n, slots, nodes;
+    ngx_http_billing_source_t  *source;
+
+    n = 0;
+
+    for (i = 0; i < page->ncaches; i++) {
+        source = page->caches[i].source;
+
+        if (ngx_http_billing_redis_cluster(source->cache_set->redis, &slots,
+                                           &nodes)
+            != NGX_OK)
+        {
+            continue;
+        }
+
+        if (n++ == 0) {
+            p = ngx_slprintf(p, last,
+                             "# HELP nginx_billing_cluster_slots "
+                             "Slots of a Redis Cluster that have a node, of "
+                             "16384.\n"
+                             "# TYPE nginx_billing_cluster_slots gauge\n");
+        }
+
+        p = ngx_slprintf(p, last, "nginx_billing_cluster_slots{%V} %ui\n",
+                         &source->labels, slots);
+    }
+
+    n = 0;
+
+    for (i = 0; i < page->ncaches; i++) {
+        source = page->caches[i].source;
+
+        if (ngx_http_billing_redis_cluster(source->cache_set->redis, &slots,
+                                           &nodes)
+            != NGX_OK)
+        {
+            continue;
+        }
+
+        if (n++ == 0) {
+            p = ngx_slprintf(p, last,
+                             "# HELP nginx_billing_cluster_nodes "
+                             "Nodes of a Redis Cluster, replicas included.\n"
+                             "# TYPE nginx_billing_cluster_nodes gauge\n");
+        }
+
+        p = ngx_slprintf(p, last, "nginx_billing_cluster_nodes{%V} %ui\n",
+                         &source->labels, nodes);
+    }
+
+    return p;
 }

@@ -1,0 +1,238 @@
+
+/*
+ * A cluster, as one worker sees it: the nodes, and which of them have a slot.
+ * The map of the slots is read by CLUSTER SLOTS when a node's answer, or the
+ * loss of a node, shows that the map is old.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_CLUSTER_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_CLUSTER_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis_keyslot.h"
+#include "ngx_http_billing_redis_node.h"
+
+
+/* nodes that are known at once, and masters in a map, at most */
+
+#define NGX_HTTP_BILLING_REDIS_MEMBERS   1024
+
+/* replicas of a master that are used, at most */
+
+#define NGX_HTTP_BILLING_REDIS_REPLICAS  4
+
+
+typedef struct ngx_http_billing_redis_cluster_s
+                                            ngx_http_billing_redis_cluster_t;
+
+
+/* a node of the cluster */
+
+typedef struct {
+    ngx_http_billing_redis_node_t       node;
+    ngx_pool_t                         *pool;
+    ngx_http_billing_redis_cluster_t   *cluster;
+
+    /* by the host and the port, as the cluster announces them */
+    ngx_str_node_t                      name;
+
+    /* in cluster->members */
+    ngx_queue_t                         queue;
+
+    /* commands and parts of pipelines that refer to the node */
+    ngx_uint_t                          refs;
+
+    /* a PING that finds out whether a node that has failed is back */
+    ngx_http_billing_redis_pipeline_t   probe;
+
+    /* of the map in use: slots of which the node is the master */
+    ngx_uint_t                          slots;
+
+    /* the shard of which the node is the master, while a map is read */
+    ngx_uint_t                          shard;
+
+    /* the node is in the map in use */
+    unsigned                            listed:1;
+
+    /* another node has the name now */
+    unsigned                            unnamed:1;
+} ngx_http_billing_redis_member_t;
+
+
+typedef struct {
+    ngx_http_billing_redis_member_t    *master;
+    ngx_http_billing_redis_member_t    *replicas[
+                                              NGX_HTTP_BILLING_REDIS_REPLICAS];
+    ngx_uint_t                          nreplicas;
+} ngx_http_billing_redis_shard_t;
+
+
+typedef struct {
+    /* the number of the shard, from 1; or 0 if no node has the slot */
+    uint16_t                            slots[NGX_HTTP_BILLING_REDIS_SLOTS];
+    ngx_uint_t                          covered;
+
+    ngx_http_billing_redis_shard_t      shards[NGX_HTTP_BILLING_REDIS_MEMBERS];
+    ngx_uint_t                          nshards;
+} ngx_http_billing_redis_map_t;
+
+
+/* reads the reply to CLUSTER SLOTS; texts are of the node being read */
+
+typedef struct {
+    ngx_http_billing_redis_map_t       *map;
+
+    /* the range being read, and the number of its values and nodes so far */
+    ngx_uint_t                          first;
+    ngx_uint_t                          last;
+    ngx_uint_t                          nvalues;
+    ngx_uint_t                          nnodes;
+    ngx_uint_t                          shard;
+
+    ngx_uint_t                          nfields;
+    u_char                              host[
+                                          NGX_HTTP_BILLING_REDIS_MAX_ITEM + 1];
+    size_t                              host_len;
+    u_char                              ip[NGX_INET6_ADDRSTRLEN];
+    size_t                              ip_len;
+    in_port_t                           port;
+
+    /* a node, its address, is being read */
+    unsigned                            node:1;
+    unsigned                            address:1;
+
+    /* the shard of the range is not new, or has no place */
+    unsigned                            known:1;
+
+    /* beyond the bounds, or not understood */
+    unsigned                            wrong:1;
+
+    /* nodes were left out, as there were too many */
+    unsigned                            bounded:1;
+} ngx_http_billing_redis_reading_t;
+
+
+struct ngx_http_billing_redis_cluster_s {
+    /* the servers as configured */
+    ngx_http_billing_redis_node_t      *seeds;
+    ngx_log_t                          *log;
+
+    /* never NULL */
+    ngx_http_billing_redis_map_t       *map;
+
+    /* a number that changes with the map, as connections have them */
+    ngx_uint_t                          version;
+
+    ngx_queue_t                         members;
+    ngx_uint_t                          nmembers;
+    ngx_rbtree_t                        names;
+    ngx_rbtree_node_t                   sentinel;
+
+    /* the reading of a new map, and the node that is asked, NULL: a seed */
+    ngx_http_billing_redis_pipeline_t   pipeline;
+    ngx_http_billing_redis_reading_t    reading;
+    ngx_http_billing_redis_member_t    *asked;
+
+    /* the timer of the next reading, and when the last one began */
+    ngx_event_t                         refresh;
+    ngx_msec_t                          refreshed;
+    ngx_msec_t                          delay;
+
+    /* the node that knows best */
+    ngx_http_billing_redis_member_t    *hint;
+
+    /* posted: pipelines that wait may go to other nodes; nodes may be freed */
+    ngx_event_t                         changed;
+
+    /* the last reading has failed: a seed is asked next */
+    unsigned                            failed:1;
+
+    /* it was found out meanwhile that there is no cluster any more */
+    unsigned                            over:1;
+
+    /* lines that are logged once per change */
+    unsigned                            logged:1;
+    unsigned                            bounded:1;
+    unsigned                            refused:1;
+};
+
+
+/* Returns NULL if there is no memory. */
+ngx_http_billing_redis_cluster_t *ngx_http_billing_redis_cluster_create(
+    ngx_http_billing_redis_node_t *seeds);
+
+void ngx_http_billing_redis_cluster_destroy(
+    ngx_http_billing_redis_cluster_t *cluster);
+
+/*
+ * The map is old: reads it soon.  The hint is a node that knows a better map, or
+ * NULL.
+ */
+void ngx_http_billing_redis_cluster_refresh(
+    ngx_http_billing_redis_cluster_t *cluster,
+    ngx_http_billing_redis_member_t *hint);
+
+/* A node said that another one has the slot. */
+void ngx_http_billing_redis_cluster_moved(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot,
+    ngx_http_billing_redis_member_t *member);
+
+/*
+ * The node to ask for a slot; NULL: one of the seeds.  readonly: the node is a
+ * replica, as far as is known, and the master cannot be used.
+ */
+ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_route(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot,
+    ngx_uint_t *readonly);
+
+/* May the node be asked?  It may if no connection to it has failed. */
+ngx_uint_t ngx_http_billing_redis_member_usable(
+    ngx_http_billing_redis_member_t *member);
+
+/*
+ * The node with the host and port that a server has announced, which is known or
+ * made known.  ip is the address if the host is a name, or empty.  Returns NULL
+ * if the node is not known, and there is no address, no memory, or no room.
+ */
+ngx_http_billing_redis_member_t *ngx_http_billing_redis_member(
+    ngx_http_billing_redis_cluster_t *cluster,
+    ngx_http_billing_redis_server_t *server, ngx_str_t *host, ngx_str_t *ip,
+    in_port_t port);
+
+/* Sends a PING to a node that has failed, unless one is under way. */
+void ngx_http_billing_redis_member_probe(
+    ngx_http_billing_redis_member_t *member);
+
+/* May the node be freed, once the node is in no map? */
+ngx_uint_t ngx_http_billing_redis_member_idle(
+    ngx_http_billing_redis_member_t *member);
+void ngx_http_billing_redis_member_destroy(
+    ngx_http_billing_redis_cluster_t *cluster,
+    ngx_http_billing_redis_member_t *member);
+
+/* Adds and drops references. */
+
+void ngx_http_billing_redis_member_hold(
+    ngx_http_billing_redis_member_t *member);
+void ngx_http_billing_redis_member_release(
+    ngx_http_billing_redis_cluster_t *cluster,
+    ngx_http_billing_redis_member_t *member);
+
+/*
+ * Tells of the n-th node what this worker knows.  Returns NGX_DECLINED if there
+ * are not so many nodes now.
+ */
+ngx_int_t ngx_http_billing_redis_cluster_state(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t n,
+    ngx_http_billing_redis_state_t *state);
+
+/* Takes an item of the reply to CLUSTER SLOTS, and the reply's end. */
+
+void ngx_http_billing_redis_cluster_item(void *data,
+    ngx_http_billing_redis_reply_t *reply);
+void ngx_http_billing_redis_cluster_read(
+    ngx_http_billing_redis_cluster_t *cluster);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_CLUSTER_H_INCLUDED_ */
