@@ -63,8 +63,14 @@ my $text = do {
     <$in>;
 };
 
+# with HTTP/2, as the comment says
+
+my ($minor) = qx($Test::Nginx::Util::NginxBinary -v 2>&1) =~ m{/1\.(\d+)\.};
+my $LISTEN = $minor >= 26 ? 'listen 127.0.0.1:%PORT% ssl; http2 on;'
+                          : 'listen 127.0.0.1:%PORT% ssl http2;';
+
 my %PUT = (
-    'listen 443 ssl'                  => 'listen 127.0.0.1:%PORT% ssl',
+    'listen 443 ssl;'                 => $LISTEN,
     '/etc/nginx/billing.crt'          => "$dir/crt",
     '/etc/nginx/billing.key'          => "$dir/key",
     '/etc/nginx/billing-redis.password' => "$dir/password",
