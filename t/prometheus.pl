@@ -65,6 +65,7 @@ start_redis();
 my $nginx = Billing::Nginx->start(<<"END");
     billing_redis unix:$redis->{socket};
     billing_cache 32m;
+    billing_status_clients 10;
     server {
         listen 127.0.0.1:%PORT%;
         location = $URI {
