@@ -2,7 +2,8 @@
 
 # Builds the image with buildah, as "docker build" would, then runs it in
 # namespaces of its own with a Redis beside it: as the image's user, with no
-# capabilities, and with nothing writable but /tmp. A container engine is not
+# capabilities, and with nothing writable but /tmp. The loader's image is built,
+# and has the programs that the loader needs. A container engine is not
 # needed, and its limits are not tested.
 #
 #     sh t/docker.sh
@@ -252,6 +253,22 @@ rm -rf "$work/base"
 
 quietly image bud --isolation chroot --pull-never --format docker \
     --tag billing "$root"
+
+quietly image bud --isolation chroot --pull-never --format docker \
+    --tag loader --file "$root/conf/docker/loader.Dockerfile" "$root"
+
+container=$(image from --pull-never loader)
+mount=$(image mount "$container")
+loader() {
+    chroot --userspec=65534:65534 "$mount" "$@"
+}
+loader sh /usr/local/lib/billing-loader/sync.sh --help >"$work/log" \
+    || die "the loader's image has no sync.sh"
+for program in psql redis-cli awk; do
+    loader sh -c "command -v $program" >"$work/log" \
+        || die "the loader's image has no $program"
+done
+quietly image umount "$container"
 
 # what the image says of itself, each as words for a shell
 

@@ -25,6 +25,7 @@ my $nginx = Billing::Nginx->start(<<"END");
     billing_redis redis://default:any\@127.0.0.1:$server->{port}/0;
     billing_redis_prefix $Billing::Prefix;
     billing_batch 2;
+    billing_status_clients 2;
     billing_cache off;
     server {
         listen 127.0.0.1:%PORT%;
@@ -216,9 +217,10 @@ my @kinds = (
                query => '?cameras_ids[]=3&cameras_ids%5B%5D=4&login=admin' ],
     file => [ 200, Billing::Fixtures::answer(3, 4), uri => '/file',
               body => '{"login":"admin","x":"' . 'y' x 40000 . '"}' ],
-    status => [ 200, qr/\A# HELP .*^nginx_billing_synced_age_seconds\{[^}]*\} \d+\n\z/ms,
+    status => [ 200, qr/\A\#\ HELP .*^nginx_billing_synced_age_seconds\{[^}]*\}\ \d+\n
+                        .*^nginx_billing_client_requests_total\{client="other"\}\ \d+\n\z/msx,
                 uri => '/status', less => qr/^nginx_billing_redis_up\{[^}]*\} 0$/m ],
-    'status, JSON' => [ 200, qr/\A\{"version":.*"synced_age":\d+\}\]\}\z/s,
+    'status, JSON' => [ 200, qr/\A\{"version":.*"synced_age":\d+\}.*"other":\d+\}\}\z/s,
                         uri => '/status?format=json', less => qr/"up":false/ ],
     'status, HTML' => [ 200, qr/\A<!doctype html>.*<\/script>\n\z/s,
                         uri => '/status?format=html' ],
