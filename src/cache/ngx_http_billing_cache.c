@@ -25,6 +25,8 @@ static ngx_http_billing_lookup_t *ngx_http_billing_cache_answered(
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_done(void *data,
     ngx_http_billing_redis_result_e result);
+static void ngx_http_billing_cache_end(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_cache_over(ngx_http_billing_cache_t *cache,
     ngx_uint_t connection);
 static ngx_http_billing_redis_result_e ngx_http_billing_cache_judge(
@@ -54,6 +56,7 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->several = 0;
     cache->once = 0;
     cache->role = 0;
+    cache->asked.nelts = 0;
 
     ngx_memzero(&cache->json, sizeof(ngx_http_billing_json_room_t));
     cache->json.pool = pool;
@@ -85,7 +88,9 @@ ngx_http_billing_cache_token(ngx_http_billing_cache_t *cache, u_char *hash)
 
     if (lookup == NULL
         || cache->use != NGX_HTTP_BILLING_STORE_KEEP
-        || cache->set->coherence.owner == 0)
+        || ngx_http_billing_coherence_owner(&cache->set->coherence,
+                                            lookup->source)
+           == 0)
     {
         return lookup;
     }
@@ -114,6 +119,23 @@ ngx_http_billing_cache_synced_at(ngx_http_billing_cache_t *cache)
     ngx_str_set(&name, "");
 
     return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_SYNCED_AT,
+                                      &name);
+}
+
+
+ngx_http_billing_lookup_t *
+ngx_http_billing_cache_slot(ngx_http_billing_cache_t *cache, ngx_uint_t tag)
+{
+    u_char     text[NGX_INT_T_LEN + 1], *p;
+    ngx_str_t  name;
+
+    p = ngx_http_billing_decimal(text, tag);
+    *p++ = '}';
+
+    name.data = text;
+    name.len = p - text;
+
+    return ngx_http_billing_cache_add(cache, NGX_HTTP_BILLING_KIND_SLOT,
                                       &name);
 }
 
@@ -231,6 +253,11 @@ ngx_http_billing_cache_add(ngx_http_billing_cache_t *cache,
     p = ngx_cpymem(p, kind_name->data, kind_name->len);
     ngx_memcpy(p, name->data, name->len);
 
+    if (cache->use != NGX_HTTP_BILLING_STORE_PASS) {
+        lookup->source = ngx_http_billing_redis_source(cache->set->redis,
+                                                       &lookup->key);
+    }
+
     elt = ngx_array_push(&cache->lookups);
     if (elt == NULL) {
         return NULL;
@@ -249,7 +276,7 @@ ngx_http_billing_cache_ask(ngx_http_billing_cache_t *cache, ngx_msec_t timeout,
     cache->log = log;
     cache->timeout = timeout;
     cache->deadline = deadline;
-    cache->connection = cache->hits ? cache->set->coherence.owner : 0;
+    cache->connection = cache->hits ? ngx_http_billing_cache_state(cache) : 0;
 
     if (ngx_http_billing_cache_commands(cache) != NGX_OK) {
         return NGX_ERROR;
@@ -530,7 +557,7 @@ ngx_http_billing_cache_done(void *data,
             result = NGX_HTTP_BILLING_REDIS_OK;
         }
 
-        cache->done(cache->data, result);
+        ngx_http_billing_cache_end(cache, result);
         return;
     }
 
@@ -552,6 +579,18 @@ ngx_http_billing_cache_done(void *data,
     if (result == NGX_HTTP_BILLING_REDIS_OK) {
         ngx_http_billing_cache_kept(cache);
     }
+
+    ngx_http_billing_cache_end(cache, result);
+}
+
+
+/* the lookups may be gone before the cache is used again */
+
+static void
+ngx_http_billing_cache_end(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_redis_result_e result)
+{
+    cache->asked.nelts = 0;
 
     cache->done(cache->data, result);
 }

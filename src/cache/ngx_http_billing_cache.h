@@ -46,6 +46,9 @@ typedef enum {
     /* for how long a token is valid; asked for together with the token */
     NGX_HTTP_BILLING_KIND_TTL,
 
+    /* a key that does not exist: whether a node of a cluster has its slot */
+    NGX_HTTP_BILLING_KIND_SLOT,
+
     NGX_HTTP_BILLING_KINDS
 } ngx_http_billing_lookup_kind_e;
 
@@ -95,7 +98,14 @@ typedef struct {
     const char                         *error;
     ngx_str_t                           reason;
 
-    /* private: the place of the record that is being read, or NULL */
+    /*
+     * private: the source that has the key; when the command was sent, by the
+     * clock of the coherence, and over which connection, or 0; the place of the
+     * record that is being read, or NULL
+     */
+    ngx_uint_t                          source;
+    int64_t                             sent;
+    ngx_uint_t                          connection;
     ngx_http_billing_entry_t           *place;
 
     /* the result comes from the worker's store */
@@ -167,7 +177,7 @@ typedef struct {
      * when done: the name of the server that has answered, or NULL; and the
      * serial number of its connection, or 0 if there was none or several.  A
      * record of the store counts as answered on the connection that keeps the
-     * store true.
+     * store true.  In a cluster, the number is one of the state of its slots.
      */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
@@ -187,10 +197,6 @@ typedef struct {
     ngx_http_billing_json_room_t        json;
     ngx_msec_t                          timeout;
     ngx_msec_t                          deadline;
-
-    /* when the pipeline was sent, by the clock of the coherence; over what */
-    int64_t                             sent;
-    ngx_uint_t                          sent_over;
 
     /* a lookup was not found in the store, or the store could not be used */
     unsigned                            missed:1;
@@ -266,6 +272,10 @@ ngx_http_billing_lookup_t *ngx_http_billing_cache_last_member(
     ngx_uint_t page);
 ngx_http_billing_lookup_t *ngx_http_billing_cache_synced_at(
     ngx_http_billing_cache_t *cache);
+
+/* a key with the number in braces, which fixes the key's slot in a cluster */
+ngx_http_billing_lookup_t *ngx_http_billing_cache_slot(
+    ngx_http_billing_cache_t *cache, ngx_uint_t tag);
 
 /*
  * The page that begins after an id, of ids->nalloc cameras at most.  All pages

@@ -88,7 +88,7 @@ ngx_http_billing_cache_keep(ngx_conf_t *cf, ngx_http_billing_cache_set_t *set,
         return NGX_ERROR;
     }
 
-    if (ngx_http_billing_coherence_add(cf, co, prefix) != NGX_OK) {
+    if (ngx_http_billing_coherence_add(cf, co, set->redis, prefix) != NGX_OK) {
         return NGX_ERROR;
     }
 

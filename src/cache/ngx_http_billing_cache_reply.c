@@ -30,6 +30,8 @@ static void ngx_http_billing_cache_read_synced_at(
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_read_ttl(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
+static void ngx_http_billing_cache_read_slot(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static ngx_uint_t ngx_http_billing_cache_is_string(
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_cache_render(ngx_http_billing_cache_t *cache,
@@ -120,7 +122,11 @@ ngx_http_billing_cache_kinds[NGX_HTTP_BILLING_KINDS] = {
 
     { ngx_string("token:"),
       ngx_http_billing_cache_args(ngx_http_billing_cache_pttl),
-      ngx_http_billing_cache_read_ttl }
+      ngx_http_billing_cache_read_ttl },
+
+    { ngx_string("{"),
+      ngx_http_billing_cache_args(ngx_http_billing_cache_get),
+      ngx_http_billing_cache_read_slot }
 };
 
 
@@ -270,6 +276,18 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_cache_t *cache,
     }
 
     lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+}
+
+
+/* the key is nobody's: a node that has its slot answers by nil or a string */
+
+static void
+ngx_http_billing_cache_read_slot(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup, ngx_http_billing_redis_reply_t *reply)
+{
+    if (ngx_http_billing_cache_is_string(lookup, reply)) {
+        lookup->result = NGX_HTTP_BILLING_LOOKUP_FOUND;
+    }
 }
 
 

@@ -29,6 +29,8 @@ typedef struct {
 } ngx_http_billing_page_record_t;
 
 
+static ngx_uint_t ngx_http_billing_cache_usable(
+    ngx_http_billing_cache_t *cache, int64_t now, ngx_uint_t *stale);
 static ngx_int_t ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache,
     int64_t now, ngx_uint_t flags);
 static ngx_uint_t ngx_http_billing_cache_record_kind(
@@ -42,6 +44,10 @@ static ngx_uint_t ngx_http_billing_cache_has_member(
     ngx_http_billing_page_record_t *page, int64_t id);
 static ngx_int_t ngx_http_billing_cache_copy_cameras(
     ngx_http_billing_cache_t *cache);
+static void ngx_http_billing_cache_release_lookup(
+    ngx_http_billing_cache_t *cache, ngx_http_billing_lookup_t *lookup);
+static ngx_uint_t ngx_http_billing_cache_right(ngx_http_billing_cache_t *cache,
+    ngx_uint_t n);
 static ngx_int_t ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache,
     ngx_uint_t n, ngx_str_t *data, int64_t *deadline);
 static ngx_int_t ngx_http_billing_cache_page(ngx_http_billing_cache_t *cache,
@@ -52,7 +58,7 @@ ngx_int_t
 ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache, ngx_log_t *log)
 {
     int64_t                        now;
-    ngx_uint_t                     flags;
+    ngx_uint_t                     flags, stale;
     ngx_http_billing_coherence_t  *co;
 
     co = &cache->set->coherence;
@@ -66,18 +72,61 @@ ngx_http_billing_cache_find(ngx_http_billing_cache_t *cache, ngx_log_t *log)
     now = ngx_http_billing_coherence_clock();
     flags = cache->once ? NGX_HTTP_BILLING_STORE_ONCE : 0;
 
-    if (!ngx_http_billing_coherence_is_fresh(co, now)) {
+    if (!ngx_http_billing_cache_usable(cache, now, &stale)) {
+        cache->missed = 1;
+        co->stat->misses += cache->lookups.nelts;
+        return NGX_AGAIN;
+    }
 
-        if (!ngx_http_billing_coherence_is_stale(co, now)) {
-            cache->missed = 1;
-            co->stat->misses += cache->lookups.nelts;
-            return NGX_AGAIN;
-        }
-
+    if (stale) {
         flags |= NGX_HTTP_BILLING_STORE_STALE;
     }
 
     return ngx_http_billing_cache_look(cache, now, flags);
+}
+
+
+/*
+ * Whether all records can be used that the lookups may find; stale: some of
+ * them only because no server answers.
+ */
+
+static ngx_uint_t
+ngx_http_billing_cache_usable(ngx_http_billing_cache_t *cache, int64_t now,
+    ngx_uint_t *stale)
+{
+    ngx_uint_t                     i, source;
+    ngx_http_billing_lookup_t    **lookup;
+    ngx_http_billing_coherence_t  *co;
+
+    co = &cache->set->coherence;
+    lookup = cache->lookups.elts;
+
+    *stale = 0;
+    source = NGX_HTTP_BILLING_REDIS_NOWHERE;
+
+    for (i = 0; i < cache->lookups.nelts; i++) {
+
+        /* most lookups have the source of the one before */
+
+        if (i && lookup[i]->source == source) {
+            continue;
+        }
+
+        source = lookup[i]->source;
+
+        if (ngx_http_billing_coherence_is_fresh(co, source, now)) {
+            continue;
+        }
+
+        if (!ngx_http_billing_coherence_is_stale(co, source, now)) {
+            return 0;
+        }
+
+        *stale = 1;
+    }
+
+    return 1;
 }
 
 
@@ -110,6 +159,7 @@ ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
         }
 
         q->key = lookup[i]->key;
+        q->source = lookup[i]->source;
         q->kind = ngx_http_billing_cache_record_kind(lookup[i]);
         q++;
     }
@@ -164,13 +214,26 @@ ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
                    "billing store: %ui of %ui records found", found, n);
 
     if (left == 0) {
-        cache->connection = co->owner;
+        cache->connection = ngx_http_billing_cache_state(cache);
         return NGX_OK;
     }
 
     /* records may go while Redis is waited for */
 
     return ngx_http_billing_cache_copy_cameras(cache);
+}
+
+
+ngx_uint_t
+ngx_http_billing_cache_state(ngx_http_billing_cache_t *cache)
+{
+    ngx_uint_t  version;
+
+    version = ngx_http_billing_redis_version(cache->set->redis);
+
+    return version ? version
+                   : ngx_http_billing_coherence_owner(&cache->set->coherence,
+                                                      0);
 }
 
 
@@ -366,43 +429,50 @@ ngx_http_billing_cache_copy_cameras(ngx_http_billing_cache_t *cache)
 
 
 void
-ngx_http_billing_cache_sending(void *data, ngx_uint_t connection)
+ngx_http_billing_cache_sending(void *data, ngx_uint_t connection,
+    ngx_uint_t first, ngx_uint_t n)
 {
     ngx_http_billing_cache_t *cache = data;
 
-    ngx_uint_t                     i, kind;
-    ngx_http_billing_lookup_t    **asked;
+    int64_t                        now;
+    ngx_uint_t                     kind;
+    ngx_http_billing_lookup_t    **lookup, **last;
     ngx_http_billing_coherence_t  *co;
 
     co = &cache->set->coherence;
+    now = ngx_http_billing_coherence_clock();
 
-    ngx_http_billing_cache_release(cache);
+    lookup = cache->asked.elts;
+    lookup += first;
 
-    cache->sent = ngx_http_billing_coherence_clock();
-    cache->sent_over = connection;
+    for (last = lookup + n; lookup < last; lookup++) {
 
-    if (cache->use != NGX_HTTP_BILLING_STORE_KEEP
-        || !ngx_http_billing_coherence_keeps(co, connection))
-    {
-        return;
-    }
+        ngx_http_billing_cache_release_lookup(cache, *lookup);
 
-    asked = cache->asked.elts;
+        /* the slots may have changed since the lookup was added */
 
-    for (i = 0; i < cache->asked.nelts; i++) {
-        kind = ngx_http_billing_cache_record_kind(asked[i]);
+        (*lookup)->source = ngx_http_billing_redis_source(cache->set->redis,
+                                                          &(*lookup)->key);
+        (*lookup)->sent = now;
+        (*lookup)->connection = connection;
+
+        kind = ngx_http_billing_cache_record_kind(*lookup);
 
         /* whether a login has a member is read off its first page, or asked */
 
         if (kind == NGX_HTTP_BILLING_RECORD_NONE
-            || (asked[i]->kind == NGX_HTTP_BILLING_KIND_MEMBER
-                && !asked[i]->ends))
+            || ((*lookup)->kind == NGX_HTTP_BILLING_KIND_MEMBER
+                && !(*lookup)->ends)
+            || cache->use != NGX_HTTP_BILLING_STORE_KEEP
+            || !ngx_http_billing_coherence_keeps(co, (*lookup)->source,
+                                                 connection))
         {
             continue;
         }
 
-        asked[i]->place = ngx_http_billing_store_hold(co->store, kind,
-                                                      &asked[i]->key);
+        (*lookup)->place = ngx_http_billing_store_hold(co->store,
+                                                       (*lookup)->source, kind,
+                                                       &(*lookup)->key);
     }
 }
 
@@ -413,21 +483,24 @@ ngx_http_billing_cache_release(ngx_http_billing_cache_t *cache)
     ngx_uint_t                   i;
     ngx_http_billing_lookup_t  **asked;
 
-    if (cache->sent == 0) {
-        return;
-    }
-
-    cache->sent = 0;
-
     asked = cache->asked.elts;
 
     for (i = 0; i < cache->asked.nelts; i++) {
+        ngx_http_billing_cache_release_lookup(cache, asked[i]);
+    }
+}
 
-        if (asked[i]->place) {
-            ngx_http_billing_store_release(cache->set->coherence.store,
-                                           asked[i]->place);
-            asked[i]->place = NULL;
-        }
+
+static void
+ngx_http_billing_cache_release_lookup(ngx_http_billing_cache_t *cache,
+    ngx_http_billing_lookup_t *lookup)
+{
+    lookup->sent = 0;
+
+    if (lookup->place) {
+        ngx_http_billing_store_release(cache->set->coherence.store,
+                                       lookup->place);
+        lookup->place = NULL;
     }
 }
 
@@ -438,42 +511,45 @@ ngx_http_billing_cache_store(ngx_http_billing_cache_t *cache,
 {
     int64_t                        deadline;
     ngx_str_t                      data;
-    ngx_uint_t                     i, right;
+    ngx_uint_t                     i;
     ngx_http_billing_entry_t      *place;
     ngx_http_billing_lookup_t    **asked;
     ngx_http_billing_coherence_t  *co;
 
     co = &cache->set->coherence;
 
-    if (cache->sent == 0) {
+    if (co->size == 0) {
         return;
     }
 
-    right = (result == NGX_HTTP_BILLING_REDIS_OK
-             && cache->sent_over == cache->pipeline.connection
-             && cache->sent_over == co->owner);
+    ngx_http_billing_coherence_up(co);
 
-    ngx_http_billing_coherence_answered(co, right ? cache->sent_over : 0,
-                                        cache->sent);
+    asked = cache->asked.elts;
 
-    if (right) {
-        asked = cache->asked.elts;
+    for (i = 0; i < cache->asked.nelts; i++) {
 
-        for (i = 0; i < cache->asked.nelts; i++) {
-            place = asked[i]->place;
-
-            if (place == NULL
-                || ngx_http_billing_cache_record(cache, i, &data, &deadline)
-                   != NGX_OK)
-            {
-                continue;
-            }
-
-            asked[i]->place = NULL;
-
-            (void) ngx_http_billing_store_commit(co->store, place, &data,
-                                                 deadline);
+        if (result != NGX_HTTP_BILLING_REDIS_OK
+            || !ngx_http_billing_cache_right(cache, i))
+        {
+            continue;
         }
+
+        ngx_http_billing_coherence_answered(co, asked[i]->source,
+                                            asked[i]->sent);
+
+        place = asked[i]->place;
+
+        if (place == NULL
+            || ngx_http_billing_cache_record(cache, i, &data, &deadline)
+               != NGX_OK)
+        {
+            continue;
+        }
+
+        asked[i]->place = NULL;
+
+        (void) ngx_http_billing_store_commit(co->store, place, &data,
+                                             deadline);
     }
 
     ngx_http_billing_cache_release(cache);
@@ -482,11 +558,37 @@ ngx_http_billing_cache_store(ngx_http_billing_cache_t *cache,
 }
 
 
+/*
+ * Whether the n-th lookup was answered by the owner that it was sent over, and
+ * that is the owner still.
+ */
+
+static ngx_uint_t
+ngx_http_billing_cache_right(ngx_http_billing_cache_t *cache, ngx_uint_t n)
+{
+    ngx_uint_t                   owner;
+    ngx_http_billing_lookup_t  **asked;
+
+    asked = cache->asked.elts;
+
+    if (asked[n]->sent == 0) {
+        return 0;
+    }
+
+    owner = ngx_http_billing_coherence_owner(&cache->set->coherence,
+                                             asked[n]->source);
+
+    return owner && owner == asked[n]->connection
+           && owner == ngx_http_billing_redis_answered(&cache->pipeline, n);
+}
+
+
 ngx_int_t
 ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
     ngx_http_billing_redis_result_e result)
 {
     int64_t                        now;
+    ngx_uint_t                     stale;
     ngx_http_billing_coherence_t  *co;
 
     co = &cache->set->coherence;
@@ -504,7 +606,7 @@ ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
     /* a probe that no server answers must not take a stale synced_at for one */
 
     if (cache->use == NGX_HTTP_BILLING_STORE_PASS || cache->role
-        || !ngx_http_billing_coherence_is_stale(co, now))
+        || !ngx_http_billing_cache_usable(cache, now, &stale) || !stale)
     {
         return NGX_DECLINED;
     }
@@ -537,7 +639,8 @@ ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache, ngx_uint_t n,
 
     /* a replica hides what has expired, and tells of the change later */
 
-    *deadline = co->replica ? cache->sent + (int64_t) co->lag : 0;
+    *deadline = co->sources[lookup->source]->replica
+                ? lookup->sent + (int64_t) co->lag : 0;
 
     switch (lookup->kind) {
 
@@ -551,9 +654,9 @@ ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache, ngx_uint_t n,
         }
 
         if (asked[n]->id != -1
-            && (*deadline == 0 || asked[n]->id < *deadline - cache->sent))
+            && (*deadline == 0 || asked[n]->id < *deadline - lookup->sent))
         {
-            *deadline = cache->sent + asked[n]->id;
+            *deadline = lookup->sent + asked[n]->id;
         }
 
         *data = lookup->text;

@@ -13,10 +13,18 @@
 
 
 /*
- * The pipeline is going to be sent over a connection: takes the places of the
- * records that may be made of the answers.  Releases those of an earlier try.
+ * The number of what the store's records count as answered on: a connection, or
+ * a state of the cluster's slots.
  */
-void ngx_http_billing_cache_sending(void *data, ngx_uint_t connection);
+ngx_uint_t ngx_http_billing_cache_state(ngx_http_billing_cache_t *cache);
+
+/*
+ * The commands of n lookups, from the first one on, are going to be sent over a
+ * connection: takes the places of the records that may be made of the answers.
+ * Releases those of an earlier try.
+ */
+void ngx_http_billing_cache_sending(void *data, ngx_uint_t connection,
+    ngx_uint_t first, ngx_uint_t n);
 
 /*
  * The pipeline was answered, with this result.  Makes records of the answers if

@@ -19,25 +19,39 @@ static ngx_int_t ngx_http_billing_coherence_cover(
     ngx_http_billing_coherence_t *co, ngx_str_t *prefix);
 static ngx_uint_t ngx_http_billing_coherence_begins(ngx_str_t *text,
     ngx_str_t *with);
+static ngx_http_billing_source_state_t *ngx_http_billing_coherence_source(
+    ngx_http_billing_coherence_t *co, ngx_uint_t source);
+static ngx_uint_t ngx_http_billing_coherence_trusted(
+    ngx_http_billing_coherence_t *co, ngx_uint_t source, int64_t now);
+static ngx_uint_t ngx_http_billing_coherence_cluster(
+    ngx_http_billing_coherence_t *co, int64_t now);
 static void ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co,
-    int64_t now);
-static void ngx_http_billing_coherence_tracked(void *data,
+    ngx_uint_t source, int64_t now);
+static void ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
     ngx_uint_t connection, ngx_uint_t replica);
-static void ngx_http_billing_coherence_untracked(void *data);
-static void ngx_http_billing_coherence_changed(void *data, ngx_str_t *key);
-static void ngx_http_billing_coherence_all_changed(
-    ngx_http_billing_coherence_t *co);
+static void ngx_http_billing_coherence_untracked(void *data,
+    ngx_uint_t source);
+static void ngx_http_billing_coherence_mapping(void *data);
+static void ngx_http_billing_coherence_mapped(void *data);
+static void ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
+    ngx_str_t *key);
+static void ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co);
+static void ngx_http_billing_coherence_flushed(
+    ngx_http_billing_coherence_t *co, ngx_uint_t source);
 static void ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
-    ngx_http_billing_coherence_prefix_t *prefix);
+    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source);
 static void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
-    ngx_uint_t keep);
+    ngx_uint_t source, ngx_uint_t keep);
+static void ngx_http_billing_coherence_renew_all(
+    ngx_http_billing_coherence_t *co);
 static ngx_uint_t ngx_http_billing_coherence_same(ngx_str_t *one,
     ngx_str_t *two);
 
 
 ngx_int_t
 ngx_http_billing_coherence_add(ngx_conf_t *cf,
-    ngx_http_billing_coherence_t *co, ngx_str_t *prefix)
+    ngx_http_billing_coherence_t *co, ngx_http_billing_redis_t *redis,
+    ngx_str_t *prefix)
 {
     size_t                                len;
     ngx_uint_t                            i;
@@ -45,16 +59,23 @@ ngx_http_billing_coherence_add(ngx_conf_t *cf,
 
     if (co->tracking.data == NULL) {
 
+        co->redis = redis;
         co->log = &cf->cycle->new_log;
 
         co->tracking.tracked = ngx_http_billing_coherence_tracked;
         co->tracking.changed = ngx_http_billing_coherence_changed;
         co->tracking.untracked = ngx_http_billing_coherence_untracked;
+        co->tracking.mapping = ngx_http_billing_coherence_mapping;
+        co->tracking.mapped = ngx_http_billing_coherence_mapped;
         co->tracking.data = co;
 
-        if (ngx_array_init(&co->prefixes, cf->pool, 1,
-                           sizeof(ngx_http_billing_coherence_prefix_t))
-            != NGX_OK
+        co->sources = ngx_pcalloc(cf->pool, (NGX_HTTP_BILLING_REDIS_SOURCES + 1)
+                                  * sizeof(ngx_http_billing_source_state_t *));
+
+        if (co->sources == NULL
+            || ngx_array_init(&co->prefixes, cf->pool, 1,
+                              sizeof(ngx_http_billing_coherence_prefix_t))
+               != NGX_OK
             || ngx_array_init(&co->tracking.prefixes, cf->pool, 1,
                               sizeof(ngx_str_t))
                != NGX_OK)
@@ -173,12 +194,33 @@ ngx_http_billing_coherence_clock(void)
 }
 
 
+/* the state of a source that is in use; NULL if there is no memory */
+
+static ngx_http_billing_source_state_t *
+ngx_http_billing_coherence_source(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source)
+{
+    if (co->sources[source] == NULL) {
+        co->sources[source] = ngx_calloc(
+                                       sizeof(ngx_http_billing_source_state_t),
+                                       co->log);
+    }
+
+    return co->sources[source];
+}
+
+
 ngx_uint_t
 ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
-    int64_t now)
+    ngx_uint_t source, int64_t now)
 {
-    if (co->owner == 0 || co->doubts >= NGX_HTTP_BILLING_COHERENCE_DOUBTS) {
+    if (source == NGX_HTTP_BILLING_REDIS_NOWHERE) {
+        return 0;
+    }
 
+    if (ngx_http_billing_coherence_owner(co, source) == 0
+        || co->sources[source]->doubts >= NGX_HTTP_BILLING_COHERENCE_DOUBTS)
+    {
         if (!co->untracked) {
             co->untracked = 1;
             co->gauge->untracked++;
@@ -187,27 +229,85 @@ ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
         return 0;
     }
 
-    ngx_http_billing_coherence_probe(co, now);
+    if (source && !ngx_http_billing_coherence_cluster(co, now)) {
+        return 0;
+    }
 
-    return co->fresh && now - co->fresh < (int64_t) co->lag;
+    return ngx_http_billing_coherence_trusted(co, source, now);
+}
+
+
+/* sends a probe if one is due */
+
+static ngx_uint_t
+ngx_http_billing_coherence_trusted(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source, int64_t now)
+{
+    ngx_http_billing_source_state_t  *state;
+
+    ngx_http_billing_coherence_probe(co, source, now);
+
+    state = co->sources[source];
+
+    return state && state->owner && state->fresh
+           && now - state->fresh < (int64_t) co->lag;
+}
+
+
+/* what has to be known of a cluster, whichever of its nodes has a record */
+
+static ngx_uint_t
+ngx_http_billing_coherence_cluster(ngx_http_billing_coherence_t *co,
+    int64_t now)
+{
+    ngx_uint_t                            i, source, fresh;
+    ngx_http_billing_coherence_prefix_t  *prefix;
+
+    if (now - co->mapping >= (int64_t) co->lag / 2) {
+        ngx_http_billing_redis_compare(co->redis);
+    }
+
+    fresh = (co->mapped && now - co->mapped < (int64_t) co->lag);
+
+    prefix = co->prefixes.elts;
+
+    for (i = 0; i < co->prefixes.nelts; i++) {
+        source = ngx_http_billing_redis_source(co->redis, &prefix[i].epoch);
+
+        if (source == NGX_HTTP_BILLING_REDIS_NOWHERE
+            || !ngx_http_billing_coherence_trusted(co, source, now))
+        {
+            fresh = 0;
+        }
+    }
+
+    return fresh;
 }
 
 
 ngx_uint_t
 ngx_http_billing_coherence_is_stale(ngx_http_billing_coherence_t *co,
-    int64_t now)
+    ngx_uint_t source, int64_t now)
 {
-    int64_t  last;
+    int64_t                           last;
+    ngx_http_billing_source_state_t  *state;
 
-    last = co->fresh ? co->fresh : co->last;
+    if (!co->down || source == NGX_HTTP_BILLING_REDIS_NOWHERE
+        || co->sources[source] == NULL)
+    {
+        return 0;
+    }
 
-    if (!co->down || last == 0 || now - last >= (int64_t) co->stale) {
+    state = co->sources[source];
+    last = state->fresh ? state->fresh : state->last;
+
+    if (last == 0 || now - last >= (int64_t) co->stale) {
         return 0;
     }
 
     /* nobody else may ask, and find out that a server answers again */
 
-    ngx_http_billing_coherence_probe(co, now);
+    ngx_http_billing_coherence_probe(co, source, now);
 
     return 1;
 }
@@ -215,40 +315,82 @@ ngx_http_billing_coherence_is_stale(ngx_http_billing_coherence_t *co,
 
 ngx_uint_t
 ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
-    ngx_uint_t connection)
+    ngx_uint_t source, ngx_uint_t connection)
 {
-    return connection == co->owner && connection
-           && co->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS;
+    return connection
+           && connection == ngx_http_billing_coherence_owner(co, source)
+           && co->sources[source]->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS;
+}
+
+
+ngx_uint_t
+ngx_http_billing_coherence_owner(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source)
+{
+    if (source == NGX_HTTP_BILLING_REDIS_NOWHERE
+        || co->sources[source] == NULL)
+    {
+        return 0;
+    }
+
+    return co->sources[source]->owner;
 }
 
 
 static void
-ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co, int64_t now)
+ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source, int64_t now)
 {
-    if (co->probing || now - co->probed < (int64_t) co->lag / 2) {
+    ngx_http_billing_source_state_t  *state;
+
+    state = ngx_http_billing_coherence_source(co, source);
+
+    if (state == NULL || state->probing
+        || now - state->probed < (int64_t) co->lag / 2)
+    {
         return;
     }
 
-    co->probed = now;
+    state->probed = now;
     co->stat->probes++;
-    co->probe(co->data);
+    co->probe(co->data, source);
+}
+
+
+void
+ngx_http_billing_coherence_up(ngx_http_billing_coherence_t *co)
+{
+    ngx_uint_t                        i;
+    ngx_http_billing_source_state_t  *state;
+
+    co->down = 0;
+
+    if (!co->kept) {
+        return;
+    }
+
+    co->kept = 0;
+
+    for (i = 0; i <= NGX_HTTP_BILLING_REDIS_SOURCES; i++) {
+        state = co->sources[i];
+
+        if (state && state->last) {
+            state->last = 0;
+            ngx_http_billing_store_forget(co->store, i);
+        }
+    }
 }
 
 
 void
 ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
-    ngx_uint_t connection, int64_t sent)
+    ngx_uint_t source, int64_t sent)
 {
-    co->down = 0;
+    ngx_http_billing_source_state_t  *state;
 
-    if (co->last) {
-        co->last = 0;
-        ngx_http_billing_store_forget(co->store);
-    }
+    state = co->sources[source];
 
-    if (connection == co->owner && connection) {
-        co->fresh = ngx_max(co->fresh, sent);
-    }
+    state->fresh = ngx_max(state->fresh, sent);
 }
 
 
@@ -282,16 +424,19 @@ ngx_http_billing_coherence_failed(ngx_http_billing_coherence_t *co)
 
 void
 ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
-    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t found,
-    time_t value)
+    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source,
+    ngx_uint_t found, time_t value)
 {
-    ngx_uint_t  changed;
+    ngx_uint_t                        changed;
+    ngx_http_billing_source_state_t  *state;
+
+    state = co->sources[source];
 
     if (!found) {
 
         if (prefix->known) {
             prefix->known = 0;
-            ngx_http_billing_coherence_renew(co, 0);
+            ngx_http_billing_coherence_renew_all(co);
         }
 
         return;
@@ -299,16 +444,16 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
 
     if (prefix->untold && !prefix->told) {
 
-        co->doubts++;
+        state->doubts++;
 
         ngx_log_error(NGX_LOG_WARN, co->log, 0,
                       "redis key \"%V\" has changed, and Redis did not say so: "
                       "%s", &prefix->synced_at,
-                      co->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS
+                      state->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS
                       ? "the worker's cache begins anew"
                       : "the worker's cache is not used on this connection");
 
-        ngx_http_billing_coherence_renew(co, 0);
+        ngx_http_billing_coherence_renew_all(co);
     }
 
     changed = (prefix->known && prefix->value != value);
@@ -322,14 +467,21 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
 
 
 static void
-ngx_http_billing_coherence_tracked(void *data, ngx_uint_t connection,
-    ngx_uint_t replica)
+ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
+    ngx_uint_t connection, ngx_uint_t replica)
 {
     ngx_http_billing_coherence_t *co = data;
 
     u_char                                seed[NGX_HTTP_BILLING_STORE_SEED];
     ngx_uint_t                            i;
+    ngx_http_billing_source_state_t      *state;
     ngx_http_billing_coherence_prefix_t  *prefix;
+
+    state = ngx_http_billing_coherence_source(co, source);
+
+    if (state == NULL) {
+        return;
+    }
 
     if (co->store == NULL) {
 
@@ -346,17 +498,24 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t connection,
     prefix = co->prefixes.elts;
 
     for (i = 0; i < co->prefixes.nelts; i++) {
+
+        if (ngx_http_billing_redis_source(co->redis, &prefix[i].synced_at)
+            != source)
+        {
+            continue;
+        }
+
         prefix[i].known = 0;
         prefix[i].told = 0;
         prefix[i].late = 0;
         prefix[i].untold = 0;
     }
 
-    co->owner = connection;
-    co->replica = replica;
-    co->fresh = 0;
-    co->probed = 0;
-    co->doubts = 0;
+    state->owner = connection;
+    state->replica = replica;
+    state->fresh = 0;
+    state->probed = 0;
+    state->doubts = 0;
     co->gauge->tracked++;
 
     if (co->untracked) {
@@ -367,40 +526,64 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t connection,
 
 
 static void
-ngx_http_billing_coherence_untracked(void *data)
+ngx_http_billing_coherence_untracked(void *data, ngx_uint_t source)
 {
     ngx_http_billing_coherence_t *co = data;
 
-    if (co->owner == 0) {
+    ngx_http_billing_source_state_t  *state;
+
+    if (ngx_http_billing_coherence_owner(co, source) == 0) {
         return;
     }
 
-    co->owner = 0;
+    state = co->sources[source];
+
+    state->owner = 0;
     co->gauge->tracked--;
 
-    if (co->fresh) {
-        co->last = co->fresh;
-        co->fresh = 0;
+    if (state->fresh) {
+        state->last = state->fresh;
+        state->fresh = 0;
+        co->kept = 1;
     }
 
-    ngx_http_billing_coherence_renew(co, co->stale != 0);
+    ngx_http_billing_coherence_renew(co, source, co->stale != 0);
 }
 
 
 static void
-ngx_http_billing_coherence_changed(void *data, ngx_str_t *key)
+ngx_http_billing_coherence_mapping(void *data)
+{
+    ngx_http_billing_coherence_t *co = data;
+
+    co->mapping = ngx_http_billing_coherence_clock();
+}
+
+
+static void
+ngx_http_billing_coherence_mapped(void *data)
+{
+    ngx_http_billing_coherence_t *co = data;
+
+    co->mapped = co->mapping;
+}
+
+
+static void
+ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
+    ngx_str_t *key)
 {
     ngx_http_billing_coherence_t *co = data;
 
     ngx_uint_t                            i;
     ngx_http_billing_coherence_prefix_t  *prefix;
 
-    if (co->owner == 0) {
+    if (ngx_http_billing_coherence_owner(co, source) == 0) {
         return;
     }
 
     if (key == NULL) {
-        ngx_http_billing_coherence_all_changed(co);
+        ngx_http_billing_coherence_flushed(co, source);
         return;
     }
 
@@ -409,12 +592,12 @@ ngx_http_billing_coherence_changed(void *data, ngx_str_t *key)
     for (i = 0; i < co->prefixes.nelts; i++) {
 
         if (ngx_http_billing_coherence_same(key, &prefix[i].epoch)) {
-            ngx_http_billing_coherence_all_changed(co);
+            ngx_http_billing_coherence_epoch(co);
             return;
         }
 
         if (ngx_http_billing_coherence_same(key, &prefix[i].synced_at)) {
-            ngx_http_billing_coherence_told(co, &prefix[i]);
+            ngx_http_billing_coherence_told(co, &prefix[i], source);
         }
     }
 
@@ -422,10 +605,31 @@ ngx_http_billing_coherence_changed(void *data, ngx_str_t *key)
 }
 
 
-/* all keys have: so has synced_at, whose own news need not come */
+/* all keys have changed: so has synced_at, whose own news need not come */
 
 static void
-ngx_http_billing_coherence_all_changed(ngx_http_billing_coherence_t *co)
+ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)
+{
+    ngx_uint_t                            i, source;
+    ngx_http_billing_coherence_prefix_t  *prefix;
+
+    prefix = co->prefixes.elts;
+
+    for (i = 0; i < co->prefixes.nelts; i++) {
+        source = ngx_http_billing_redis_source(co->redis,
+                                               &prefix[i].synced_at);
+        ngx_http_billing_coherence_told(co, &prefix[i], source);
+    }
+
+    ngx_http_billing_coherence_renew_all(co);
+}
+
+
+/* the same for the keys of one source */
+
+static void
+ngx_http_billing_coherence_flushed(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source)
 {
     ngx_uint_t                            i;
     ngx_http_billing_coherence_prefix_t  *prefix;
@@ -433,10 +637,15 @@ ngx_http_billing_coherence_all_changed(ngx_http_billing_coherence_t *co)
     prefix = co->prefixes.elts;
 
     for (i = 0; i < co->prefixes.nelts; i++) {
-        ngx_http_billing_coherence_told(co, &prefix[i]);
+
+        if (ngx_http_billing_redis_source(co->redis, &prefix[i].synced_at)
+            == source)
+        {
+            ngx_http_billing_coherence_told(co, &prefix[i], source);
+        }
     }
 
-    ngx_http_billing_coherence_renew(co, 0);
+    ngx_http_billing_coherence_renew(co, source, 0);
 }
 
 
@@ -444,23 +653,38 @@ ngx_http_billing_coherence_all_changed(ngx_http_billing_coherence_t *co)
 
 static void
 ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
-    ngx_http_billing_coherence_prefix_t *prefix)
+    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source)
 {
     prefix->told = 1;
-    prefix->late = co->probing;
+    prefix->late = (source != NGX_HTTP_BILLING_REDIS_NOWHERE
+                    && co->sources[source] && co->sources[source]->probing);
 }
 
 
 static void
 ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
-    ngx_uint_t keep)
+    ngx_uint_t source, ngx_uint_t keep)
 {
     co->stat->generations++;
 
-    ngx_http_billing_store_renew(co->store, keep);
+    ngx_http_billing_store_renew(co->store, source, keep);
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, co->log, 0,
-                   "billing cache begins anew, keep: %ui", keep);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, co->log, 0,
+                   "billing cache begins anew, source: %ui, keep: %ui", source,
+                   keep);
+}
+
+
+static void
+ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i <= NGX_HTTP_BILLING_REDIS_SOURCES; i++) {
+        if (co->sources[i]) {
+            ngx_http_billing_coherence_renew(co, i, 0);
+        }
+    }
 }
 
 
@@ -488,9 +712,22 @@ ngx_http_billing_coherence_count(ngx_http_billing_coherence_t *co)
 void
 ngx_http_billing_coherence_close(ngx_http_billing_coherence_t *co)
 {
+    ngx_uint_t  i;
+
+    if (co->size == 0) {
+        return;
+    }
+
     if (co->store) {
         ngx_http_billing_store_destroy(co->store);
         co->store = NULL;
+    }
+
+    for (i = 0; i <= NGX_HTTP_BILLING_REDIS_SOURCES; i++) {
+        if (co->sources[i]) {
+            ngx_free(co->sources[i]);
+            co->sources[i] = NULL;
+        }
     }
 }
 

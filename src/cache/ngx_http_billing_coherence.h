@@ -2,7 +2,9 @@
 /*
  * What makes the worker's cache true: Redis tells the connection that reads of
  * each change, and the cache answers only while this connection is known to be
- * well.  One for each set of servers.  The rules, and why they suffice:
+ * well.  One for each set of servers.  A source is a node of a cluster; servers
+ * that are no cluster are one source.  The rules for each source, and why they
+ * suffice:
  *
  *     All that is kept was read over one connection, the owner.  Replies and
  *     news of changes are one stream, so the news of a change follows every
@@ -17,6 +19,11 @@
  *
  *     While the cache is used, a probe reads synced_at every half lag.  If
  *     synced_at changes without news of the change, the news cannot be trusted.
+ *
+ *     In a cluster, a probe reads a key in a slot that the node is believed to
+ *     have.  The slots of all nodes are compared every half lag, too, and have
+ *     to be known for no longer than "lag".  A node whose slots have changed
+ *     begins anew.  The node that has "epoch" has to be fresh as well.
  */
 
 
@@ -33,7 +40,8 @@
 
 typedef struct ngx_http_billing_coherence_s  ngx_http_billing_coherence_t;
 
-typedef void (*ngx_http_billing_coherence_probe_pt)(void *data);
+typedef void (*ngx_http_billing_coherence_probe_pt)(void *data,
+    ngx_uint_t source);
 
 
 /* counters of one process and its gauges; other processes may read them */
@@ -86,6 +94,32 @@ typedef struct {
 } ngx_http_billing_coherence_prefix_t;
 
 
+/* a source, as far as the worker knows */
+
+typedef struct {
+    /* the number of the owner, or 0 */
+    ngx_uint_t                     owner;
+
+    /*
+     * times of ngx_http_billing_coherence_clock(), or 0: when the last commands
+     * were sent over the owner that were answered well; the same before the
+     * last owner was lost; when the last probe was sent
+     */
+    int64_t                        fresh;
+    int64_t                        last;
+    int64_t                        probed;
+
+    /* how often synced_at has changed without news, on this connection */
+    ngx_uint_t                     doubts;
+
+    /* the server of the owner is a replica: it tells of an expiry late */
+    unsigned                       replica:1;
+
+    /* a probe is under way */
+    unsigned                       probing:1;
+} ngx_http_billing_source_state_t;
+
+
 struct ngx_http_billing_coherence_s {
     /* bytes, 0 if there is no cache; milliseconds */
     size_t                              size;
@@ -95,28 +129,26 @@ struct ngx_http_billing_coherence_s {
     /* ngx_http_billing_coherence_prefix_t */
     ngx_array_t                         prefixes;
 
+    ngx_http_billing_redis_t           *redis;
     ngx_http_billing_redis_tracking_t   tracking;
     ngx_log_t                          *log;
 
-    /* NULL until the first owner; the number of the owner, or 0 */
+    /* NULL until the first owner */
     ngx_http_billing_store_t           *store;
-    ngx_uint_t                          owner;
+
+    /* by number; NULL: a source that was never in use */
+    ngx_http_billing_source_state_t   **sources;
 
     /*
-     * times of ngx_http_billing_coherence_clock(), or 0: when the last commands
-     * were sent over the owner that were answered well; the same before the
-     * last owner was lost; when the last probe was sent
+     * in a cluster, times as above: when the last comparison of the slots began
+     * that was answered; when the last one began
      */
-    int64_t                             fresh;
-    int64_t                             last;
-    int64_t                             probed;
+    int64_t                             mapped;
+    int64_t                             mapping;
 
     /* sends a probe; set by the owner of this struct */
     ngx_http_billing_coherence_probe_pt  probe;
     void                               *data;
-
-    /* how often synced_at has changed without news, on this connection */
-    ngx_uint_t                          doubts;
 
     ngx_http_billing_cache_stat_t      *stat;
     ngx_http_billing_cache_gauge_t     *gauge;
@@ -124,14 +156,11 @@ struct ngx_http_billing_coherence_s {
     ngx_uint_t                          records;
     uint64_t                            evictions;
 
-    /* the server of the owner is a replica: it tells of an expiry late */
-    unsigned                            replica:1;
-
     /* no server has answered since the last failure */
     unsigned                            down:1;
 
-    /* a probe is under way */
-    unsigned                            probing:1;
+    /* a generation is kept that has ended */
+    unsigned                            kept:1;
 
     /* there is no owner, or one that is not trusted, though one was needed */
     unsigned                            untracked:1;
@@ -146,35 +175,43 @@ struct ngx_http_billing_coherence_s {
  * prefix are allocated from cf->pool.
  */
 ngx_int_t ngx_http_billing_coherence_add(ngx_conf_t *cf,
-    ngx_http_billing_coherence_t *co, ngx_str_t *prefix);
+    ngx_http_billing_coherence_t *co, ngx_http_billing_redis_t *redis,
+    ngx_str_t *prefix);
 
 /* Milliseconds of a clock that never goes back and does not stand still. */
 int64_t ngx_http_billing_coherence_clock(void);
 
 /*
- * Whether records may be used now.  To be called for each use: if a probe is
- * due, the probe is sent.
+ * Whether records of the source may be used now.  To be called for each use: if
+ * a probe is due, the probe is sent.
  */
 ngx_uint_t ngx_http_billing_coherence_is_fresh(
-    ngx_http_billing_coherence_t *co, int64_t now);
+    ngx_http_billing_coherence_t *co, ngx_uint_t source, int64_t now);
 
 /*
- * Whether stale records may be used now, as no server answers.  If a probe is
- * due, the probe is sent.
+ * Whether stale records of the source may be used now, as no server answers.
+ * If a probe is due, the probe is sent.
  */
 ngx_uint_t ngx_http_billing_coherence_is_stale(
-    ngx_http_billing_coherence_t *co, int64_t now);
+    ngx_http_billing_coherence_t *co, ngx_uint_t source, int64_t now);
 
-/* Whether what is read over the connection may be kept. */
+/* Whether what is read of the source over the connection may be kept. */
 ngx_uint_t ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
-    ngx_uint_t connection);
+    ngx_uint_t source, ngx_uint_t connection);
+
+/* A server has answered: nothing stale is used any more. */
+void ngx_http_billing_coherence_up(ngx_http_billing_coherence_t *co);
 
 /*
- * Commands that were sent over a connection at a time have been answered, all
- * of them well.
+ * A command that was sent to the source over its owner, at a time, is one of
+ * those that have been answered, all of them well.
  */
 void ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
-    ngx_uint_t connection, int64_t sent);
+    ngx_uint_t source, int64_t sent);
+
+/* The number of the source's owner, or 0. */
+ngx_uint_t ngx_http_billing_coherence_owner(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source);
 
 /* PTTL was refused with this text: valid tokens are not kept. */
 void ngx_http_billing_coherence_refused(ngx_http_billing_coherence_t *co,
@@ -184,12 +221,12 @@ void ngx_http_billing_coherence_refused(ngx_http_billing_coherence_t *co,
 void ngx_http_billing_coherence_failed(ngx_http_billing_coherence_t *co);
 
 /*
- * A probe over the owner has read the prefix's synced_at, or has found none
- * (found is 0).
+ * A probe over the owner has read the prefix's synced_at, which the source has,
+ * or has found none (found is 0).
  */
 void ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
-    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t found,
-    time_t value);
+    ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source,
+    ngx_uint_t found, time_t value);
 
 /* Brings the gauges, and what the store counts, up to date. */
 void ngx_http_billing_coherence_count(ngx_http_billing_coherence_t *co);

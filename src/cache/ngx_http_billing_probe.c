@@ -6,66 +6,91 @@ typedef struct {
     ngx_http_billing_cache_set_t   *set;
     ngx_msec_t                      timeout;
 
-    /* of the probe under way: its memory, and a lookup for each prefix */
+    /* probes under way */
+    ngx_queue_t                     queue;
+} ngx_http_billing_prober_t;
+
+
+typedef struct {
+    ngx_http_billing_prober_t      *prober;
+    ngx_queue_t                     queue;
+    ngx_uint_t                      source;
+
+    /* the probe's memory */
     ngx_pool_t                     *pool;
+
+    /* a lookup for each prefix whose synced_at the source has, or one */
     ngx_http_billing_cache_t        cache;
-    ngx_http_billing_lookup_t     **lookups;
 } ngx_http_billing_probe_t;
 
 
-static void ngx_http_billing_probe_send(void *data);
+static void ngx_http_billing_probe_send(void *data, ngx_uint_t source);
 static ngx_int_t ngx_http_billing_probe_ask(ngx_http_billing_probe_t *probe);
+static ngx_int_t ngx_http_billing_probe_slot(ngx_http_billing_probe_t *probe);
 static void ngx_http_billing_probe_done(void *data,
     ngx_http_billing_redis_result_e result);
+static void ngx_http_billing_probe_synced(ngx_http_billing_probe_t *probe);
+static void ngx_http_billing_probe_end(ngx_http_billing_probe_t *probe);
 
 
 ngx_int_t
 ngx_http_billing_probe_init(ngx_conf_t *cf, ngx_http_billing_cache_set_t *set,
     ngx_msec_t timeout)
 {
-    ngx_http_billing_probe_t      *probe;
+    ngx_http_billing_prober_t     *prober;
     ngx_http_billing_coherence_t  *co;
 
     co = &set->coherence;
-    probe = co->data;
+    prober = co->data;
 
-    if (probe == NULL) {
-        probe = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_probe_t));
-        if (probe == NULL) {
+    if (prober == NULL) {
+        prober = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_prober_t));
+        if (prober == NULL) {
             return NGX_ERROR;
         }
 
-        probe->set = set;
+        prober->set = set;
+        ngx_queue_init(&prober->queue);
 
         co->probe = ngx_http_billing_probe_send;
-        co->data = probe;
+        co->data = prober;
     }
 
-    probe->timeout = ngx_max(probe->timeout, timeout);
+    prober->timeout = ngx_max(prober->timeout, timeout);
 
     return NGX_OK;
 }
 
 
 static void
-ngx_http_billing_probe_send(void *data)
+ngx_http_billing_probe_send(void *data, ngx_uint_t source)
 {
-    ngx_http_billing_probe_t *probe = data;
+    ngx_http_billing_prober_t *prober = data;
 
-    ngx_http_billing_coherence_t  *co;
+    ngx_pool_t                *pool;
+    ngx_http_billing_probe_t  *probe;
 
-    co = &probe->set->coherence;
-
-    probe->pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 8, co->log);
-    if (probe->pool == NULL) {
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE / 8,
+                           prober->set->coherence.log);
+    if (pool == NULL) {
         return;
     }
 
-    co->probing = 1;
+    probe = ngx_pcalloc(pool, sizeof(ngx_http_billing_probe_t));
+    if (probe == NULL) {
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    probe->prober = prober;
+    probe->source = source;
+    probe->pool = pool;
+
+    ngx_queue_insert_tail(&prober->queue, &probe->queue);
+    prober->set->coherence.sources[source]->probing = 1;
 
     if (ngx_http_billing_probe_ask(probe) != NGX_OK) {
-        co->probing = 0;
-        ngx_destroy_pool(probe->pool);
+        ngx_http_billing_probe_end(probe);
     }
 }
 
@@ -73,22 +98,20 @@ ngx_http_billing_probe_send(void *data)
 static ngx_int_t
 ngx_http_billing_probe_ask(ngx_http_billing_probe_t *probe)
 {
-    ngx_uint_t                            i;
+    ngx_uint_t                            i, source;
     ngx_http_billing_cache_t             *cache;
+    ngx_http_billing_prober_t            *prober;
     ngx_http_billing_coherence_t         *co;
     ngx_http_billing_coherence_prefix_t  *prefix;
 
-    co = &probe->set->coherence;
+    prober = probe->prober;
+    co = &prober->set->coherence;
     cache = &probe->cache;
     prefix = co->prefixes.elts;
 
-    probe->lookups = ngx_palloc(probe->pool, co->prefixes.nelts
-                                        * sizeof(ngx_http_billing_lookup_t *));
-
-    if (probe->lookups == NULL
-        || ngx_http_billing_cache_init(cache, probe->set, probe->pool,
-                                       &prefix->prefix, co->prefixes.nelts)
-           != NGX_OK)
+    if (ngx_http_billing_cache_init(cache, prober->set, probe->pool,
+                                    &prefix->prefix, co->prefixes.nelts)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -99,18 +122,63 @@ ngx_http_billing_probe_ask(ngx_http_billing_probe_t *probe)
     cache->data = probe;
 
     for (i = 0; i < co->prefixes.nelts; i++) {
+        source = ngx_http_billing_redis_source(co->redis,
+                                               &prefix[i].synced_at);
+
+        if (source != probe->source) {
+            continue;
+        }
+
         cache->prefix = prefix[i].prefix;
 
-        probe->lookups[i] = ngx_http_billing_cache_synced_at(cache);
-
-        if (probe->lookups[i] == NULL) {
+        if (ngx_http_billing_cache_synced_at(cache) == NULL) {
             return NGX_ERROR;
         }
     }
 
-    return ngx_http_billing_cache_ask(cache, probe->timeout,
-                                      ngx_current_msec + probe->timeout,
+    if (cache->lookups.nelts == 0
+        && ngx_http_billing_probe_slot(probe) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_billing_cache_ask(cache, prober->timeout,
+                                      ngx_current_msec + prober->timeout,
                                       co->log);
+}
+
+
+/* with braces in the prefix, all its keys are in the slot of synced_at */
+
+static ngx_int_t
+ngx_http_billing_probe_slot(ngx_http_billing_probe_t *probe)
+{
+    ngx_uint_t                            i, tag;
+    ngx_http_billing_coherence_t         *co;
+    ngx_http_billing_coherence_prefix_t  *prefix;
+
+    co = &probe->prober->set->coherence;
+    prefix = co->prefixes.elts;
+
+    if (ngx_http_billing_redis_tag(co->redis, probe->source, &tag) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < co->prefixes.nelts; i++) {
+
+        if (ngx_strlchr(prefix[i].prefix.data,
+                        prefix[i].prefix.data + prefix[i].prefix.len, '{'))
+        {
+            continue;
+        }
+
+        probe->cache.prefix = prefix[i].prefix;
+
+        return ngx_http_billing_cache_slot(&probe->cache, tag) ? NGX_OK
+                                                               : NGX_ERROR;
+    }
+
+    return NGX_DECLINED;
 }
 
 
@@ -119,24 +187,68 @@ ngx_http_billing_probe_done(void *data, ngx_http_billing_redis_result_e result)
 {
     ngx_http_billing_probe_t *probe = data;
 
-    ngx_uint_t                            i;
+    ngx_http_billing_coherence_t  *co;
+
+    co = &probe->prober->set->coherence;
+
+    co->sources[probe->source]->probing = 0;
+
+    if (result == NGX_HTTP_BILLING_REDIS_OK) {
+        ngx_http_billing_probe_synced(probe);
+    }
+
+    ngx_http_billing_probe_end(probe);
+}
+
+
+/* only what the owner has answered, and is the owner still, tells anything */
+
+static void
+ngx_http_billing_probe_synced(ngx_http_billing_probe_t *probe)
+{
+    ngx_uint_t                            i, k, owner;
+    ngx_http_billing_lookup_t           **lookup;
     ngx_http_billing_coherence_t         *co;
     ngx_http_billing_coherence_prefix_t  *prefix;
 
-    co = &probe->set->coherence;
+    co = &probe->prober->set->coherence;
     prefix = co->prefixes.elts;
+    lookup = probe->cache.lookups.elts;
 
-    co->probing = 0;
+    for (k = 0; k < probe->cache.lookups.nelts; k++) {
 
-    if (result == NGX_HTTP_BILLING_REDIS_OK && co->owner
-        && probe->cache.connection == co->owner)
-    {
+        owner = ngx_http_billing_coherence_owner(co, probe->source);
+
+        if (owner == 0
+            || ngx_http_billing_redis_answered(&probe->cache.pipeline, k)
+               != owner)
+        {
+            continue;
+        }
+
         for (i = 0; i < co->prefixes.nelts; i++) {
-            ngx_http_billing_coherence_synced(co, &prefix[i],
-                            ngx_http_billing_lookup_found(probe->lookups[i]),
-                            probe->lookups[i]->synced_at);
+
+            if (lookup[k]->key.len == prefix[i].synced_at.len
+                && ngx_memcmp(lookup[k]->key.data, prefix[i].synced_at.data,
+                              lookup[k]->key.len)
+                   == 0)
+            {
+                ngx_http_billing_coherence_synced(co, &prefix[i],
+                                      probe->source,
+                                      ngx_http_billing_lookup_found(lookup[k]),
+                                      lookup[k]->synced_at);
+            }
         }
     }
+}
+
+
+static void
+ngx_http_billing_probe_end(ngx_http_billing_probe_t *probe)
+{
+    probe->prober->set->coherence.sources[probe->source]->probing = 0;
+
+    ngx_queue_remove(&probe->queue);
 
     ngx_destroy_pool(probe->pool);
 }
@@ -145,17 +257,21 @@ ngx_http_billing_probe_done(void *data, ngx_http_billing_redis_result_e result)
 void
 ngx_http_billing_probe_close(ngx_http_billing_cache_set_t *set)
 {
-    ngx_http_billing_probe_t  *probe;
+    ngx_queue_t                *q;
+    ngx_http_billing_probe_t   *probe;
+    ngx_http_billing_prober_t  *prober;
 
-    if (!set->coherence.probing) {
+    prober = set->coherence.data;
+
+    if (prober == NULL) {
         return;
     }
 
-    probe = set->coherence.data;
+    while (!ngx_queue_empty(&prober->queue)) {
+        q = ngx_queue_head(&prober->queue);
+        probe = ngx_queue_data(q, ngx_http_billing_probe_t, queue);
 
-    ngx_http_billing_cache_cancel(&probe->cache);
-
-    set->coherence.probing = 0;
-
-    ngx_destroy_pool(probe->pool);
+        ngx_http_billing_cache_cancel(&probe->cache);
+        ngx_http_billing_probe_end(probe);
+    }
 }

@@ -1,7 +1,8 @@
 
 /*
- * Probes of the connection that keeps the worker's store true: a probe reads
- * synced_at of all prefixes, and the server's role.
+ * Probes of the connections that keep the worker's store true.  A probe reads
+ * the server's role and a key that the server has: synced_at, or, of a node of
+ * a cluster that has no synced_at, any key in one of the node's slots.
  */
 
 
@@ -20,7 +21,7 @@
 ngx_int_t ngx_http_billing_probe_init(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_msec_t timeout);
 
-/* Ends the probe that may be under way in a worker that exits. */
+/* Ends the probes that may be under way in a worker that exits. */
 void ngx_http_billing_probe_close(ngx_http_billing_cache_set_t *set);
 
 

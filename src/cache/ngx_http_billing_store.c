@@ -1,17 +1,10 @@
 
 #include "ngx_http_billing_siphash.h"
-#include "ngx_http_billing_store.h"
+#include "ngx_http_billing_store_table.h"
 
 
-/* buckets of the first table; each further one has twice as many */
+/* entries given back at each commit */
 
-#ifndef NGX_HTTP_BILLING_STORE_BUCKETS
-#define NGX_HTTP_BILLING_STORE_BUCKETS  1024
-#endif
-
-/* buckets moved to the next table, and entries given back, at each commit */
-
-#define NGX_HTTP_BILLING_STORE_SPLIT    4
 #define NGX_HTTP_BILLING_STORE_TIDY     8
 
 /* entries looked at for one that can be evicted; half of them may be in use */
@@ -36,24 +29,28 @@
 #endif
 
 
+/* the generations of a source; kept is 0 if none is */
+
+typedef struct {
+    uint64_t                        current;
+    uint64_t                        kept;
+} ngx_http_billing_store_source_t;
+
+
 struct ngx_http_billing_store_s {
     size_t                          size;
     uint64_t                        seed[2];
     ngx_log_t                      *log;
 
-    /* chains; while old is there, its buckets before split are in the table */
-    ngx_http_billing_entry_t      **table;
-    ngx_http_billing_entry_t      **old;
-    ngx_uint_t                      buckets;
-    ngx_uint_t                      split;
+    ngx_http_billing_store_table_t  table;
 
     /* the newest first; and where to look for what can be evicted */
     ngx_queue_t                     queue;
     ngx_queue_t                    *hand;
 
-    /* from 1; kept is 0 if none is */
-    uint64_t                        generation;
-    uint64_t                        kept;
+    /* generations have numbers, whose lowest bits are those of the source */
+    uint64_t                        generations;
+    ngx_http_billing_store_source_t sources[NGX_HTTP_BILLING_STORE_SOURCES];
 
     ngx_http_billing_store_stat_t   stat;
 };
@@ -62,36 +59,22 @@ struct ngx_http_billing_store_s {
 static ngx_http_billing_entry_t *ngx_http_billing_store_record(
     ngx_http_billing_store_t *store, ngx_http_billing_store_query_t *query,
     uint64_t generation, int64_t now);
-static ngx_http_billing_entry_t *ngx_http_billing_store_lookup(
-    ngx_http_billing_store_t *store, uint64_t hash, ngx_uint_t kind,
-    ngx_str_t *key, uint64_t generation);
 static ngx_http_billing_entry_t *ngx_http_billing_store_insert(
     ngx_http_billing_store_t *store, uint64_t hash, ngx_uint_t kind,
-    ngx_str_t *key, size_t len);
+    uint64_t generation, ngx_str_t *key, size_t len);
 static void ngx_http_billing_store_detach(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry);
 static ngx_int_t ngx_http_billing_store_room(ngx_http_billing_store_t *store,
     size_t need);
-static void ngx_http_billing_store_grow(ngx_http_billing_store_t *store);
 static ngx_uint_t ngx_http_billing_store_is_over(
     ngx_http_billing_store_t *store, ngx_http_billing_entry_t *entry);
-static size_t ngx_http_billing_store_heap(size_t len);
 
 
-static ngx_inline ngx_http_billing_entry_t **
-ngx_http_billing_store_bucket(ngx_http_billing_store_t *store, uint64_t hash)
+static ngx_inline ngx_http_billing_store_source_t *
+ngx_http_billing_store_source(ngx_http_billing_store_t *store,
+    uint64_t generation)
 {
-    ngx_uint_t  i;
-
-    if (store->old) {
-        i = hash & (store->buckets / 2 - 1);
-
-        if (i >= store->split) {
-            return &store->old[i];
-        }
-    }
-
-    return &store->table[hash & (store->buckets - 1)];
+    return &store->sources[generation % NGX_HTTP_BILLING_STORE_SOURCES];
 }
 
 
@@ -106,7 +89,8 @@ ngx_http_billing_store_entry_size(size_t key_len, size_t len)
 ngx_http_billing_store_t *
 ngx_http_billing_store_create(size_t size, u_char *seed, ngx_log_t *log)
 {
-    size_t                     len;
+    size_t                     bytes;
+    ngx_uint_t                 i;
     ngx_http_billing_store_t  *store;
 
     store = ngx_calloc(sizeof(ngx_http_billing_store_t), log);
@@ -114,25 +98,26 @@ ngx_http_billing_store_create(size_t size, u_char *seed, ngx_log_t *log)
         return NULL;
     }
 
-    len = NGX_HTTP_BILLING_STORE_BUCKETS * sizeof(ngx_http_billing_entry_t *);
+    bytes = ngx_http_billing_store_table_init(&store->table, log);
 
-    store->table = ngx_calloc(len, log);
-    if (store->table == NULL) {
+    if (bytes == 0) {
         ngx_free(store);
         return NULL;
     }
 
     store->size = size;
     store->log = log;
-    store->buckets = NGX_HTTP_BILLING_STORE_BUCKETS;
-    store->generation = 1;
+
+    for (i = 0; i < NGX_HTTP_BILLING_STORE_SOURCES; i++) {
+        ngx_http_billing_store_renew(store, i, 0);
+    }
 
     ngx_memcpy(store->seed, seed, NGX_HTTP_BILLING_STORE_SEED);
 
     ngx_queue_init(&store->queue);
     store->hand = &store->queue;
 
-    store->stat.bytes = ngx_http_billing_store_heap(len)
+    store->stat.bytes = bytes
               + ngx_http_billing_store_heap(sizeof(ngx_http_billing_store_t));
 
     return store;
@@ -151,11 +136,7 @@ ngx_http_billing_store_destroy(ngx_http_billing_store_t *store)
         ngx_free(ngx_queue_data(q, ngx_http_billing_entry_t, queue));
     }
 
-    if (store->old) {
-        ngx_free(store->old);
-    }
-
-    ngx_free(store->table);
+    ngx_http_billing_store_table_free(&store->table);
     ngx_free(store);
 }
 
@@ -177,9 +158,10 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
     ngx_http_billing_store_query_t *query, ngx_uint_t n, int64_t now,
     ngx_uint_t flags)
 {
-    u_char                    *p, *last;
-    ngx_uint_t                 k, m;
-    ngx_http_billing_entry_t  *entry;
+    u_char                           *p, *last;
+    ngx_uint_t                        k, m;
+    ngx_http_billing_entry_t         *entry;
+    ngx_http_billing_store_source_t  *source;
 
     for ( /* void */ ; n; n -= m, query += m) {
 
@@ -190,11 +172,11 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
                                                      &query[k].key);
 
             ngx_http_billing_store_prefetch(
-                       ngx_http_billing_store_bucket(store, query[k].hash));
+                ngx_http_billing_store_bucket(&store->table, query[k].hash));
         }
 
         for (k = 0; k < m; k++) {
-            p = (u_char *) *ngx_http_billing_store_bucket(store,
+            p = (u_char *) *ngx_http_billing_store_bucket(&store->table,
                                                           query[k].hash);
 
             if (p) {
@@ -205,7 +187,8 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
         }
 
         for (k = 0; k < m; k++) {
-            entry = *ngx_http_billing_store_bucket(store, query[k].hash);
+            entry = *ngx_http_billing_store_bucket(&store->table,
+                                                   query[k].hash);
 
             if (entry && entry->hash != query[k].hash && entry->next) {
                 ngx_http_billing_store_prefetch(entry->next);
@@ -213,14 +196,16 @@ ngx_http_billing_store_find(ngx_http_billing_store_t *store,
         }
 
         for (k = 0; k < m; k++) {
-            entry = ngx_http_billing_store_record(store, &query[k],
-                                                  store->generation, now);
+            source = &store->sources[query[k].source];
 
-            if (entry == NULL && store->kept
+            entry = ngx_http_billing_store_record(store, &query[k],
+                                                  source->current, now);
+
+            if (entry == NULL && source->kept
                 && (flags & NGX_HTTP_BILLING_STORE_STALE))
             {
                 entry = ngx_http_billing_store_record(store, &query[k],
-                                                      store->kept, now);
+                                                      source->kept, now);
             }
 
             query[k].entry = entry;
@@ -255,8 +240,9 @@ ngx_http_billing_store_record(ngx_http_billing_store_t *store,
 {
     ngx_http_billing_entry_t  *entry;
 
-    entry = ngx_http_billing_store_lookup(store, query->hash, query->kind,
-                                          &query->key, generation);
+    entry = ngx_http_billing_store_table_find(&store->table, query->hash,
+                                              query->kind, &query->key,
+                                              generation);
 
     if (entry == NULL || !entry->ready
         || (entry->deadline && entry->deadline <= now))
@@ -265,32 +251,6 @@ ngx_http_billing_store_record(ngx_http_billing_store_t *store,
     }
 
     return entry;
-}
-
-
-static ngx_http_billing_entry_t *
-ngx_http_billing_store_lookup(ngx_http_billing_store_t *store, uint64_t hash,
-    ngx_uint_t kind, ngx_str_t *key, uint64_t generation)
-{
-    ngx_http_billing_entry_t  *entry;
-
-    entry = *ngx_http_billing_store_bucket(store, hash);
-
-    while (entry) {
-
-        if (entry->hash == hash
-            && entry->kind == kind
-            && entry->generation == generation
-            && entry->key_len == key->len
-            && ngx_memcmp(entry->key, key->data, key->len) == 0)
-        {
-            return entry;
-        }
-
-        entry = entry->next;
-    }
-
-    return NULL;
 }
 
 
@@ -329,10 +289,10 @@ ngx_http_billing_store_release(ngx_http_billing_store_t *store,
 
 
 ngx_http_billing_entry_t *
-ngx_http_billing_store_hold(ngx_http_billing_store_t *store, ngx_uint_t kind,
-    ngx_str_t *key)
+ngx_http_billing_store_hold(ngx_http_billing_store_t *store, ngx_uint_t source,
+    ngx_uint_t kind, ngx_str_t *key)
 {
-    uint64_t                   hash;
+    uint64_t                   hash, generation;
     ngx_http_billing_entry_t  *entry;
 
     if (key->len > NGX_HTTP_BILLING_STORE_MAX_KEY) {
@@ -341,12 +301,14 @@ ngx_http_billing_store_hold(ngx_http_billing_store_t *store, ngx_uint_t kind,
     }
 
     hash = ngx_http_billing_siphash(store->seed, key);
+    generation = store->sources[source].current;
 
-    entry = ngx_http_billing_store_lookup(store, hash, kind, key,
-                                          store->generation);
+    entry = ngx_http_billing_store_table_find(&store->table, hash, kind, key,
+                                              generation);
 
     if (entry == NULL) {
-        entry = ngx_http_billing_store_insert(store, hash, kind, key, 0);
+        entry = ngx_http_billing_store_insert(store, hash, kind, generation,
+                                              key, 0);
 
         if (entry == NULL) {
             store->stat.refusals++;
@@ -364,14 +326,17 @@ ngx_int_t
 ngx_http_billing_store_commit(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry, ngx_str_t *data, int64_t deadline)
 {
-    ngx_str_t                  key;
-    ngx_http_billing_entry_t  *record;
+    ngx_str_t                         key;
+    ngx_http_billing_entry_t         *record;
+    ngx_http_billing_store_source_t  *source;
 
     (void) ngx_http_billing_store_tidy(store, NGX_HTTP_BILLING_STORE_TIDY);
 
     record = NULL;
 
-    if (entry->dropped || entry->generation != store->generation) {
+    source = ngx_http_billing_store_source(store, entry->generation);
+
+    if (entry->dropped || entry->generation != source->current) {
         goto done;
     }
 
@@ -380,7 +345,8 @@ ngx_http_billing_store_commit(ngx_http_billing_store_t *store,
 
     if (data->len <= store->size / 8) {
         record = ngx_http_billing_store_insert(store, entry->hash, entry->kind,
-                                               &key, data->len);
+                                               entry->generation, &key,
+                                               data->len);
     }
 
     if (record == NULL) {
@@ -416,7 +382,7 @@ ngx_http_billing_store_drop(ngx_http_billing_store_t *store, ngx_str_t *key)
     n = 0;
     hash = ngx_http_billing_siphash(store->seed, key);
 
-    for (entry = *ngx_http_billing_store_bucket(store, hash);
+    for (entry = *ngx_http_billing_store_bucket(&store->table, hash);
          entry;
          entry = next)
     {
@@ -441,23 +407,29 @@ ngx_http_billing_store_drop(ngx_http_billing_store_t *store, ngx_str_t *key)
 
 
 void
-ngx_http_billing_store_renew(ngx_http_billing_store_t *store, ngx_uint_t keep)
+ngx_http_billing_store_renew(ngx_http_billing_store_t *store, ngx_uint_t n,
+    ngx_uint_t keep)
 {
-    if (!keep) {
-        store->kept = 0;
+    ngx_http_billing_store_source_t  *source;
 
-    } else if (store->kept == 0) {
-        store->kept = store->generation;
+    source = &store->sources[n];
+
+    if (!keep) {
+        source->kept = 0;
+
+    } else if (source->kept == 0) {
+        source->kept = source->current;
     }
 
-    store->generation++;
+    source->current = ++store->generations * NGX_HTTP_BILLING_STORE_SOURCES + n;
 }
 
 
 void
-ngx_http_billing_store_forget(ngx_http_billing_store_t *store)
+ngx_http_billing_store_forget(ngx_http_billing_store_t *store,
+    ngx_uint_t source)
 {
-    store->kept = 0;
+    store->sources[source].kept = 0;
 }
 
 
@@ -492,21 +464,29 @@ static ngx_uint_t
 ngx_http_billing_store_is_over(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry)
 {
-    return entry->generation != store->generation
-           && entry->generation != store->kept;
+    ngx_http_billing_store_source_t  *source;
+
+    source = ngx_http_billing_store_source(store, entry->generation);
+
+    return entry->generation != source->current
+           && entry->generation != source->kept;
 }
 
 
-/* an entry that is not ready, of the current generation */
+/* an entry that is not ready */
 
 static ngx_http_billing_entry_t *
 ngx_http_billing_store_insert(ngx_http_billing_store_t *store, uint64_t hash,
-    ngx_uint_t kind, ngx_str_t *key, size_t len)
+    ngx_uint_t kind, uint64_t generation, ngx_str_t *key, size_t len)
 {
-    size_t                      size, heap;
-    ngx_http_billing_entry_t   *entry, **bucket;
+    size_t                     size, heap, room;
+    ngx_http_billing_entry_t  *entry;
 
-    ngx_http_billing_store_grow(store);
+    room = (store->stat.bytes < store->size) ? store->size - store->stat.bytes
+                                             : 0;
+
+    store->stat.bytes += ngx_http_billing_store_table_grow(&store->table,
+                                        store->stat.entries, room, store->log);
 
     size = ngx_http_billing_store_entry_size(key->len, len);
     heap = ngx_http_billing_store_heap(size);
@@ -524,15 +504,12 @@ ngx_http_billing_store_insert(ngx_http_billing_store_t *store, uint64_t hash,
     ngx_memcpy(entry->key, key->data, key->len);
 
     entry->hash = hash;
-    entry->generation = store->generation;
+    entry->generation = generation;
     entry->len = (uint32_t) len;
     entry->key_len = (uint16_t) key->len;
     entry->kind = (uint8_t) kind;
 
-    bucket = ngx_http_billing_store_bucket(store, hash);
-
-    entry->next = *bucket;
-    *bucket = entry;
+    ngx_http_billing_store_table_add(&store->table, entry);
 
     ngx_queue_insert_head(&store->queue, &entry->queue);
 
@@ -549,16 +526,9 @@ static void
 ngx_http_billing_store_detach(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry)
 {
-    size_t                      size;
-    ngx_http_billing_entry_t  **e;
+    size_t  size;
 
-    e = ngx_http_billing_store_bucket(store, entry->hash);
-
-    while (*e != entry) {
-        e = &(*e)->next;
-    }
-
-    *e = entry->next;
+    ngx_http_billing_store_table_remove(&store->table, entry);
 
     if (store->hand == &entry->queue) {
         store->hand = ngx_queue_prev(&entry->queue);
@@ -638,86 +608,4 @@ ngx_http_billing_store_room(ngx_http_billing_store_t *store, size_t need)
     }
 
     return NGX_OK;
-}
-
-
-/*
- * A table twice as large is filled bucket by bucket: the entries of one bucket
- * go into two.
- */
-
-static void
-ngx_http_billing_store_grow(ngx_http_billing_store_t *store)
-{
-    size_t                      size;
-    ngx_uint_t                  n, half;
-    ngx_http_billing_entry_t   *entry, *next, **table, **bucket;
-
-    if (store->old == NULL) {
-
-        if (store->stat.entries < store->buckets / 2) {
-            return;
-        }
-
-        size = 2 * store->buckets * sizeof(ngx_http_billing_entry_t *);
-
-        if (store->stat.bytes + ngx_http_billing_store_heap(size)
-            > store->size)
-        {
-            return;
-        }
-
-        table = ngx_alloc(size, store->log);
-        if (table == NULL) {
-            return;
-        }
-
-        store->stat.bytes += ngx_http_billing_store_heap(size);
-        store->old = store->table;
-        store->table = table;
-        store->buckets *= 2;
-        store->split = 0;
-    }
-
-    half = store->buckets / 2;
-
-    for (n = 0; n < NGX_HTTP_BILLING_STORE_SPLIT && store->split < half; n++) {
-
-        entry = store->old[store->split];
-
-        store->table[store->split] = NULL;
-        store->table[store->split + half] = NULL;
-
-        while (entry) {
-            next = entry->next;
-
-            bucket = &store->table[entry->hash & (store->buckets - 1)];
-            entry->next = *bucket;
-            *bucket = entry;
-
-            entry = next;
-        }
-
-        store->split++;
-    }
-
-    if (store->split == half) {
-        store->stat.bytes -= ngx_http_billing_store_heap(
-                                   half * sizeof(ngx_http_billing_entry_t *));
-        ngx_free(store->old);
-        store->old = NULL;
-    }
-}
-
-
-/* what an allocation costs: malloc() of glibc adds a word, and rounds up */
-
-static size_t
-ngx_http_billing_store_heap(size_t len)
-{
-    if (len >= 128 * 1024) {
-        return ngx_align(len + 2 * sizeof(size_t), 4096);
-    }
-
-    return ngx_max(ngx_align(len + sizeof(size_t), 16), 32);
 }

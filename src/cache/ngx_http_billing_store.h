@@ -10,6 +10,9 @@
  * the key was dropped, or the generation ended, after the entry was taken.  So
  * no record is older than the last change that the store was told of.
  *
+ * Sources.  Records are read from sources, which have numbers.  Each source has
+ * a generation of its own, with which all its records end at once.
+ *
  * Memory.  Every byte counts against the size: records, keys, entries, the
  * table, what malloc() adds.  Where room is needed, records that were not found
  * since the last time that they were looked at for this go first (the SIEVE
@@ -35,6 +38,12 @@
 
 #define NGX_HTTP_BILLING_STORE_SEED     16
 
+/* sources have numbers below this one */
+
+#ifndef NGX_HTTP_BILLING_STORE_SOURCES
+#define NGX_HTTP_BILLING_STORE_SOURCES  2048
+#endif
+
 /* bytes of the longest key */
 
 #define NGX_HTTP_BILLING_STORE_MAX_KEY  65535
@@ -44,7 +53,7 @@
 /* a hit does not count as use: for long lists, read from end to end */
 #define NGX_HTTP_BILLING_STORE_ONCE     1
 
-/* records of the generation that was kept when it ended are found, too */
+/* records of a generation that was kept when it ended are found, too */
 #define NGX_HTTP_BILLING_STORE_STALE    2
 
 
@@ -107,6 +116,7 @@ typedef struct ngx_http_billing_store_s  ngx_http_billing_store_t;
 
 typedef struct {
     ngx_str_t                   key;
+    ngx_uint_t                  source;
     ngx_uint_t                  kind;
 
     /* out: the record, or NULL */
@@ -169,7 +179,8 @@ void ngx_http_billing_store_release(ngx_http_billing_store_t *store,
  * below 256.
  */
 ngx_http_billing_entry_t *ngx_http_billing_store_hold(
-    ngx_http_billing_store_t *store, ngx_uint_t kind, ngx_str_t *key);
+    ngx_http_billing_store_t *store, ngx_uint_t source, ngx_uint_t kind,
+    ngx_str_t *key);
 
 /*
  * Makes a record of a copy of data, valid until the deadline, or for ever if
@@ -182,23 +193,25 @@ ngx_int_t ngx_http_billing_store_commit(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry, ngx_str_t *data, int64_t deadline);
 
 /*
- * The key has changed: its records of all kinds are dropped, and what is being
- * read of it will not be committed.  Returns how many records there were.
+ * The key has changed: its records of all kinds and sources are dropped, and
+ * what is being read of it will not be committed.  Returns how many records
+ * there were.
  */
 ngx_uint_t ngx_http_billing_store_drop(ngx_http_billing_store_t *store,
     ngx_str_t *key);
 
 /*
- * Ends the generation: all records are dropped, and what is being read will not
- * be committed.  With keep they can still be found by
+ * Ends the source's generation: all its records are dropped, and what is being
+ * read will not be committed.  With keep they can still be found by
  * NGX_HTTP_BILLING_STORE_STALE; a generation that is kept already stays that
  * one.  Takes constant time: memory is given back by and by.
  */
 void ngx_http_billing_store_renew(ngx_http_billing_store_t *store,
-    ngx_uint_t keep);
+    ngx_uint_t source, ngx_uint_t keep);
 
-/* Drops the generation that was kept, if any, in the same way. */
-void ngx_http_billing_store_forget(ngx_http_billing_store_t *store);
+/* Drops the source's generation that was kept, if any, in the same way. */
+void ngx_http_billing_store_forget(ngx_http_billing_store_t *store,
+    ngx_uint_t source);
 
 /*
  * Gives back at most n entries of generations that are over.  Returns whether

@@ -338,6 +338,56 @@ ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl)
 }
 
 
+ngx_uint_t
+ngx_http_billing_redis_answered(ngx_http_billing_redis_pipeline_t *pl,
+    ngx_uint_t n)
+{
+    return pl->split ? ngx_http_billing_redis_split_answered(pl->split, n)
+                     : pl->connection;
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_source(ngx_http_billing_redis_t *redis, ngx_str_t *key)
+{
+    if (redis->cluster == NULL || redis->cluster->over) {
+        return 0;
+    }
+
+    return ngx_http_billing_redis_cluster_source(redis->cluster,
+                                         ngx_http_billing_redis_keyslot(key));
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis, ngx_uint_t source,
+    ngx_uint_t *tag)
+{
+    if (redis->cluster == NULL || redis->cluster->over) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_billing_redis_cluster_tag(redis->cluster, source, tag);
+}
+
+
+void
+ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis)
+{
+    if (redis->cluster && !redis->cluster->over) {
+        ngx_http_billing_redis_cluster_compare(redis->cluster);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_version(ngx_http_billing_redis_t *redis)
+{
+    return (redis->cluster && !redis->cluster->over) ? redis->cluster->version
+                                                     : 0;
+}
+
+
 void
 ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl)
 {

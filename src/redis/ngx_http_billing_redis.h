@@ -220,11 +220,12 @@ typedef enum {
 
 
 /*
- * Called each time before the commands of a pipeline are sent, with the number
- * of the connection, which may be another one each time.
+ * Called each time before n commands of a pipeline are sent, from the first
+ * one on, with the number of the connection, which may be another one each
+ * time.  It is not called for commands whose replies must not be kept.
  */
 typedef void (*ngx_http_billing_redis_sending_pt)(void *data,
-    ngx_uint_t connection);
+    ngx_uint_t connection, ngx_uint_t first, ngx_uint_t n);
 
 
 typedef struct {
@@ -304,7 +305,18 @@ typedef struct {
  * key that begins with one of the prefixes.  See
  * https://redis.io/docs/latest/develop/reference/client-side-caching/
  * All pipelines go over the owner while it can be used.
+ *
+ * Each node of a cluster is a source, and has an owner of its own.  Sources
+ * have numbers; servers that are no cluster are the source 0.
  */
+
+/* sources have numbers up to this one */
+
+#define NGX_HTTP_BILLING_REDIS_SOURCES  1024
+
+/* no server is known to have the key */
+
+#define NGX_HTTP_BILLING_REDIS_NOWHERE  ((ngx_uint_t) -1)
 
 typedef struct {
     /* ngx_str_t: none begins with another one; an empty one covers all keys */
@@ -314,22 +326,32 @@ typedef struct {
     size_t                             max_name;
 
     /*
-     * From now on, the connection with this number is the owner; replica: its
-     * server is a replica.  Called before a pipeline is sent over the owner.
+     * From now on, the connection with this number is the source's owner;
+     * replica: its server is a replica.  Called before a pipeline is sent over
+     * the owner.
      */
-    void                             (*tracked)(void *data,
+    void                             (*tracked)(void *data, ngx_uint_t source,
                                                 ngx_uint_t connection,
                                                 ngx_uint_t replica);
 
-    /* a key has changed; NULL: all keys have */
-    void                             (*changed)(void *data, ngx_str_t *key);
+    /* a key has changed; NULL: all keys of the source have */
+    void                             (*changed)(void *data, ngx_uint_t source,
+                                                ngx_str_t *key);
 
     /*
-     * There is no owner any more: it was lost, or drains, or does not answer,
-     * or its server has another role.  Called before anything else happens to
-     * the owner's pipelines.
+     * The source has no owner any more: it was lost, or drains, or does not
+     * answer, or its server has another role or other slots.  Called before
+     * anything else happens to the owner's pipelines.
      */
-    void                             (*untracked)(void *data);
+    void                             (*untracked)(void *data,
+                                                  ngx_uint_t source);
+
+    /*
+     * In a cluster: a node is being asked for the slots of all nodes; and the
+     * answer has come, and untracked() was called for those that have changed.
+     */
+    void                             (*mapping)(void *data);
+    void                             (*mapped)(void *data);
 
     void                              *data;
 } ngx_http_billing_redis_tracking_t;
@@ -425,6 +447,30 @@ void ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
 
 /* Cancels the pipeline, if it is active: no handler is called any more. */
 void ngx_http_billing_redis_cancel(ngx_http_billing_redis_pipeline_t *pl);
+
+/*
+ * The number of the connection over which the n-th command of an answered
+ * pipeline was answered; 0: the reply must not be kept.
+ */
+ngx_uint_t ngx_http_billing_redis_answered(
+    ngx_http_billing_redis_pipeline_t *pl, ngx_uint_t n);
+
+/* The source that has the key now, or NGX_HTTP_BILLING_REDIS_NOWHERE. */
+ngx_uint_t ngx_http_billing_redis_source(ngx_http_billing_redis_t *redis,
+    ngx_str_t *key);
+
+/*
+ * Sets a number so that the source has all keys with the number in braces.
+ * Returns NGX_DECLINED if there is none.
+ */
+ngx_int_t ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis,
+    ngx_uint_t source, ngx_uint_t *tag);
+
+/* Has a node of the cluster asked for the slots of all nodes, now. */
+void ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis);
+
+/* A number that is new when slots of the cluster change; 0: no cluster. */
+ngx_uint_t ngx_http_billing_redis_version(ngx_http_billing_redis_t *redis);
 
 /* Counts a reply of the pipeline that its caller has found wrong. */
 void ngx_http_billing_redis_wrong(ngx_http_billing_redis_pipeline_t *pl);

@@ -12,6 +12,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_REFRESH_TIME     1000
 
+/* numbers in braces among which there is one for every slot */
+
+#define NGX_HTTP_BILLING_REDIS_TAGS             131072
+
 /* milliseconds without a reply after which a connection is given up */
 
 #define NGX_HTTP_BILLING_REDIS_REFRESH_SILENCE  5000
@@ -29,6 +33,8 @@ static void ngx_http_billing_redis_cluster_done(void *data,
 static ngx_uint_t ngx_http_billing_redis_cluster_install(
     ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_map_t *map);
+static ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_master(
+    ngx_http_billing_redis_map_t *map, ngx_uint_t slot);
 static void ngx_http_billing_redis_cluster_log(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t covered);
 static void ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev);
@@ -161,6 +167,22 @@ ngx_http_billing_redis_cluster_refresh(
 }
 
 
+void
+ngx_http_billing_redis_cluster_compare(
+    ngx_http_billing_redis_cluster_t *cluster)
+{
+    if (cluster->pipeline.state != NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE) {
+        return;
+    }
+
+    if (cluster->refresh.timer_set) {
+        ngx_del_timer(&cluster->refresh);
+    }
+
+    ngx_http_billing_redis_cluster_refresh_handler(&cluster->refresh);
+}
+
+
 static void
 ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
 {
@@ -168,6 +190,7 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
     ngx_http_billing_redis_member_t    *member;
     ngx_http_billing_redis_cluster_t   *cluster;
     ngx_http_billing_redis_pipeline_t  *pl;
+    ngx_http_billing_redis_tracking_t  *tracking;
 
     cluster = ev->data;
 
@@ -195,6 +218,12 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
     }
 
     cluster->seeds->pool.shared.stat->refreshes++;
+
+    tracking = cluster->seeds->pool.shared.tracking;
+
+    if (tracking) {
+        tracking->mapping(tracking->data);
+    }
 
     pl = &cluster->pipeline;
 
@@ -321,9 +350,10 @@ ngx_http_billing_redis_cluster_done(void *data,
 {
     ngx_http_billing_redis_cluster_t *cluster = data;
 
-    ngx_uint_t                         changed;
-    ngx_http_billing_redis_map_t      *map;
-    ngx_http_billing_redis_reading_t  *reading;
+    ngx_uint_t                          changed;
+    ngx_http_billing_redis_map_t       *map;
+    ngx_http_billing_redis_reading_t   *reading;
+    ngx_http_billing_redis_tracking_t  *tracking;
 
     reading = &cluster->reading;
 
@@ -354,6 +384,12 @@ ngx_http_billing_redis_cluster_done(void *data,
 
     } else {
         changed = ngx_http_billing_redis_cluster_install(cluster, map);
+
+        tracking = cluster->seeds->pool.shared.tracking;
+
+        if (tracking) {
+            tracking->mapped(tracking->data);
+        }
     }
 
     if (changed) {
@@ -379,6 +415,63 @@ ngx_http_billing_redis_cluster_done(void *data,
 }
 
 
+static ngx_http_billing_redis_member_t *
+ngx_http_billing_redis_cluster_master(ngx_http_billing_redis_map_t *map,
+    ngx_uint_t slot)
+{
+    return map->slots[slot] ? map->shards[map->slots[slot] - 1].master : NULL;
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_cluster_source(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot)
+{
+    ngx_http_billing_redis_member_t  *member;
+
+    member = ngx_http_billing_redis_cluster_master(cluster->map, slot);
+
+    return member ? member->node.pool.shared.source
+                  : NGX_HTTP_BILLING_REDIS_NOWHERE;
+}
+
+
+ngx_int_t
+ngx_http_billing_redis_cluster_tag(ngx_http_billing_redis_cluster_t *cluster,
+    ngx_uint_t source, ngx_uint_t *tag)
+{
+    u_char                            text[NGX_INT_T_LEN];
+    ngx_str_t                         key;
+    ngx_uint_t                        n;
+    ngx_http_billing_redis_member_t  *member;
+
+    member = cluster->sources[source];
+
+    if (member == NULL || member->slots == 0) {
+        return NGX_DECLINED;
+    }
+
+    key.data = text;
+
+    for (n = 0; n < NGX_HTTP_BILLING_REDIS_TAGS; n++) {
+
+        key.len = ngx_http_billing_decimal(text, member->tag) - text;
+
+        if (ngx_http_billing_redis_cluster_source(cluster,
+                                        ngx_http_billing_redis_keyslot(&key))
+            == source)
+        {
+            *tag = member->tag;
+            return NGX_OK;
+        }
+
+        member->tag = (member->tag + 1) % NGX_HTTP_BILLING_REDIS_TAGS;
+    }
+
+    return NGX_DECLINED;
+}
+
+
 /* returns whether a slot has another master now */
 
 static ngx_uint_t
@@ -386,11 +479,11 @@ ngx_http_billing_redis_cluster_install(
     ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_map_t *map)
 {
-    ngx_uint_t                       i, j, changed, covered;
-    ngx_queue_t                     *q;
-    ngx_http_billing_redis_map_t    *old;
-    ngx_http_billing_redis_shard_t  *shard;
-    ngx_http_billing_redis_member_t  *member;
+    ngx_uint_t                        i, j, changed, covered;
+    ngx_queue_t                      *q;
+    ngx_http_billing_redis_map_t     *old;
+    ngx_http_billing_redis_shard_t   *shard;
+    ngx_http_billing_redis_member_t  *member, *before;
 
     for (q = ngx_queue_head(&cluster->members);
          q != ngx_queue_sentinel(&cluster->members);
@@ -414,18 +507,26 @@ ngx_http_billing_redis_cluster_install(
     changed = 0;
 
     for (i = 0; i < NGX_HTTP_BILLING_REDIS_SLOTS; i++) {
-        shard = map->slots[i] ? &map->shards[map->slots[i] - 1] : NULL;
 
-        if (shard) {
-            shard->master->slots++;
+        member = ngx_http_billing_redis_cluster_master(map, i);
+        before = ngx_http_billing_redis_cluster_master(old, i);
+
+        if (member) {
+            member->slots++;
         }
 
-        if (!changed
-            && (shard ? shard->master : NULL)
-               != (old->slots[i] ? old->shards[old->slots[i] - 1].master
-                                 : NULL))
-        {
-            changed = 1;
+        if (member == before) {
+            continue;
+        }
+
+        changed = 1;
+
+        if (member) {
+            member->changed = 1;
+        }
+
+        if (before) {
+            before->changed = 1;
         }
     }
 
@@ -436,6 +537,17 @@ ngx_http_billing_redis_cluster_install(
 
     if (changed) {
         cluster->version = ++*cluster->seeds->pool.shared.number;
+
+        for (q = ngx_queue_head(&cluster->members);
+             q != ngx_queue_sentinel(&cluster->members);
+             q = ngx_queue_next(q))
+        {
+            member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
+
+            if (member->changed) {
+                ngx_http_billing_redis_member_renew(member);
+            }
+        }
     }
 
     ngx_http_billing_redis_cluster_log(cluster, covered);
@@ -457,8 +569,8 @@ ngx_http_billing_redis_cluster_log(ngx_http_billing_redis_cluster_t *cluster,
         cluster->logged = 1;
 
         ngx_log_error(NGX_LOG_NOTICE, cluster->log, 0,
-                      "redis cluster: %ui nodes have %ui slots, the worker's "
-                      "cache is not used", map->nshards, map->covered);
+                      "redis cluster: %ui nodes have %ui slots",
+                      map->nshards, map->covered);
         return;
     }
 
@@ -500,6 +612,8 @@ ngx_http_billing_redis_cluster_moved(
         }
 
         shard->master->slots--;
+
+        ngx_http_billing_redis_member_renew(shard->master);
     }
 
     for (i = 0; i < map->nshards; i++) {
@@ -526,6 +640,8 @@ ngx_http_billing_redis_cluster_moved(
 
     member->listed = 1;
     member->slots++;
+
+    ngx_http_billing_redis_member_renew(member);
 
     cluster->version = ++*cluster->seeds->pool.shared.number;
 }

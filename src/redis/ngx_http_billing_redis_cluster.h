@@ -16,7 +16,7 @@
 
 /* nodes that are known at once, and masters in a map, at most */
 
-#define NGX_HTTP_BILLING_REDIS_MEMBERS   1024
+#define NGX_HTTP_BILLING_REDIS_MEMBERS   NGX_HTTP_BILLING_REDIS_SOURCES
 
 /* replicas of a master that are used, at most */
 
@@ -49,6 +49,9 @@ typedef struct {
     /* of the map in use: slots of which the node is the master */
     ngx_uint_t                          slots;
 
+    /* keys with this number in braces are, or were, in one of the slots */
+    ngx_uint_t                          tag;
+
     /* the shard of which the node is the master, while a map is read */
     ngx_uint_t                          shard;
 
@@ -57,6 +60,9 @@ typedef struct {
 
     /* another node has the name now */
     unsigned                            unnamed:1;
+
+    /* the node has other slots than before */
+    unsigned                            changed:1;
 } ngx_http_billing_redis_member_t;
 
 
@@ -126,6 +132,10 @@ struct ngx_http_billing_redis_cluster_s {
 
     ngx_queue_t                         members;
     ngx_uint_t                          nmembers;
+
+    /* by their numbers as sources, from 1 */
+    ngx_http_billing_redis_member_t    *sources[
+                                          NGX_HTTP_BILLING_REDIS_SOURCES + 1];
     ngx_rbtree_t                        names;
     ngx_rbtree_node_t                   sentinel;
 
@@ -173,6 +183,18 @@ void ngx_http_billing_redis_cluster_refresh(
     ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_member_t *hint);
 
+/* Reads the map now, unless it is being read. */
+void ngx_http_billing_redis_cluster_compare(
+    ngx_http_billing_redis_cluster_t *cluster);
+
+/* As ngx_http_billing_redis_source() and ngx_http_billing_redis_tag(). */
+
+ngx_uint_t ngx_http_billing_redis_cluster_source(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot);
+ngx_int_t ngx_http_billing_redis_cluster_tag(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t source,
+    ngx_uint_t *tag);
+
 /* A node said that another one has the slot. */
 void ngx_http_billing_redis_cluster_moved(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot,
@@ -202,6 +224,10 @@ ngx_http_billing_redis_member_t *ngx_http_billing_redis_member(
 
 /* Sends a PING to a node that has failed, unless one is under way. */
 void ngx_http_billing_redis_member_probe(
+    ngx_http_billing_redis_member_t *member);
+
+/* The node has other slots: what was kept of the node's keys is not true. */
+void ngx_http_billing_redis_member_renew(
     ngx_http_billing_redis_member_t *member);
 
 /* May the node be freed, once the node is in no map? */

@@ -352,7 +352,7 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
                    &conn->server->peer->name);
 
     if (pl->sending) {
-        pl->sending(pl->data, conn->number);
+        pl->sending(pl->data, conn->number, 0, pl->ncommands);
     }
 
     if (ngx_http_billing_redis_conn_write(conn, pl) != NGX_OK

@@ -118,6 +118,7 @@ typedef struct {
     /* whom to tell of changed keys, and the connection that does; or NULL */
     ngx_http_billing_redis_tracking_t  *tracking;
     ngx_http_billing_redis_conn_t      *owner;
+    ngx_uint_t                          source;
 
     /* the pool, and what a connection tells it */
 

@@ -144,9 +144,11 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
         conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
     }
 
-    /* what a cluster has answered is not kept */
+    /* the seeds of a cluster have no keys */
 
-    if (conn->event.reader.resp3 && !conn->cluster) {
+    if (conn->event.reader.resp3
+        && (!conn->cluster || conn->shared->source))
+    {
 
         if (ngx_http_billing_redis_conn_send_tracking(conn) != NGX_OK) {
             return NGX_ERROR;

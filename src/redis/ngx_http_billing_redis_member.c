@@ -204,6 +204,7 @@ ngx_http_billing_redis_member_create(
 {
     ngx_conf_t                        cf;
     ngx_pool_t                       *pool;
+    ngx_uint_t                        source;
     ngx_array_t                      *peers;
     ngx_http_billing_redis_peer_t    *own;
     ngx_http_billing_redis_member_t  *member;
@@ -243,6 +244,11 @@ ngx_http_billing_redis_member_create(
     shared->number = seeds->number;
     shared->duration = seeds->duration;
     shared->duration_data = seeds->duration_data;
+    shared->tracking = seeds->tracking;
+
+    for (source = 1; cluster->sources[source]; source++) { /* void */ }
+
+    shared->source = source;
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
     shared->ssl = seeds->ssl;
@@ -266,6 +272,7 @@ ngx_http_billing_redis_member_create(
     ngx_rbtree_insert(&cluster->names, &member->name.node);
     ngx_queue_insert_tail(&cluster->members, &member->queue);
     cluster->nmembers++;
+    cluster->sources[source] = member;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, cluster->log, 0,
                    "billing redis cluster node \"%V\" at \"%V\"",
@@ -458,6 +465,22 @@ ngx_http_billing_redis_member_done(void *data,
 }
 
 
+void
+ngx_http_billing_redis_member_renew(ngx_http_billing_redis_member_t *member)
+{
+    ngx_http_billing_redis_conn_t  *conn;
+
+    member->changed = 0;
+
+    conn = member->node.pool.shared.owner;
+
+    if (conn) {
+        ngx_http_billing_redis_conn_disown(conn);
+        ngx_http_billing_redis_conn_own(conn);
+    }
+}
+
+
 ngx_uint_t
 ngx_http_billing_redis_member_idle(ngx_http_billing_redis_member_t *member)
 {
@@ -507,6 +530,7 @@ ngx_http_billing_redis_member_destroy(
 
     ngx_queue_remove(&member->queue);
     cluster->nmembers--;
+    cluster->sources[member->node.pool.shared.source] = NULL;
 
     ngx_destroy_pool(member->pool);
 }

@@ -40,6 +40,9 @@ typedef struct {
     /* the node that another node has named, or NULL */
     ngx_http_billing_redis_member_t     *target;
 
+    /* the number of the connection that has answered; 0: not to be kept */
+    ngx_uint_t                           connection;
+
     /* the target takes the command after ASKING only */
     unsigned                             asking:1;
 
@@ -109,6 +112,8 @@ static void ngx_http_billing_redis_split_send(
     ngx_http_billing_redis_part_t *part);
 static ngx_int_t ngx_http_billing_redis_split_write(void *data,
     struct ngx_http_billing_redis_event_s *event);
+static void ngx_http_billing_redis_split_sending(void *data,
+    ngx_uint_t connection, ngx_uint_t first, ngx_uint_t n);
 static void ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
 static ngx_uint_t ngx_http_billing_redis_split_redirected(
@@ -427,6 +432,14 @@ ngx_http_billing_redis_split_send(ngx_http_billing_redis_part_t *part)
         break;
     }
 
+    /* what a replica answers, or a node while the slot moves, is not kept */
+
+    if (split->pipeline->sending
+        && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
+    {
+        pl->sending = ngx_http_billing_redis_split_sending;
+    }
+
     pl->write = ngx_http_billing_redis_split_write;
     pl->reply = ngx_http_billing_redis_split_reply;
     pl->done = ngx_http_billing_redis_split_done;
@@ -435,6 +448,7 @@ ngx_http_billing_redis_split_send(ngx_http_billing_redis_part_t *part)
     pl->part = 1;
     pl->bulk = split->pipeline->bulk;
     pl->optional = split->pipeline->optional;
+    pl->role = split->pipeline->role;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, split->cluster->log, 0,
                    "billing redis part: %ui commands for \"%V\", mode %d",
@@ -503,6 +517,28 @@ ngx_http_billing_redis_split_write(void *data,
 
 
 static void
+ngx_http_billing_redis_split_sending(void *data, ngx_uint_t connection,
+    ngx_uint_t first, ngx_uint_t n)
+{
+    ngx_http_billing_redis_part_t *part = data;
+
+    ngx_uint_t                          i;
+    ngx_http_billing_redis_split_t     *split;
+    ngx_http_billing_redis_pipeline_t  *pl;
+
+    split = part->split;
+    pl = split->pipeline;
+
+    for (i = part->first;
+         i != NGX_HTTP_BILLING_REDIS_NONE;
+         i = split->commands[i].next)
+    {
+        pl->sending(pl->data, connection, i, 1);
+    }
+}
+
+
+static void
 ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply)
 {
@@ -558,6 +594,8 @@ ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
     }
 
     command->answered = 1;
+    command->connection = (part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
+                          ? part->pipeline.slot->conn->number : 0;
 
     split->pipeline->reply(split->pipeline->data, i, reply);
 }
@@ -862,12 +900,21 @@ ngx_http_billing_redis_split_finish(ngx_http_billing_redis_split_t *split,
 
         pl->connection = (split->version == split->cluster->version)
                          ? split->version : 0;
+        pl->split = split;
 
     } else {
         pl->server = NULL;
     }
 
     pl->done(pl->data, result);
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_split_answered(ngx_http_billing_redis_split_t *split,
+    ngx_uint_t n)
+{
+    return split->commands[n].connection;
 }
 
 

@@ -21,6 +21,13 @@ void ngx_http_billing_redis_split(ngx_http_billing_redis_cluster_t *cluster,
 /* Cancels a pipeline that is split. */
 void ngx_http_billing_redis_split_cancel(ngx_http_billing_redis_pipeline_t *pl);
 
+/*
+ * The number of the connection over which the n-th command was answered; 0: by
+ * a replica, or by a node that does not have the slot yet.
+ */
+ngx_uint_t ngx_http_billing_redis_split_answered(
+    ngx_http_billing_redis_split_t *split, ngx_uint_t n);
+
 /* A part waits for a connection: sends it to another node, if there is one. */
 void ngx_http_billing_redis_split_reroute(
     ngx_http_billing_redis_pipeline_t *part);

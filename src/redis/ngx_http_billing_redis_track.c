@@ -227,7 +227,8 @@ ngx_http_billing_redis_conn_own(ngx_http_billing_redis_conn_t *conn)
     shared->owner = conn;
 
     tracking = shared->tracking;
-    tracking->tracked(tracking->data, conn->number, conn->replica);
+    tracking->tracked(tracking->data, shared->source, conn->number,
+                      conn->replica);
 }
 
 
@@ -250,7 +251,7 @@ ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn)
     shared->owner = NULL;
 
     tracking = shared->tracking;
-    tracking->untracked(tracking->data);
+    tracking->untracked(tracking->data, shared->source);
 }
 
 
@@ -313,5 +314,5 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
     }
 
     tracking = conn->shared->tracking;
-    tracking->changed(tracking->data, key);
+    tracking->changed(tracking->data, conn->shared->source, key);
 }

@@ -32,18 +32,11 @@ libs=$(grep -oE -- ' -l:?[a-z0-9_.]+|-Wl,-E' "$fuzz/Makefile" \
 includes=$(find src -type d | sed 's/^/-I /'; printf ' -I build/nginx-source/src/%s' core event event/modules \
     os/unix http http/modules)
 
-for target in ${2:-params redis reply}; do
+for target in ${2:-params redis reply store}; do
     mkdir -p "$fuzz/corpus/$target"
 
     wrap=
     dict=
-    source=
-
-    # the module does not contain the store yet
-
-    if [ "$target" = store ]; then
-        source=src/cache/ngx_http_billing_store.c
-    fi
 
     if [ -f "t/fuzz/$target.dict" ]; then
         dict=-dict=t/fuzz/$target.dict
@@ -60,7 +53,7 @@ for target in ${2:-params redis reply}; do
         -fsanitize=address,undefined,fuzzer \
         -fsanitize-ignorelist="$fuzz/ignore" \
         -I "$fuzz" $includes \
-        -o "$fuzz/target/$target" "t/fuzz/$target.c" $source $wrap "$fuzz/nginx.a" $libs
+        -o "$fuzz/target/$target" "t/fuzz/$target.c" $wrap "$fuzz/nginx.a" $libs
 
     echo "fuzzing $target for $seconds s"
 

@@ -12,8 +12,10 @@
 #include <ngx_core.h>
 
 #define NGX_HTTP_BILLING_STORE_BUCKETS  2
+#define NGX_HTTP_BILLING_STORE_SOURCES  2
 
 #include "../../src/cache/ngx_http_billing_store.c"
+#include "../../src/cache/ngx_http_billing_store_table.c"
 
 
 #define check(expr)                                                           \
@@ -25,6 +27,11 @@
 #define KINDS   3
 #define KEYS    24
 #define HELD    16
+
+/* the source of a key */
+
+#define source_of(key)  ((key) % 2)
+
 #define LARGE   (1 << 20)
 #define SMALL   4096
 
@@ -54,7 +61,7 @@ typedef struct {
 
 
 static model_t                    now_is[KINDS][KEYS], kept[KINDS][KEYS];
-static int                        keeps;
+static int                        keeps[2];
 static held_t                     held[HELD];
 static int64_t                    now;
 static u_char                     keys[KEYS][200];
@@ -79,10 +86,11 @@ check_store(void)
     ngx_http_billing_entry_t  *entry;
 
     bytes = ngx_http_billing_store_heap(sizeof(ngx_http_billing_store_t))
-            + ngx_http_billing_store_heap(store->buckets * sizeof(void *));
+            + ngx_http_billing_store_heap(store->table.buckets
+                                          * sizeof(void *));
 
-    if (store->old) {
-        bytes += ngx_http_billing_store_heap(store->buckets / 2
+    if (store->table.old) {
+        bytes += ngx_http_billing_store_heap(store->table.buckets / 2
                                              * sizeof(void *));
     }
 
@@ -161,7 +169,7 @@ expected(ngx_uint_t kind, ngx_uint_t key, int stale)
 
     m = &kept[kind][key];
 
-    if (stale && keeps && m->valid
+    if (stale && keeps[source_of(key)] && m->valid
         && (m->deadline == 0 || m->deadline > now))
     {
         return m;
@@ -175,10 +183,11 @@ static void
 find(ngx_uint_t kind, ngx_uint_t key, ngx_uint_t n, ngx_uint_t flags)
 {
     model_t                         *m, *other;
-    ngx_uint_t                       i;
+    ngx_uint_t                       i, source;
     ngx_http_billing_store_query_t   query[70];
 
     for (i = 0; i < n; i++) {
+        query[i].source = source_of((key + i / KINDS) % KEYS);
         query[i].kind = (kind + i) % KINDS;
         query[i].key = names[(key + i / KINDS) % KEYS];
     }
@@ -202,10 +211,13 @@ find(ngx_uint_t kind, ngx_uint_t key, ngx_uint_t n, ngx_uint_t flags)
         /* what was evicted may leave an older generation's to be found */
 
         other = &kept[(kind + i) % KINDS][(key + i / KINDS) % KEYS];
+        source = query[i].source;
 
-        if (!large && query[i].entry->generation != store->generation) {
+        if (!large && query[i].entry->generation
+                      != store->sources[source].current)
+        {
             check(flags & NGX_HTTP_BILLING_STORE_STALE);
-            check(keeps && other->valid);
+            check(keeps[source] && other->valid);
             m = other;
         }
 
@@ -236,7 +248,7 @@ kill_places(ngx_int_t kind, ngx_int_t key)
 
     for (i = 0; i < HELD; i++) {
         if ((kind == -1 || held[i].kind == (ngx_uint_t) kind)
-            && (key == -1 || held[i].key == (ngx_uint_t) key))
+            && held[i].key == (ngx_uint_t) key)
         {
             held[i].alive = 0;
         }
@@ -256,6 +268,7 @@ ref(ngx_uint_t kind, ngx_uint_t key)
         return;
     }
 
+    query.source = source_of(key);
     query.kind = kind;
     query.key = names[key];
 
@@ -287,7 +300,8 @@ hold(ngx_uint_t kind, ngx_uint_t key)
         return;
     }
 
-    h->entry = ngx_http_billing_store_hold(store, kind, &names[key]);
+    h->entry = ngx_http_billing_store_hold(store, source_of(key), kind,
+                                           &names[key]);
     check(h->entry || !large);
 
     h->kind = kind;
@@ -352,7 +366,8 @@ drop(ngx_uint_t key)
     n = 0;
 
     for (i = 0; i < KINDS; i++) {
-        n += now_is[i][key].valid + (keeps && kept[i][key].valid);
+        n += now_is[i][key].valid
+             + (keeps[source_of(key)] && kept[i][key].valid);
         now_is[i][key].valid = 0;
         kept[i][key].valid = 0;
     }
@@ -365,19 +380,26 @@ drop(ngx_uint_t key)
 
 
 static void
-renew(int keep)
+renew(ngx_uint_t source, int keep)
 {
-    if (keep && !keeps) {
-        ngx_memcpy(kept, now_is, sizeof(kept));
+    ngx_uint_t  i, key;
+
+    for (key = source; key < KEYS; key += 2) {
+
+        for (i = 0; i < KINDS; i++) {
+            if (keep && !keeps[source]) {
+                kept[i][key] = now_is[i][key];
+            }
+
+            now_is[i][key].valid = 0;
+        }
+
+        kill_places(-1, key);
     }
 
-    keeps = keep;
+    keeps[source] = keep;
 
-    ngx_memzero(now_is, sizeof(now_is));
-
-    ngx_http_billing_store_renew(store, keep);
-
-    kill_places(-1, -1);
+    ngx_http_billing_store_renew(store, source, keep);
 }
 
 
@@ -420,12 +442,12 @@ step(const uint8_t *p)
         break;
 
     case 7:
-        renew(p[2] & 1);
+        renew(source_of(key), p[2] & 1);
         break;
 
     case 8:
-        ngx_http_billing_store_forget(store);
-        keeps = 0;
+        ngx_http_billing_store_forget(store, source_of(key));
+        keeps[source_of(key)] = 0;
         break;
 
     case 9:
@@ -465,7 +487,8 @@ run(size_t bytes)
     size = bytes;
     large = (bytes == LARGE);
     now = 1;
-    keeps = 0;
+    keeps[0] = 0;
+    keeps[1] = 0;
 
     ngx_memzero(now_is, sizeof(now_is));
     ngx_memzero(kept, sizeof(kept));
@@ -493,7 +516,8 @@ end(void)
         }
     }
 
-    renew(0);
+    renew(0, 0);
+    renew(1, 0);
 
     while (ngx_http_billing_store_tidy(store, 3)) { /* void */ }
 
@@ -513,12 +537,13 @@ camera(ngx_uint_t id, ngx_str_t *text, ngx_uint_t flags)
     ngx_http_billing_entry_t        *entry;
     ngx_http_billing_store_query_t   query;
 
+    query.source = 0;
     query.kind = 1;
     query.key.data = name;
     query.key.len = ngx_sprintf(name, "billing:camera:%ui", id) - name;
 
     if (text) {
-        entry = ngx_http_billing_store_hold(store, 1, &query.key);
+        entry = ngx_http_billing_store_hold(store, 0, 1, &query.key);
         return entry && ngx_http_billing_store_commit(store, entry, text, 0)
                         == NGX_OK;
     }
