@@ -241,7 +241,7 @@ ngx_http_billing_redis_split_parse(ngx_http_billing_redis_split_t *split)
     }
 
     if (i) {
-        command->next = NGX_HTTP_BILLING_REDIS_NONE;
+        split->commands[i - 1].next = NGX_HTTP_BILLING_REDIS_NONE;
     }
 
     split->ncommands = i;
