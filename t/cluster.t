@@ -304,11 +304,14 @@ my @acl = ('ACL', 'SETUSER', 't_cluster', 'on', '>s3cret', "~$Prefix*",
            qw(+get +hmget +hgetall +zscore +zrangebyscore +ping +echo +asking));
 $_->command(@acl) for $::Cluster->masters;
 answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
-my $redirects = ::metric('redis_redirects_total');
+my $redirects;
+$redirects = ::metric('redis_redirects_total') for 1 .. 2;
 answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', 'and once more');
 is(::metric('redis_redirects_total'), $redirects, 'what was learnt is known');
 $_->command(@acl, '+cluster|slots') for $::Cluster->masters;
-ok(wait_for(8, sub { (::metric('cluster_slots') // 0) == 16384 }), 'with the right, the map is read');
+my $id = 100001;
+ok(wait_for(8, sub { ask('{"cameras_ids":[' . $id++ . ']}'); (::metric('cluster_slots') // 0) == 16384 }),
+   'with the right, the map is read');
 --- logged
 \[error\] .*refuses CLUSTER SLOTS: "NOPERM
 
@@ -363,7 +366,43 @@ is($Fake3->count('HMGET t_cluster:camera:4'), 1, 'goes to the host of the node t
 
 
 
-=== TEST 14: a name that nobody knows the address of is passed over
+=== TEST 14: real servers that announce their names
+--- http_config eval: $::SEED
+--- config eval: $::STATUS
+--- run
+for my $n (0 .. $#::Nodes) {
+    $::Nodes[$n]->command('CONFIG', 'SET', 'cluster-announce-hostname', "node$n.example");
+    $::Nodes[$n]->command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'hostname');
+}
+
+$::Cluster->wait_for('the names are known', sub {
+    my %names = map { my @range = @$_; map { $_->[0] => 1 } @range[2 .. $#range] } @{ $_[0]->command('CLUSTER', 'SLOTS') };
+    return 6 == grep { /^node\d\.example$/ } keys %names;
+});
+
+answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
+is(::ids(ask('{"login":"long"}')), join(' ', 100001 .. 101000), 'a long list');
+is(::metric('cluster_nodes'), 6, 'all nodes have addresses');
+$_->command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'unknown-endpoint') for @::Nodes;
+my ($slot, $one) = ::neighbours(6);
+my ($to) = grep { $_->{port} != $::Cluster->owner($slot)->{port} } $::Cluster->masters;
+my $refreshes = ::metric('redis_refreshes_total');
+$::Cluster->move($slot, $to);
+is(ask("{\"cameras_ids\":[$one]}")->{body}, ::one($one), 'nodes without any host');
+ok(wait_for(5, sub { ::metric('redis_refreshes_total') > $refreshes }), 'the map is read');
+is(::ids(ask('{"login":"long"}')), join(' ', 100001 .. 101000), 'a long list again');
+
+for (@::Nodes) {
+    $_->command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', 'ip');
+    $_->command('CONFIG', 'SET', 'cluster-announce-hostname', '');
+}
+--- logged
+billing redis redirected: "MOVED \d+ node\d\.example:\d+"
+billing redis redirected: "MOVED \d+ :\d+"
+
+
+
+=== TEST 15: a name that nobody knows the address of is passed over
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -378,7 +417,7 @@ answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
 
 
 
-=== TEST 15: maps that make no sense are not used
+=== TEST 16: maps that make no sense are not used
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -402,9 +441,10 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'a good map');
 
 
 
-=== TEST 16: more nodes than there is room for
+=== TEST 17: more nodes than there is room for
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_redis_timeout 4s;
 --- fake
 --- run
 my $slots = ::slots(map { [ 10 * $_, 10 * $_ + 9, [ '127.0.0.1', $_ ? 10000 + $_ : $Fake->{port} ] ] } 0 .. 1199);
@@ -419,7 +459,7 @@ $Fake->change(::slots([ 0, 16383, [ '127.0.0.1', $Fake->{port} ] ]));
 
 
 
-=== TEST 17: a server that is no node of a cluster any more
+=== TEST 18: a server that is no node of a cluster any more
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -435,7 +475,7 @@ CLUSTER => error ERR This instance has cluster support disabled
 
 
 
-=== TEST 18: a replica answers while its master is gone
+=== TEST 19: a replica answers while its master is gone
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_SECOND_PORT;
 billing_redis_timeout 3s;
@@ -460,7 +500,7 @@ mode 2
 
 
 
-=== TEST 19: CLUSTER FAILOVER: the new master is asked
+=== TEST 20: CLUSTER FAILOVER: the new master is asked
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
@@ -480,7 +520,7 @@ is(::reads($master), $old, 'and not the old one');
 
 
 
-=== TEST 20: a master is killed: no request fails
+=== TEST 21: a master is killed: no request fails
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run

@@ -210,12 +210,11 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
 
     if (member) {
         ngx_http_billing_redis_member_hold(member);
-
-        /* another one is asked the next time */
-
-        ngx_queue_remove(&member->queue);
-        ngx_queue_insert_tail(&cluster->members, &member->queue);
     }
+
+    /* another one is asked the next time */
+
+    cluster->turn++;
 
     cluster->seeds->pool.shared.stat->refreshes++;
 
@@ -254,10 +253,11 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
 static ngx_http_billing_redis_member_t *
 ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
 {
+    ngx_uint_t                        i;
     ngx_queue_t                      *q;
     ngx_http_billing_redis_member_t  *member, *idle;
 
-    if (cluster->failed || cluster->over) {
+    if (cluster->failed || cluster->over || cluster->nmembers == 0) {
         return NULL;
     }
 
@@ -268,11 +268,18 @@ ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
     }
 
     idle = NULL;
+    q = ngx_queue_head(&cluster->members);
 
-    for (q = ngx_queue_head(&cluster->members);
-         q != ngx_queue_sentinel(&cluster->members);
-         q = ngx_queue_next(q))
-    {
+    for (i = cluster->turn % cluster->nmembers; i; i--) {
+        q = ngx_queue_next(q);
+    }
+
+    for (i = 0; i < cluster->nmembers; i++, q = ngx_queue_next(q)) {
+
+        if (q == ngx_queue_sentinel(&cluster->members)) {
+            q = ngx_queue_next(q);
+        }
+
         member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
 
         if (!member->listed || !ngx_http_billing_redis_member_usable(member)) {
@@ -350,7 +357,7 @@ ngx_http_billing_redis_cluster_done(void *data,
 {
     ngx_http_billing_redis_cluster_t *cluster = data;
 
-    ngx_uint_t                          changed;
+    ngx_uint_t                          changed, failed;
     ngx_http_billing_redis_map_t       *map;
     ngx_http_billing_redis_reading_t   *reading;
     ngx_http_billing_redis_tracking_t  *tracking;
@@ -363,12 +370,12 @@ ngx_http_billing_redis_cluster_done(void *data,
 
     /* a node without slots has left the cluster */
 
-    cluster->failed = (result != NGX_HTTP_BILLING_REDIS_OK || reading->wrong
-                       || map->covered == 0);
+    failed = (result != NGX_HTTP_BILLING_REDIS_OK || reading->wrong
+              || map->covered == 0);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, cluster->log, 0,
                    "billing redis cluster map: %s, %ui slots of %ui masters",
-                   cluster->failed ? "failed" : "read", map->covered,
+                   failed ? "failed" : "read", map->covered,
                    map->nshards);
 
     if (reading->bounded && !cluster->bounded) {
@@ -377,9 +384,9 @@ ngx_http_billing_redis_cluster_done(void *data,
                       "not used", NGX_HTTP_BILLING_REDIS_MEMBERS);
     }
 
-    cluster->bounded = reading->bounded;
+    cluster->bounded = reading->bounded ? 1 : 0;
 
-    if (cluster->failed) {
+    if (failed) {
         ngx_free(map);
 
     } else {
@@ -400,7 +407,11 @@ ngx_http_billing_redis_cluster_done(void *data,
                                  NGX_HTTP_BILLING_REDIS_MAX_REFRESH);
     }
 
+    cluster->failed = 0;
+
     if (cluster->asked) {
+        cluster->failed = failed ? 1 : 0;
+
         ngx_http_billing_redis_member_release(cluster, cluster->asked);
         cluster->asked = NULL;
     }
@@ -409,7 +420,7 @@ ngx_http_billing_redis_cluster_done(void *data,
 
     ngx_post_event(&cluster->changed, &ngx_posted_events);
 
-    if (cluster->hint || (cluster->failed && !cluster->over)) {
+    if (cluster->hint) {
         ngx_http_billing_redis_cluster_refresh(cluster, cluster->hint);
     }
 }
@@ -596,13 +607,8 @@ ngx_http_billing_redis_cluster_moved(
     ngx_http_billing_redis_map_t    *map;
     ngx_http_billing_redis_shard_t  *shard;
 
-    ngx_http_billing_redis_cluster_refresh(cluster, member);
-
-    if (member == NULL) {
-        return;
-    }
-
     map = cluster->map;
+    shard = NULL;
 
     if (map->slots[slot]) {
         shard = &map->shards[map->slots[slot] - 1];
@@ -610,10 +616,6 @@ ngx_http_billing_redis_cluster_moved(
         if (shard->master == member) {
             return;
         }
-
-        shard->master->slots--;
-
-        ngx_http_billing_redis_member_renew(shard->master);
     }
 
     for (i = 0; i < map->nshards; i++) {
@@ -632,11 +634,15 @@ ngx_http_billing_redis_cluster_moved(
         map->shards[i].nreplicas = 0;
     }
 
-    if (map->slots[slot] == 0) {
+    map->slots[slot] = (uint16_t) (i + 1);
+
+    if (shard) {
+        shard->master->slots--;
+        ngx_http_billing_redis_member_renew(shard->master);
+
+    } else {
         map->covered++;
     }
-
-    map->slots[slot] = (uint16_t) (i + 1);
 
     member->listed = 1;
     member->slots++;

@@ -104,18 +104,18 @@ typedef struct {
     size_t                              ip_len;
     in_port_t                           port;
 
-    /* a node, its address, is being read */
-    unsigned                            node:1;
-    unsigned                            address:1;
+    /* predicates: a node, its address, is being read */
+    ngx_uint_t                          node;
+    ngx_uint_t                          address;
 
     /* the shard of the range is not new, or has no place */
-    unsigned                            known:1;
+    ngx_uint_t                          known;
 
-    /* beyond the bounds, or not understood */
-    unsigned                            wrong:1;
+    /* not understood */
+    ngx_uint_t                          wrong;
 
     /* nodes were left out, as there were too many */
-    unsigned                            bounded:1;
+    ngx_uint_t                          bounded;
 } ngx_http_billing_redis_reading_t;
 
 
@@ -149,13 +149,14 @@ struct ngx_http_billing_redis_cluster_s {
     ngx_msec_t                          refreshed;
     ngx_msec_t                          delay;
 
-    /* the node that knows best */
+    /* the node that knows best; a number that says whose turn it is */
     ngx_http_billing_redis_member_t    *hint;
+    ngx_uint_t                          turn;
 
     /* posted: pipelines that wait may go to other nodes; nodes may be freed */
     ngx_event_t                         changed;
 
-    /* the last reading has failed: a seed is asked next */
+    /* a node could not tell the map: a seed is asked next */
     unsigned                            failed:1;
 
     /* it was found out meanwhile that there is no cluster any more */
@@ -195,7 +196,7 @@ ngx_int_t ngx_http_billing_redis_cluster_tag(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t source,
     ngx_uint_t *tag);
 
-/* A node said that another one has the slot. */
+/* A node has the slot: another one says so, or the node has answered. */
 void ngx_http_billing_redis_cluster_moved(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot,
     ngx_http_billing_redis_member_t *member);

@@ -48,7 +48,7 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
 {
     u_char                            text[NGX_HTTP_BILLING_REDIS_MAX_ITEM
                                            + sizeof("[]:65535")];
-    ngx_str_t                         name, address, asked;
+    ngx_str_t                         name, address, asked, none;
     ngx_http_billing_redis_member_t  *member;
 
     /* without an address, the node is on the host that was asked */
@@ -65,6 +65,13 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
 
     if (host->len > NGX_HTTP_BILLING_REDIS_MAX_ITEM) {
         return NULL;
+    }
+
+    /* what else is announced may be an address that only nodes can reach */
+
+    if (ngx_http_billing_redis_member_numeric(host)) {
+        ngx_str_null(&none);
+        ip = &none;
     }
 
     name.data = text;
@@ -405,7 +412,7 @@ ngx_http_billing_redis_member_noticed(void *data)
     }
 
     pace = ngx_min(pace, NGX_HTTP_BILLING_REDIS_MAX_PACE);
-    pace = ngx_current_msec + pace / 2 + ngx_random() % (pace / 2);
+    pace = ngx_current_msec + pace / 2 + ngx_random() % (pace / 2 + 1);
 
     server = member->node.pool.route.servers[0];
 

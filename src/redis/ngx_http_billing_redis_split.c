@@ -597,6 +597,13 @@ ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
     command->connection = (part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
                           ? part->pipeline.slot->conn->number : 0;
 
+    if (part->member && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN
+        && split->cluster->map->slots[command->slot] == 0)
+    {
+        ngx_http_billing_redis_cluster_moved(split->cluster, command->slot,
+                                             part->member);
+    }
+
     split->pipeline->reply(split->pipeline->data, i, reply);
 }
 
@@ -645,7 +652,11 @@ ngx_http_billing_redis_split_redirected(ngx_http_billing_redis_part_t *part,
                                                port);
 
         if (kind == NGX_HTTP_BILLING_REDIS_MOVED) {
-            ngx_http_billing_redis_cluster_moved(cluster, slot, member);
+            ngx_http_billing_redis_cluster_refresh(cluster, member);
+
+            if (member) {
+                ngx_http_billing_redis_cluster_moved(cluster, slot, member);
+            }
         }
 
         command->asking = (kind == NGX_HTTP_BILLING_REDIS_ASK);
