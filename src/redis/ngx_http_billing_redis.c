@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_names.h"
+#include "ngx_http_billing_redis_sentinel.h"
 #include "ngx_http_billing_redis_split.h"
 
 
@@ -148,6 +149,10 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
 
     if (ngx_http_billing_redis_node_init(cf, &redis->node) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (conf->urls->sentinel) {
+        return ngx_http_billing_redis_sentinel_init(cf, &redis->node.pool);
     }
 
     return conf->resolver ? ngx_http_billing_redis_names_init(cf,

@@ -46,7 +46,22 @@ typedef struct {
 
     /* the host is a name, and not yet resolved */
     unsigned                           resolve:1;
+
+    /* the server is not used if it says that it is a master */
+    unsigned                           replica:1;
 } ngx_http_billing_redis_peer_t;
+
+
+/* what an URL of sentinels has beside the servers' credentials */
+
+typedef struct {
+    /* the name of the master */
+    ngx_str_t                          master;
+
+    /* the sentinels' own */
+    ngx_str_t                          user;
+    ngx_str_t                          password;
+} ngx_http_billing_redis_sentinel_conf_t;
 
 
 /* the URLs of a directive */
@@ -57,6 +72,9 @@ typedef struct {
 
     /* the same with host names resolved at configuration; NULL: not needed */
     ngx_array_t                       *resolved;
+
+    /* the servers above are sentinels; or NULL */
+    ngx_http_billing_redis_sentinel_conf_t  *sentinel;
 
     /* where the directive is, for messages */
     ngx_str_t                          file;

@@ -104,7 +104,9 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->event.ssl = NULL;
 
     if (peer->ssl_name.len) {
-        reason = ngx_http_billing_redis_ssl_open(conn, ac);
+        reason = ngx_http_billing_redis_ssl_open(shared, &conn->event,
+                                                 &peer->ssl_name, conn->reason,
+                                                 ac);
 
         if (reason) {
             goto failed;

@@ -109,6 +109,9 @@ typedef struct {
     /* a connection looks for the required keys when it begins */
     ngx_uint_t                          check;
 
+    /* a connection asks for the server's role when it begins */
+    ngx_uint_t                          roles;
+
     /* the number of the worker's last connection to the set */
     ngx_uint_t                         *number;
 
@@ -376,11 +379,14 @@ ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
     ngx_http_billing_redis_shared_t *shared);
 
 /*
- * Begins TLS on a connection that is being opened.  Returns NULL, and hiredis
- * owns the TLS data; or the reason of a failure.
+ * Begins TLS on a connection that is being opened, to a server of this name.
+ * Returns NULL, and hiredis owns the TLS data; or the reason of a failure, which
+ * may be in the text, of NGX_HTTP_BILLING_REDIS_REASON bytes.
  */
 const char *ngx_http_billing_redis_ssl_open(
-    ngx_http_billing_redis_conn_t *conn, redisAsyncContext *ac);
+    ngx_http_billing_redis_shared_t *shared,
+    ngx_http_billing_redis_event_t *event, ngx_str_t *name, char *text,
+    redisAsyncContext *ac);
 
 /* Returns the error of a connection with TLS, or NULL. */
 const char *ngx_http_billing_redis_ssl_error(

@@ -42,7 +42,9 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
 {
     conn->state = NGX_HTTP_BILLING_REDIS_GREETING;
 
-    if (conn->shared->tracking && !conn->server->resp2) {
+    if ((conn->shared->tracking || conn->shared->roles)
+        && !conn->server->resp2)
+    {
         ngx_http_billing_redis_conn_send_hello(conn);
         return;
     }
@@ -95,7 +97,10 @@ ngx_http_billing_redis_conn_send_hello(ngx_http_billing_redis_conn_t *conn)
     conn->due = NGX_HTTP_BILLING_REDIS_FIRST_HELLO;
 
     conn->event.reader.resp3 = 1;
-    conn->event.reader.max_name = conn->shared->tracking->max_name;
+
+    if (conn->shared->tracking) {
+        conn->event.reader.max_name = conn->shared->tracking->max_name;
+    }
 }
 
 
@@ -146,7 +151,7 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
 
     /* the seeds of a cluster have no keys */
 
-    if (conn->event.reader.resp3
+    if (conn->event.reader.resp3 && conn->shared->tracking
         && (!conn->cluster || conn->shared->source))
     {
 
@@ -302,6 +307,13 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
 
     if (ngx_http_billing_redis_conn_hello(conn, &replica) == NGX_OK) {
         conn->replica = replica;
+
+        if (conn->server->peer->replica && !replica) {
+            return ngx_http_billing_redis_conn_failed(conn,
+                                          "it is a master, but sentinels name "
+                                          "another one",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_SERVER);
+        }
 
         if (conn->cluster && conn->shared->clustered) {
             conn->shared->clustered(conn->shared->set);

@@ -215,6 +215,66 @@ ngx_http_billing_redis_name_peer(ngx_http_billing_redis_name_t *name,
 }
 
 
+ngx_http_billing_redis_peer_t *
+ngx_http_billing_redis_name_peers(ngx_http_billing_redis_name_t *names,
+    ngx_array_t *urls, ngx_uint_t *n, ngx_log_t *log)
+{
+    ngx_uint_t                      i, k;
+    ngx_http_billing_redis_peer_t  *peer, *peers;
+
+    peer = urls->elts;
+    *n = 0;
+
+    for (i = 0; i < urls->nelts; i++) {
+        *n += peer[i].resolve ? names[i].naddrs : 1;
+    }
+
+    peers = ngx_alloc((*n + 1) * sizeof(ngx_http_billing_redis_peer_t), log);
+    if (peers == NULL) {
+        return NULL;
+    }
+
+    *n = 0;
+
+    for (i = 0; i < urls->nelts; i++) {
+
+        if (!peer[i].resolve) {
+            peers[(*n)++] = peer[i];
+            continue;
+        }
+
+        for (k = 0; k < names[i].naddrs; k++) {
+            peers[*n] = peer[i];
+            ngx_http_billing_redis_name_peer(&names[i], k, &peers[(*n)++]);
+        }
+    }
+
+    return peers;
+}
+
+
+ngx_uint_t
+ngx_http_billing_redis_name_is_address(u_char *text)
+{
+    size_t  len;
+#if (NGX_HAVE_INET6)
+    u_char  addr[16];
+#endif
+
+    len = ngx_strlen(text);
+
+    if (ngx_inet_addr(text, len) != INADDR_NONE) {
+        return 1;
+    }
+
+#if (NGX_HAVE_INET6)
+    return ngx_inet6_addr(text, len, addr) == NGX_OK;
+#else
+    return 0;
+#endif
+}
+
+
 void
 ngx_http_billing_redis_name_close(ngx_http_billing_redis_name_t *name)
 {

@@ -66,6 +66,18 @@ void ngx_http_billing_redis_name_ask(ngx_http_billing_redis_name_t *name);
 void ngx_http_billing_redis_name_peer(ngx_http_billing_redis_name_t *name,
     ngx_uint_t n, ngx_http_billing_redis_peer_t *peer);
 
+/*
+ * Returns the servers of a list of URLs, *n of them, with a name for each of the
+ * URLs: a server for each address of a name.  The array is the heap's.  Returns
+ * NULL if there is no memory.
+ */
+ngx_http_billing_redis_peer_t *ngx_http_billing_redis_name_peers(
+    ngx_http_billing_redis_name_t *names, ngx_array_t *urls, ngx_uint_t *n,
+    ngx_log_t *log);
+
+/* Is the text, which is zero-terminated, an address? */
+ngx_uint_t ngx_http_billing_redis_name_is_address(u_char *text);
+
 /* Frees what is the heap's.  Nothing is called any more. */
 void ngx_http_billing_redis_name_close(ngx_http_billing_redis_name_t *name);
 

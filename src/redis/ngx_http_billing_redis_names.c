@@ -16,7 +16,7 @@ typedef struct {
 } ngx_http_billing_redis_names_t;
 
 
-static void ngx_http_billing_redis_names_ask(void *data);
+static ngx_int_t ngx_http_billing_redis_names_ask(void *data);
 static void ngx_http_billing_redis_names_close(void *data);
 static void ngx_http_billing_redis_names_changed(void *data);
 static void ngx_http_billing_redis_names_handler(ngx_event_t *ev);
@@ -81,7 +81,7 @@ ngx_http_billing_redis_names_init(ngx_conf_t *cf,
 }
 
 
-static void
+static ngx_int_t
 ngx_http_billing_redis_names_ask(void *data)
 {
     ngx_http_billing_redis_names_t *names = data;
@@ -105,6 +105,8 @@ ngx_http_billing_redis_names_ask(void *data)
 
         ngx_post_event(&names->posted, &ngx_posted_events);
     }
+
+    return NGX_OK;
 }
 
 
@@ -139,43 +141,17 @@ ngx_http_billing_redis_names_changed(void *data)
 static void
 ngx_http_billing_redis_names_handler(ngx_event_t *ev)
 {
-    ngx_uint_t                       i, k, n;
-    ngx_array_t                     *conf;
-    ngx_http_billing_redis_name_t   *name;
-    ngx_http_billing_redis_peer_t   *peer, *peers;
+    ngx_uint_t                       n;
+    ngx_http_billing_redis_peer_t   *peers;
     ngx_http_billing_redis_names_t  *names;
 
     names = ev->data;
-    name = names->names;
 
-    conf = names->pool->shared.conf.peers;
-    peer = conf->elts;
-
-    n = 0;
-
-    for (i = 0; i < conf->nelts; i++) {
-        n += peer[i].resolve ? name[i].naddrs : 1;
-    }
-
-    peers = ngx_alloc((n + 1) * sizeof(ngx_http_billing_redis_peer_t),
-                      ev->log);
+    peers = ngx_http_billing_redis_name_peers(names->names,
+                                              names->pool->shared.conf.peers,
+                                              &n, ev->log);
     if (peers == NULL) {
         return;
-    }
-
-    n = 0;
-
-    for (i = 0; i < conf->nelts; i++) {
-
-        if (!peer[i].resolve) {
-            peers[n++] = peer[i];
-            continue;
-        }
-
-        for (k = 0; k < name[i].naddrs; k++) {
-            peers[n] = peer[i];
-            ngx_http_billing_redis_name_peer(&name[i], k, &peers[n++]);
-        }
     }
 
     if (ngx_http_billing_redis_pool_servers(names->pool, peers, n) == NGX_OK) {

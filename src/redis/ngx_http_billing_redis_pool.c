@@ -2,7 +2,12 @@
 #include "ngx_http_billing_redis_pool.h"
 
 
-static void ngx_http_billing_redis_pool_ask(
+/* milliseconds to wait for news of the servers */
+
+#define NGX_HTTP_BILLING_REDIS_POOL_HOLD  50
+
+
+static ngx_int_t ngx_http_billing_redis_pool_ask(
     ngx_http_billing_redis_pool_t *pool);
 static ngx_uint_t ngx_http_billing_redis_pool_wanted(
     ngx_http_billing_redis_pool_t *pool);
@@ -43,7 +48,9 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     conf = &shared->conf;
 
     shared->pool = pool;
-    shared->check = (conf->peers->nelts > 1 || conf->resolver);
+    shared->check = (conf->peers->nelts > 1 || conf->resolver
+                     || conf->urls->sentinel);
+    shared->roles = (conf->urls->sentinel != NULL);
     shared->ready = ngx_http_billing_redis_pool_ready;
     shared->suspect = ngx_http_billing_redis_pool_suspect;
     shared->answered = ngx_http_billing_redis_pool_answered;
@@ -63,7 +70,7 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 
     peer = conf->peers->elts;
 
-    /* the servers of host names that move are still unknown */
+    /* what names and sentinels lead to is still unknown */
 
     if (ngx_array_init(&listed, cf->pool, conf->peers->nelts,
                        sizeof(ngx_http_billing_redis_peer_t))
@@ -74,7 +81,7 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 
     for (i = 0; i < conf->peers->nelts; i++) {
 
-        if (peer[i].resolve) {
+        if (peer[i].resolve || conf->urls->sentinel) {
             continue;
         }
 
@@ -170,7 +177,7 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_msec_t  wait;
 
-    ngx_http_billing_redis_pool_ask(pool);
+    (void) ngx_http_billing_redis_pool_ask(pool);
 
     if (pool->connect.timer_set
         || !ngx_http_billing_redis_pool_wanted(pool))
@@ -186,12 +193,10 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 }
 
 
-static void
+static ngx_int_t
 ngx_http_billing_redis_pool_ask(ngx_http_billing_redis_pool_t *pool)
 {
-    if (pool->source) {
-        pool->source->ask(pool->source->data);
-    }
+    return pool->source ? pool->source->ask(pool->source->data) : NGX_OK;
 }
 
 
@@ -264,11 +269,14 @@ ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev)
 
     pool = ev->data;
 
-    ngx_http_billing_redis_pool_ask(pool);
-
     /* the pipelines that waited may have been cancelled */
 
     if (!ngx_http_billing_redis_pool_wanted(pool)) {
+        return;
+    }
+
+    if (ngx_http_billing_redis_pool_ask(pool) == NGX_AGAIN) {
+        ngx_add_timer(&pool->connect, NGX_HTTP_BILLING_REDIS_POOL_HOLD);
         return;
     }
 

@@ -18,9 +18,11 @@
 typedef struct {
     /*
      * Called before each attempt to connect, and with each pipeline.  The
-     * servers are not set from inside of it, but by an event.
+     * servers are not set from inside of it, but by an event.  Returns
+     * NGX_AGAIN if no connection is to be made yet, as the servers may be other
+     * ones by now.
      */
-    void                            (*ask)(void *data);
+    ngx_int_t                       (*ask)(void *data);
 
     /* frees what is the heap's */
     void                            (*close)(void *data);

@@ -45,7 +45,10 @@ ngx_http_billing_redis_route_set(ngx_http_billing_redis_route_t *route,
         server = ngx_http_billing_redis_route_find(route->servers,
                                                    route->nservers, &peers[i],
                                                    secret);
-        if (server == NULL) {
+        if (server) {
+            server->peer->replica = peers[i].replica;
+
+        } else {
             server = ngx_http_billing_redis_server_create(&peers[i], secret,
                                                           pool, log);
         }

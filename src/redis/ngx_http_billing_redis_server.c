@@ -55,10 +55,12 @@ ngx_http_billing_redis_server_create(ngx_http_billing_redis_peer_t *peer,
     p += sizeof(ngx_http_billing_redis_peer_t);
 
     server->peer = copy;
+    server->kind = "server";
     server->log = log;
     server->heap = (pool == NULL);
 
     copy->port = peer->port;
+    copy->replica = peer->replica;
 
     ngx_http_billing_redis_server_copy(&p, &copy->name, &peer->name);
     ngx_http_billing_redis_server_copy(&p, &copy->host, &peer->host);
@@ -166,7 +168,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
                 sizeof(server->reason));
 
     ngx_log_error(NGX_LOG_ERR, server->log, 0,
-                  "redis server \"%V\" is down: %s",
+                  "redis %s \"%V\" is down: %s", server->kind,
                   &server->peer->name, reason);
 }
 
@@ -207,7 +209,7 @@ ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
     }
 
     ngx_log_error(NGX_LOG_WARN, server->log, 0,
-                  "redis server \"%V\" is up after %ui failures",
+                  "redis %s \"%V\" is up after %ui failures", server->kind,
                   &server->peer->name, server->failures);
 
     server->failures = 0;

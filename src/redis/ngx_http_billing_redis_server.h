@@ -31,6 +31,9 @@ typedef struct {
     ngx_http_billing_redis_peer_t  *peer;
     ngx_str_t                       password;
 
+    /* in log lines: a "server" or a "sentinel" */
+    const char                     *kind;
+
     ngx_log_t                      *log;
 
     /*

@@ -107,28 +107,30 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
 
 
 const char *
-ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
+ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_shared_t *shared,
+    ngx_http_billing_redis_event_t *event, ngx_str_t *name, char *text,
     redisAsyncContext *ac)
 {
     SSL                                *ssl;
     const char                         *reason;
-    ngx_str_t                          *name;
     ngx_http_billing_redis_ssl_conf_t  *conf;
 
-    conf = &conn->shared->conf.ssl;
+    conf = &shared->conf.ssl;
 
     ERR_clear_error();
 
-    ssl = SSL_new(conn->shared->ssl->ctx);
+    ssl = SSL_new(shared->ssl->ctx);
     if (ssl == NULL) {
         ERR_clear_error();
         return "SSL_new() failed";
     }
 
     reason = NULL;
-    name = conf->name.len ? &conf->name : &conn->server->peer->ssl_name;
 
-    if (ngx_http_billing_redis_ssl_set_name(ssl, name) != NGX_OK) {
+    if (ngx_http_billing_redis_ssl_set_name(ssl, conf->name.len ? &conf->name
+                                                                : name)
+        != NGX_OK)
+    {
         reason = "the name to verify cannot be set";
 
     } else {
@@ -137,10 +139,10 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
                        ngx_http_billing_redis_ssl_verify);
 
         if (redisInitiateSSL(&ac->c, ssl) != REDIS_OK) {
-            ngx_cpystrn((u_char *) conn->reason,
+            ngx_cpystrn((u_char *) text,
                         (u_char *) ngx_http_billing_redis_ssl_reason(ssl, ac),
-                        sizeof(conn->reason));
-            reason = conn->reason;
+                        NGX_HTTP_BILLING_REDIS_REASON);
+            reason = text;
         }
     }
 
@@ -151,7 +153,7 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_conn_t *conn,
         return reason;
     }
 
-    conn->event.ssl = ssl;
+    event->ssl = ssl;
 
     return NULL;
 }

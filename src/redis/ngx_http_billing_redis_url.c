@@ -14,6 +14,10 @@ static char *ngx_http_billing_redis_parse_param(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, u_char *p, u_char *last);
 static char *ngx_http_billing_redis_parse_authority(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u);
+static ngx_int_t ngx_http_billing_redis_add_name(ngx_conf_t *cf,
+    ngx_array_t *peers, ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
+static ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
+    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
 
 
 u_char *
@@ -100,7 +104,7 @@ ngx_http_billing_redis_scheme(ngx_str_t *url)
     last = url->data + url->len;
 
     for (p = url->data; p < last; p++) {
-        if (*p < 'a' || *p > 'z') {
+        if ((*p < 'a' || *p > 'z') && *p != '-') {
             break;
         }
     }
@@ -150,7 +154,8 @@ ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
         err = ngx_http_billing_redis_parse_authority(cf, peer, u);
 
     } else {
-        err = "it must begin with \"redis://\", \"rediss://\" or \"unix:\"";
+        err = "it must begin with \"redis://\", \"rediss://\", \"unix:\", "
+              "\"redis-sentinel://\" or \"rediss-sentinel://\"";
     }
 
     if (err) {
@@ -409,6 +414,87 @@ ngx_http_billing_redis_unescape(ngx_conf_t *cf, ngx_str_t *text, u_char *p,
 
 
 ngx_int_t
+ngx_http_billing_redis_add_host(ngx_conf_t *cf,
+    ngx_http_billing_redis_urls_t *urls,
+    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u)
+{
+    if (u->naddrs) {
+        return ngx_http_billing_redis_add_peers(cf, &urls->peers, parsed, u);
+    }
+
+    urls->resolve = 1;
+
+    return ngx_http_billing_redis_add_name(cf, &urls->peers, parsed, u);
+}
+
+
+/* a server whose host name is resolved later */
+
+static ngx_int_t
+ngx_http_billing_redis_add_name(ngx_conf_t *cf, ngx_array_t *peers,
+    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u)
+{
+    ngx_http_billing_redis_peer_t  *peer;
+
+    peer = ngx_array_push(peers);
+    if (peer == NULL) {
+        return NGX_ERROR;
+    }
+
+    *peer = *parsed;
+
+    peer->resolve = 1;
+    peer->port = u->port;
+
+    peer->name.data = ngx_pnalloc(cf->pool, u->host.len + sizeof(":65535"));
+    peer->host.data = ngx_pnalloc(cf->pool, u->host.len + 1);
+
+    if (peer->name.data == NULL || peer->host.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    peer->name.len = ngx_sprintf(peer->name.data, "%V:%d%Z", &u->host,
+                                 (int) u->port)
+                     - peer->name.data - 1;
+
+    peer->host.len = u->host.len;
+    ngx_cpystrn(peer->host.data, u->host.data, u->host.len + 1);
+
+    return NGX_OK;
+}
+
+
+/* a server for each address */
+
+ngx_int_t
+ngx_http_billing_redis_add_peers(ngx_conf_t *cf, ngx_array_t *peers,
+    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u)
+{
+    ngx_uint_t                      i;
+    ngx_http_billing_redis_peer_t  *peer;
+
+    for (i = 0; i < u->naddrs; i++) {
+
+        peer = ngx_array_push(peers);
+        if (peer == NULL) {
+            return NGX_ERROR;
+        }
+
+        *peer = *parsed;
+        peer->resolve = 0;
+
+        if (ngx_http_billing_redis_set_host(cf, peer, u, &u->addrs[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_billing_redis_set_host(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr)
 {

@@ -37,9 +37,23 @@ char *ngx_http_billing_redis_parse_userinfo(ngx_conf_t *cf,
 char *ngx_http_billing_redis_unescape(ngx_conf_t *cf, ngx_str_t *text,
     u_char *p, u_char *last);
 
-/* Sets the host, the port and the name of a server with this address. */
-ngx_int_t ngx_http_billing_redis_set_host(ngx_conf_t *cf,
-    ngx_http_billing_redis_peer_t *peer, ngx_url_t *u, ngx_addr_t *addr);
+/* Adds a server for each address of the host. */
+ngx_int_t ngx_http_billing_redis_add_peers(ngx_conf_t *cf, ngx_array_t *peers,
+    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
+
+/* Adds a server for each address of the host, or one with the host's name. */
+ngx_int_t ngx_http_billing_redis_add_host(ngx_conf_t *cf,
+    ngx_http_billing_redis_urls_t *urls,
+    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
+
+/*
+ * An URL of sentinels: adds them to urls->peers, and makes urls->sentinel.
+ * Returns NULL, or what is wrong.
+ */
+
+ngx_uint_t ngx_http_billing_redis_is_sentinel_url(ngx_str_t *url);
+char *ngx_http_billing_redis_parse_sentinel_url(ngx_conf_t *cf,
+    ngx_http_billing_redis_urls_t *urls, ngx_str_t *url);
 
 /*
  * Writes the parts of an invalid URL that may be logged: the scheme, the path

@@ -4,10 +4,6 @@
 
 static ngx_int_t ngx_http_billing_redis_add_url(ngx_conf_t *cf,
     ngx_http_billing_redis_urls_t *urls, ngx_str_t *url);
-static ngx_int_t ngx_http_billing_redis_add_name(ngx_conf_t *cf,
-    ngx_array_t *peers, ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
-static ngx_int_t ngx_http_billing_redis_add_peers(ngx_conf_t *cf,
-    ngx_array_t *peers, ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
 static ngx_int_t ngx_http_billing_redis_resolve_now(ngx_conf_t *cf,
     ngx_http_billing_redis_urls_t *urls);
 
@@ -50,6 +46,7 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf,
     char                           *err;
     u_char                         *p, buf[NGX_HTTP_BILLING_REDIS_SHOWN_URL];
     ngx_url_t                       u;
+    ngx_uint_t                      sentinel;
     ngx_http_billing_redis_peer_t   parsed;
 
     ngx_memzero(&u, sizeof(ngx_url_t));
@@ -58,7 +55,17 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf,
     parsed.url = *url;
     u.no_resolve = 1;
 
-    err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
+    sentinel = ngx_http_billing_redis_is_sentinel_url(url);
+
+    if (urls->sentinel || (sentinel && urls->peers.nelts)) {
+        err = "an URL of sentinels must be the only one";
+
+    } else if (sentinel) {
+        err = ngx_http_billing_redis_parse_sentinel_url(cf, urls, url);
+
+    } else {
+        err = ngx_http_billing_redis_parse_url(cf, &parsed, &u);
+    }
 
     if (err != NULL) {
         p = ngx_http_billing_redis_log_url(buf, buf + sizeof(buf), url);
@@ -69,79 +76,8 @@ ngx_http_billing_redis_add_url(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (u.naddrs) {
-        return ngx_http_billing_redis_add_peers(cf, &urls->peers, &parsed, &u);
-    }
-
-    urls->resolve = 1;
-
-    return ngx_http_billing_redis_add_name(cf, &urls->peers, &parsed, &u);
-}
-
-
-/* a server whose host name is resolved later */
-
-static ngx_int_t
-ngx_http_billing_redis_add_name(ngx_conf_t *cf, ngx_array_t *peers,
-    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u)
-{
-    ngx_http_billing_redis_peer_t  *peer;
-
-    peer = ngx_array_push(peers);
-    if (peer == NULL) {
-        return NGX_ERROR;
-    }
-
-    *peer = *parsed;
-
-    peer->resolve = 1;
-    peer->port = u->port;
-
-    peer->name.data = ngx_pnalloc(cf->pool, u->host.len + sizeof(":65535"));
-    peer->host.data = ngx_pnalloc(cf->pool, u->host.len + 1);
-
-    if (peer->name.data == NULL || peer->host.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    peer->name.len = ngx_sprintf(peer->name.data, "%V:%d%Z", &u->host,
-                                 (int) u->port)
-                     - peer->name.data - 1;
-
-    peer->host.len = u->host.len;
-    ngx_cpystrn(peer->host.data, u->host.data, u->host.len + 1);
-
-    return NGX_OK;
-}
-
-
-/* a server for each address */
-
-static ngx_int_t
-ngx_http_billing_redis_add_peers(ngx_conf_t *cf, ngx_array_t *peers,
-    ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u)
-{
-    ngx_uint_t                      i;
-    ngx_http_billing_redis_peer_t  *peer;
-
-    for (i = 0; i < u->naddrs; i++) {
-
-        peer = ngx_array_push(peers);
-        if (peer == NULL) {
-            return NGX_ERROR;
-        }
-
-        *peer = *parsed;
-        peer->resolve = 0;
-
-        if (ngx_http_billing_redis_set_host(cf, peer, u, &u->addrs[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return sentinel ? NGX_OK
+                    : ngx_http_billing_redis_add_host(cf, urls, &parsed, &u);
 }
 
 
@@ -154,9 +90,14 @@ ngx_http_billing_redis_resolve_urls(ngx_conf_t *cf,
     urls = conf->urls;
     conf->peers = &urls->peers;
 
-    /* without a directive "resolver", nginx has one without name servers */
+    /*
+     * Without a directive "resolver", nginx has one without name servers.
+     * Sentinels may name hosts.
+     */
 
-    if (urls->resolve && conf->resolver && conf->resolver->connections.nelts) {
+    if ((urls->resolve || urls->sentinel) && conf->resolver
+        && conf->resolver->connections.nelts)
+    {
         return NGX_OK;
     }
 

@@ -40,22 +40,14 @@ sub free_port {
 sub start {
     my ($self) = @_;
 
-    my ($dir, @args) = ($self->{dir}, @{ $self->{args} });
-    my $tls = grep { $_ eq '--tls-port' } @args;
-
-    s/\Aauto\z/$self->{port}/ for @args;
-
     my $pid = fork;
     die "fork: $!\n" if !defined $pid;
 
     if ($pid == 0) {
         open STDIN, '<', '/dev/null';
-        open STDOUT, '>>', "$dir/log";
+        open STDOUT, '>>', "$self->{dir}/log";
         open STDERR, '>&', \*STDOUT;
-        exec 'redis-server', '--bind', '127.0.0.1', '--port', $tls ? 0 : $self->{port},
-             '--unixsocket', $self->{socket}, '--unixsocketperm', '777',
-             '--save', '', '--dir', $dir, @args
-            or POSIX::_exit(1);
+        $self->run;
     }
 
     $self->{pid} = $pid;
@@ -68,14 +60,33 @@ sub start {
         sleep 0.05;
     }
 
-    open my $log, '<', "$dir/log";
+    open my $log, '<', "$self->{dir}/log";
     die "Redis did not start:\n", $log ? <$log> : ();
+}
+
+# Becomes the server.
+
+sub run {
+    my ($self) = @_;
+
+    my ($dir, @args) = ($self->{dir}, @{ $self->{args} });
+    my $tls = grep { $_ eq '--tls-port' } @args;
+
+    s/\Aauto\z/$self->{port}/ for @args;
+
+    exec 'redis-server', '--bind', '127.0.0.1', '--port', $tls ? 0 : $self->{port},
+         '--unixsocket', $self->{socket}, '--unixsocketperm', '777',
+         '--save', '', '--dir', $dir, @args
+        or POSIX::_exit(1);
 }
 
 sub command {
     my ($self, @words) = @_;
 
-    return Billing::Redis->new($self->{socket})->command(@words);
+    my $redis = Billing::Redis->new($self->{socket});
+    $redis->command('AUTH', $self->{password}) if defined $self->{password};
+
+    return $redis->command(@words);
 }
 
 # One line of INFO.

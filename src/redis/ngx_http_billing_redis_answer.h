@@ -1,0 +1,91 @@
+
+/*
+ * What a sentinel answers: the master, its replicas, and the number of the last
+ * failover.
+ */
+
+
+#ifndef _NGX_HTTP_BILLING_REDIS_ANSWER_H_INCLUDED_
+#define _NGX_HTTP_BILLING_REDIS_ANSWER_H_INCLUDED_
+
+
+#include "ngx_http_billing_redis.h"
+
+
+/* servers that are kept of an answer, at most: the master comes first */
+
+#define NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS  32
+
+/* bytes of an address or a host name in an answer, with a zero byte */
+
+#define NGX_HTTP_BILLING_REDIS_SENTINEL_HOST     256
+
+
+/* a server that a sentinel has named */
+
+typedef struct {
+    u_char                             host[
+                                         NGX_HTTP_BILLING_REDIS_SENTINEL_HOST];
+    in_port_t                          port;
+
+    /* of a replica: its connection to its master is up */
+    unsigned                           linked:1;
+} ngx_http_billing_redis_named_t;
+
+
+/* what a sentinel has answered */
+
+typedef struct {
+    ngx_http_billing_redis_named_t     servers[
+                                      NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
+    ngx_uint_t                         nservers;
+
+    /* the number of the master's last failover */
+    uint64_t                           epoch;
+} ngx_http_billing_redis_answer_t;
+
+
+/* an answer while it is read, element by element */
+
+typedef struct {
+    ngx_http_billing_redis_answer_t    answer;
+
+    /* of the elements of a reply, how many came; the name of a value */
+    ngx_uint_t                         n;
+    u_char                             key[32];
+
+    /* the replica that is read */
+    ngx_http_billing_redis_named_t     replica;
+    ngx_uint_t                         usable;
+} ngx_http_billing_redis_answer_reader_t;
+
+
+/* the commands to a sentinel whose replies come one after the other */
+
+typedef enum {
+    NGX_HTTP_BILLING_REDIS_SENTINEL_ADDRESS = 0,
+    NGX_HTTP_BILLING_REDIS_SENTINEL_MASTER,
+    NGX_HTTP_BILLING_REDIS_SENTINEL_REPLICAS
+} ngx_http_billing_redis_question_e;
+
+
+/*
+ * Takes an element of the reply to the question, or its end, which is a reply
+ * that is no item.  Returns NGX_AGAIN; NGX_OK at the end of the reply; or
+ * NGX_DECLINED if the sentinel does not know the master.
+ */
+ngx_int_t ngx_http_billing_redis_answer_read(
+    ngx_http_billing_redis_answer_reader_t *reader,
+    ngx_http_billing_redis_question_e question,
+    ngx_http_billing_redis_reply_t *reply);
+
+/* Orders the replicas: those that are up to date first. */
+void ngx_http_billing_redis_answer_sort(
+    ngx_http_billing_redis_answer_t *answer);
+
+/* Are the servers of both answers the same ones, in the same order? */
+ngx_uint_t ngx_http_billing_redis_answer_same(
+    ngx_http_billing_redis_answer_t *one, ngx_http_billing_redis_answer_t *two);
+
+
+#endif /* _NGX_HTTP_BILLING_REDIS_ANSWER_H_INCLUDED_ */
