@@ -8,7 +8,7 @@
 
 /* the same, while the master is not in use: each time of another sentinel */
 
-#define NGX_HTTP_BILLING_REDIS_SENTINEL_SEEK  500
+#define NGX_HTTP_BILLING_REDIS_SENTINEL_SEEK  250
 
 /* milliseconds after which an answer is too old to connect to a server by it */
 
@@ -227,15 +227,17 @@ ngx_http_billing_redis_sentinel_open(
     route = &sentinel->route;
     control = &sentinel->control;
 
-    for (i = 0; i < route->nservers; i++) {
+    server = NULL;
+
+    for (i = 0; i < route->nservers && server == NULL; i++) {
         server = route->servers[(sentinel->place + i) % route->nservers];
 
-        if (ngx_http_billing_redis_server_wait(server) == 0) {
-            break;
+        if (ngx_http_billing_redis_server_wait(server)) {
+            server = NULL;
         }
     }
 
-    if (i == route->nservers) {
+    if (server == NULL) {
         return;
     }
 
