@@ -4,11 +4,11 @@
 # end, readers ask several workers, and each value of each answer has to be one
 # that was true not longer before the request than is allowed.
 #
-#     perl t/coherence.pl [--seconds N] [--seed N] [--fault NAME]... [--long]
+#     perl t/coherence.pl [--cluster] [--seconds N] [--seed N] [--fault NAME]... [--long]
 #
-# Each fault takes its share of the seconds (60 for all of them). --long uses
-# larger transactions. --list names the faults. The module has to be built, and
-# TEST_NGINX_LOAD_MODULES may name another one.
+# Each fault takes its share of the seconds (60 for all of them). --cluster runs the
+# faults of a Redis Cluster. --long uses larger transactions. --list names the
+# faults. The module has to be built, and TEST_NGINX_LOAD_MODULES may name another one.
 
 use strict;
 use warnings;
@@ -29,10 +29,11 @@ use Billing::Check;
 
 my %opt = (seconds => 60, seed => time, fault => []);
 
-GetOptions(\%opt, 'seconds=f', 'seed=i', 'fault=s@', 'long', 'list')
-    or die "usage: $0 [--seconds N] [--seed N] [--fault NAME]... [--long] [--list]\n";
+GetOptions(\%opt, 'seconds=f', 'seed=i', 'fault=s@', 'long', 'list', 'cluster')
+    or die "usage: $0 [--cluster] [--seconds N] [--seed N] [--fault NAME]... [--long] "
+           . "[--list]\n";
 
-my @names = @{ $opt{fault} } ? @{ $opt{fault} } : Billing::Check::names();
+my @names = @{ $opt{fault} } ? @{ $opt{fault} } : Billing::Check::names($opt{cluster});
 
 if ($opt{list}) {
     print "$_\n" for @names;
@@ -44,14 +45,23 @@ print "seed $opt{seed}\n";
 
 my $failed = 0;
 
-for my $name (@names) {
-    my $result = Billing::Check::run($name, $opt{seconds} / @names, %opt);
+my $done = sub {
+    my ($name, $result) = @_;
 
     printf "%-9s %s: %s; %s\n", $name, $result->{ok} ? 'ok' : 'WRONG', $result->{done},
            $result->{summary};
     print "    $_\n" for @{ $result->{wrong} };
 
     $failed = 1 if !$result->{ok};
+};
+
+my $seconds = $opt{seconds} / @names;
+
+if (delete $opt{cluster}) {
+    Billing::Check::run_cluster($done, \@names, $seconds, %opt);
+
+} else {
+    $done->($_, Billing::Check::run($_, $seconds, %opt)) for @names;
 }
 
 exit $failed;

@@ -207,25 +207,28 @@ esac
 # Without a suite named: the slowest suites first, in as many parts as given
 # (Billing.pm runs a part of a suite's blocks), and then all the others.
 
-slow='servers:6 sentinel:4 coherence:5 failover:3 login:4 hostile:3 faults:2 redis:3 resp3:2
-    worker_cache:2 cache:2 status:2 reload:2 http:2 check_cache:1 params_body:1
-    validation:1 names:2'
+slow='cluster_coherence:1 servers:6 sentinel:4 coherence:5 failover:3 login:4 hostile:3
+    faults:2 redis:3 resp3:2 worker_cache:2 cache:2 status:2 reload:2 http:2
+    check_cache:1 params_body:1 validation:1 names:2'
 
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker
 # that still tries to connect to them. Memcheck is slow: suites about
-# configurations and servers rather than requests are left out. The checker of
-# the cache in the worker takes a minute, and runs by itself: t/coherence.t.
+# configurations and servers rather than requests are left out. The checkers of
+# the cache in the worker take a minute each, and run by themselves: t/coherence.t
+# and t/cluster_coherence.t.
 
 case $kind in
     reload)
-        left_out='check_cache coherence conf failover faults nchan openapi reload symbols'
+        left_out='check_cache cluster_coherence coherence conf failover faults'
+        left_out="$left_out nchan openapi reload symbols"
         ;;
     valgrind)
-        left_out='check_cache coherence conf config nchan openapi servers symbols tls'
+        left_out='check_cache cluster_coherence coherence conf config nchan'
+        left_out="$left_out openapi servers symbols tls"
         ;;
     asan | fault) left_out= ;;
-    *)            left_out='coherence' ;;
+    *)            left_out='cluster_coherence coherence' ;;
 esac
 
 all_suites() {

@@ -9,21 +9,31 @@ use IO::Handle ();
 use POSIX ();
 use Storable ();
 
+use Billing::Check::ClusterFaults;
 use Billing::Check::Faults;
 use Billing::Check::Run;
+use Billing::Cluster;
 
 # lines of what is wrong, at most
 
 use constant LINES => 10;
 
+# The faults for single servers, or those for a cluster.
+
 sub names {
-    return @Billing::Check::Faults::ORDER;
+    my ($cluster) = @_;
+
+    return $cluster ? @Billing::Check::ClusterFaults::ORDER : @Billing::Check::Faults::ORDER;
 }
+
+# The option "cluster" is a Billing::Cluster that runs: its nodes are the servers.
 
 sub run {
     my ($name, $seconds, %opt) = @_;
 
-    my $fault = $Billing::Check::Faults::FAULT{$name} or die "no fault \"$name\"\n";
+    my $faults = $opt{cluster} ? \%Billing::Check::ClusterFaults::FAULT
+                               : \%Billing::Check::Faults::FAULT;
+    my $fault = $faults->{$name} or die "no fault \"$name\"\n";
 
     $seconds = $fault->{least} if $seconds < ($fault->{least} // 0);
 
@@ -33,7 +43,8 @@ sub run {
 
     srand $opt{seed};
 
-    my $run = Billing::Check::Run->new(lag => 1, %$fault, long => $opt{long});
+    my $run = Billing::Check::Run->new(lag => 1, %$fault, long => $opt{long},
+                                       cluster => $opt{cluster});
 
     $run->wait(0.3);
 
@@ -64,6 +75,35 @@ sub run {
     %$run = ();
 
     return \%result;
+}
+
+# Runs faults of a cluster one after another, and calls back with each result. What
+# is wrong may leave a cluster that is not well, so the next fault gets another one.
+
+sub run_cluster {
+    my ($done, $names, @args) = @_;
+
+    my $cluster;
+
+    for my $name (@$names) {
+        if (!$cluster) {
+            $cluster = Billing::Cluster->new(
+                timeout => Billing::Check::ClusterFaults::NODE_TIMEOUT);
+            $cluster->start;
+        }
+
+        my $result = eval { run($name, @args, cluster => $cluster) }
+                     // { ok => 0, wrong => [ $@ ], done => '-', summary => '-' };
+
+        $done->($name, $result);
+
+        if (!$result->{ok}) {
+            $cluster->stop;
+            undef $cluster;
+        }
+    }
+
+    $cluster->stop if $cluster;
 }
 
 # Runs several of them at once, each in a process of its own, and calls back with the

@@ -9,6 +9,8 @@ use strict;
 use warnings;
 
 use Billing::Check::Balancer;
+use Billing::Check::Cluster;
+use Billing::Check::ClusterFaults;
 use Billing::Check::History;
 use Billing::Check::Loop;
 use Billing::Check::Readers;
@@ -25,6 +27,7 @@ our $URI = '/api/v1/billing/cameras/list';
 #
 #   allowed, lag    how old an answer may be; billing_cache_lag
 #   servers         arguments for each Redis server
+#   cluster         a Billing::Cluster that runs, whose nodes are the servers
 #   use, write      indexes of those that nginx uses, and of those that are written to
 #   before          is called when the servers run, and before they have data
 #   balanced        nginx reaches the servers through a balancer
@@ -39,6 +42,7 @@ our $URI = '/api/v1/billing/cameras/list';
 #   wide, members   cameras of the login "wide"; the writer of members writes these
 #   simple          readers ask for a few cameras, which are never deleted
 #   doubts          Redis does not tell of all changes
+#   replicas        a write is done when a replica has it
 #   tokens          the share of requests that have one of the changing tokens
 
 sub new {
@@ -70,11 +74,8 @@ sub new {
 
     $Billing::Check::Redis::PREFIX = $self->{prefix} // 'billing:';
 
-    $self->{servers} = [ map { Billing::Server->new(@$_) } @{ $opt{servers} // [ [] ] } ];
-    $_->start for @{ $self->{servers} };
+    $self->start_servers;
     $self->{stall}->add(map { $_->{pid} } @{ $self->{servers} });
-
-    $self->{targets} = [ @{ $self->{servers} }[ @{ $opt{write} // [ 0 ] } ] ];
 
     $self->prepare_writers;
     $self->{before}->($self) if $self->{before};
@@ -86,6 +87,37 @@ sub new {
     $self->start_writers;
 
     return $self;
+}
+
+sub start_servers {
+    my ($self) = @_;
+
+    if ($self->{cluster}) {
+        $self->{servers} = [ $self->{cluster}->nodes ];
+        $self->{targets} = [ $self->{cluster} ];
+        $self->{use} = [ 0 .. 2 ];
+
+        Billing::Check::ClusterFaults::wait_well($self);
+        $self->command($_->{server}, 'FLUSHALL')
+            for Billing::Check::ClusterFaults::masters($self);
+
+        $self->{epoch} = $self->redis($self->{cluster});
+        return;
+    }
+
+    $self->{servers} = [ map { Billing::Server->new(@$_) } @{ $self->{servers} // [ [] ] } ];
+    $_->start for @{ $self->{servers} };
+
+    $self->{targets} = [ @{ $self->{servers} }[ @{ $self->{write} // [ 0 ] } ] ];
+}
+
+# A client of a server, or of the cluster.
+
+sub redis {
+    my ($self, $target) = @_;
+
+    return $self->{cluster} ? Billing::Check::Cluster->new($self)
+                            : Billing::Check::Redis->new($self->{loop}, $target->{socket});
 }
 
 sub start_nginx {
@@ -202,6 +234,8 @@ sub finish {
 
     $self->wrong('the log doubts what Redis says')
         if $log =~ /Redis did not say so/ && !$self->{doubts};
+
+    return if $self->{cluster};
 
     $_->stop for @{ $self->{servers} };
 }

@@ -23,7 +23,10 @@ our @MOVES = (901 .. 940);
 sub prepare_writers {
     my ($self) = @_;
 
-    $self->{ids} = [ 1 .. $self->{cameras} // 24 ];
+    # in a cluster, two cameras for each slot
+
+    $self->{ids} = $self->{cluster} ? [ Billing::Check::ClusterFaults::pairs(12) ]
+                                    : [ 1 .. $self->{cameras} // 24 ];
     $self->{writes} = 0;
     $self->{gap} //= 0.04;
 
@@ -70,9 +73,7 @@ sub connect_writers {
     for my $writer (@{ $self->{writers} }) {
         $_->close for @{ $writer->{redis} // [] };
 
-        $writer->{redis} = [ map {
-            Billing::Check::Redis->new($self->{loop}, $_->{socket})
-        } @{ $self->{targets} } ];
+        $writer->{redis} = [ map { $self->redis($_) } @{ $self->{targets} } ];
     }
 
     $self->resume_writers if !$self->{held};
@@ -104,7 +105,7 @@ sub write {
 
             $self->{refused} = $error if defined $error;
             return $answered->(1) if defined $error;
-            return $answered->() if !$self->{replicas};
+            return $answered->() if !$self->{replicas} || $self->{cluster};
 
             $self->replicated($one, $answered);
         });
@@ -188,8 +189,7 @@ sub bulk {
     my ($self, $pairs, $commands) = @_;
 
     my $done;
-    my @redis = map { Billing::Check::Redis->new($self->{loop}, $_->{socket}) }
-                @{ $self->{targets} };
+    my @redis = map { $self->redis($_) } @{ $self->{targets} };
 
     $self->write(\@redis, $pairs, $commands, sub { $done = $_[0] ? 1 : -1 });
     $self->wait(30, sub { $done });
@@ -215,7 +215,7 @@ sub write_camera {
     }
 
     my ($pair, $command) = $self->put_camera($id);
-    return ([ $pair ], [ around($command, $writer) ]);
+    return ([ $pair ], [ $self->around($command, $writer) ]);
 }
 
 sub write_member {
@@ -230,14 +230,14 @@ sub write_member {
 }
 
 # A loader may write a key in other ways: by way of a key that is no camera's, or
-# in a script.
+# in a script. In a cluster, both keys would have to be in one slot.
 
 sub around {
-    my ($command, $writer) = @_;
+    my ($self, $command, $writer) = @_;
 
     my ($name, $key, @rest) = @$command;
     my $other = "loader:$writer->{op}:$writer->{n}";
-    my $how = rand;
+    my $how = $self->{cluster} ? 0.2 + 0.8 * rand : rand;
 
     return ([ $name, $other, @rest ], [ 'RENAME', $other, $key ]) if $how < 0.1;
 
