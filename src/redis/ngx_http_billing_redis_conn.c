@@ -65,6 +65,7 @@ ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
 const char *
 ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
 {
+    uint32_t                          salt;
     const char                       *reason;
     redisAsyncContext                *ac;
     ngx_http_billing_redis_peer_t    *peer;
@@ -133,7 +134,8 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
     conn->result = NGX_HTTP_BILLING_REDIS_UNAVAILABLE;
     conn->number = ++*shared->number;
-    conn->salt = (uint32_t) ngx_random();
+    salt = (uint32_t) ngx_random();
+    (void) ngx_hex_dump(conn->salt, (u_char *) &salt, sizeof(uint32_t));
     conn->fence_sent = 0;
     conn->fence_due = 1;
     conn->first = 0;

@@ -202,10 +202,10 @@ struct ngx_http_billing_redis_conn_s {
     ngx_uint_t                            nreplies;
 
     /*
-     * fences: the salt in each fence of this connection, the number of the
+     * fences: the digits in each fence of this connection, the number of the
      * last one sent, and the number of the next one to be answered
      */
-    uint32_t                              salt;
+    u_char                                salt[8];
     ngx_uint_t                            fence_sent;
     ngx_uint_t                            fence_due;
 

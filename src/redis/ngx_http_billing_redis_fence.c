@@ -62,7 +62,7 @@ static u_char *
 ngx_http_billing_redis_conn_fence_text(u_char *p,
     ngx_http_billing_redis_conn_t *conn, ngx_uint_t n)
 {
-    p = ngx_hex_dump(p, (u_char *) &conn->salt, sizeof(uint32_t));
+    p = ngx_cpymem(p, conn->salt, sizeof(conn->salt));
     *p++ = '.';
 
     return ngx_http_billing_decimal(p, n);
