@@ -7,10 +7,16 @@
  * 512 MB, and the worker has to serve other connections meanwhile.
  */
 
-#define NGX_HTTP_BILLING_REDIS_TURN  4
+#define NGX_HTTP_BILLING_REDIS_TURN    4
+
+/* names of changed keys that are handed out in a turn, at most */
+
+#define NGX_HTTP_BILLING_REDIS_PUSHED  1024
 
 
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
+static ngx_int_t ngx_http_billing_redis_event_replies(
+    ngx_http_billing_redis_event_t *event, ngx_uint_t *pushed);
 static ssize_t ngx_http_billing_redis_event_recv(
     ngx_http_billing_redis_event_t *event, u_char *buf, size_t size);
 #if (NGX_HTTP_BILLING_REDIS_SSL)
@@ -132,7 +138,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     size_t                            size;
     ssize_t                           n;
     ngx_int_t                         rc;
-    ngx_uint_t                        turn;
+    ngx_uint_t                        turn, pushed;
     ngx_connection_t                 *c;
     ngx_http_billing_redis_event_t   *event;
     ngx_http_billing_redis_reader_t  *reader;
@@ -159,10 +165,23 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
      * holds no data that would have fitted into the buffer.
      */
 
-    turn = 0;
+    n = 0;
+    size = 0;
+    pushed = 0;
 
-    do {
-        if (turn++ == NGX_HTTP_BILLING_REDIS_TURN) {
+    for (turn = 0; /* void */ ; turn++) {
+
+        rc = ngx_http_billing_redis_event_replies(event, &pushed);
+
+        if (rc == NGX_ERROR) {
+            return;
+        }
+
+        if (rc == NGX_OK && turn && (size_t) n < size) {
+            return;
+        }
+
+        if (rc == NGX_AGAIN || turn == NGX_HTTP_BILLING_REDIS_TURN) {
             ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }
@@ -177,7 +196,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
         n = ngx_http_billing_redis_event_recv(event, reader->last, size);
 
         if (n == NGX_AGAIN) {
-            break;
+            return;
         }
 
         if (n == NGX_ERROR) {
@@ -193,34 +212,60 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 
         reader->last += n;
         event->received = 1;
+    }
+}
 
-        for ( ;; ) {
-            rc = ngx_http_billing_redis_reader_next(reader, rev->log);
 
-            if (rc != NGX_OK) {
-                break;
-            }
+/*
+ * Hands out all replies that were received, and returns NGX_OK; or NGX_AGAIN if
+ * there was so much news that the rest has to wait for another turn; or
+ * NGX_ERROR if the connection was closed.
+ */
 
-            event->reply(event);
+static ngx_int_t
+ngx_http_billing_redis_event_replies(ngx_http_billing_redis_event_t *event,
+    ngx_uint_t *pushed)
+{
+    ngx_int_t                         rc;
+    ngx_log_t                        *log;
+    ngx_http_billing_redis_reader_t  *reader;
 
-            if (event->context == NULL) {
-                return;
-            }
-        }
+    log = event->connection->log;
+    reader = &event->reader;
+
+    while (*pushed < NGX_HTTP_BILLING_REDIS_PUSHED) {
+
+        rc = ngx_http_billing_redis_reader_next(reader, log);
 
         if (rc == NGX_ERROR) {
             event->unreadable = 1;
             ngx_http_billing_redis_event_close(event, reader->error);
-            return;
+            return NGX_ERROR;
         }
 
-        if (c->idle && ngx_http_billing_redis_reader_left(reader)) {
-            ngx_http_billing_redis_event_close(event,
+        if (rc == NGX_AGAIN) {
+
+            if (event->connection->idle
+                && ngx_http_billing_redis_reader_left(reader))
+            {
+                ngx_http_billing_redis_event_close(event,
                                               "reply to a command never sent");
-            return;
+                return NGX_ERROR;
+            }
+
+            return NGX_OK;
         }
 
-    } while ((size_t) n == size);
+        *pushed += (reader->reply.part == NGX_HTTP_BILLING_REDIS_PUSH_ITEM);
+
+        event->reply(event);
+
+        if (event->context == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_AGAIN;
 }
 
 
