@@ -245,14 +245,17 @@ $_->command('CLUSTER', 'SETSLOT', $slot, 'STABLE') for $from, $to;
 --- http_config eval: $::SEED
 --- config
 location = /api/v1/billing/cameras/list { billing_cameras_list; billing_redis_prefix "x{tag}y:"; billing_token off; }
+location = /status { billing_status; }
 --- run
 $::Cluster->load(map { [ $_->[0], $_->[1] =~ s/^billing:/x{tag}y:/r, @$_[2 .. $#$_] ] }
                  Billing::Fixtures::commands());
 my $owner = $::Cluster->owner(Billing::Cluster::slot('tag'));
 answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', 'before the map is known');
-my $before = ::reads($owner);
+ok(wait_for(5, sub { (::metric('cluster_slots') // 0) == 16384 }), 'the map is read');
+my ($before, $redirects) = (::reads($owner), ::metric('redis_redirects_total'));
 answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', 'all are found');
 is(::reads($owner) - $before, 4, 'on one node');
+is(::metric('redis_redirects_total'), $redirects, 'at once');
 --- errors_allowed
 
 
@@ -425,6 +428,7 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 my $down = 'once HMGET => error CLUSTERDOWN The cluster is down';
 
 for my $map ('*0\r\n', ':5\r\n', '*1\r\n:5\r\n', '*1\r\n*2\r\n:0\r\n:99999\r\n', '*1\r\n*3\r\n:0\r\n:5\r\n:7\r\n',
+             '*1\r\n*3\r\n:0\r\n:99999\r\n*2\r\n$9\r\n127.0.0.1\r\n:7\r\n',
              '*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$1\r\nx\r\n:70000\r\n', '$2\r\nab\r\n', '-ERR unknown\r\n',
              '*1\r\n*3\r\n*1\r\n:1\r\n:5\r\n*0\r\n', '*1\r\n*3\r\n:0\r\n:9\r\n*3\r\n$2\r\n::\r\n:1\r\n$-1\r\n',
              '*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$300\r\n\{x*300}\r\n:7\r\n')
@@ -500,7 +504,34 @@ mode 2
 
 
 
-=== TEST 20: CLUSTER FAILOVER: the new master is asked
+=== TEST 20: a master that is back is asked again, and a replica is asked for reads only
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+--- fake
+--- fake2
+--- fake3
+--- run
+$Fake->change(::slots([ 0, 16383, map { [ '127.0.0.1', $_->{port} ] } $Fake2, $Fake3 ])
+              . 'once HMGET => error CLUSTERDOWN The cluster is down');
+answers(ask('{"cameras_ids":[3]}'), '3', 'before');
+ok(wait_for(5, sub { ask('{"cameras_ids":[3]}'); $Fake2->count('HMGET') }), 'the master is asked');
+is($Fake3->count('HMGET'), 0, 'and not the replica');
+$Fake2->down;
+answers(ask('{"cameras_ids":[3]}'), '3', "answer $_") for 1 .. 5;
+is($Fake3->count('HMGET'), 5, 'the replica is asked');
+like($Fake3->log_text, qr/ READONLY\n\d+ HMGET .*\n\d+ READWRITE\n\d+ ECHO/, 'for reads');
+
+my $asked = $Fake2->count('HMGET');
+$Fake2->up;
+ok(wait_for(10, sub { ask('{"cameras_ids":[3]}'); $Fake2->count('HMGET') > $asked }), 'the master is asked again');
+my $reads = $Fake3->count('HMGET');
+answers(ask('{"cameras_ids":[3]}'), '3', "answer $_ of the master") for 1 .. 3;
+is($Fake3->count('HMGET'), $reads, 'and the replica is not');
+--- errors_allowed
+
+
+
+=== TEST 21: CLUSTER FAILOVER: the new master is asked
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
@@ -520,7 +551,7 @@ is(::reads($master), $old, 'and not the old one');
 
 
 
-=== TEST 21: a master is killed: no request fails
+=== TEST 22: a master is killed: no request fails
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
