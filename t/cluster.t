@@ -405,7 +405,24 @@ billing redis redirected: "MOVED \d+ :\d+"
 
 
 
-=== TEST 15: a name that nobody knows the address of is passed over
+=== TEST 15: the name of a seed is known
+--- http_config
+billing_redis redis://localhost:$TEST_NGINX_FAKE_PORT;
+--- fake
+--- fake2
+--- run
+my $slot = Billing::Cluster::slot("${Prefix}camera:4");
+my $slots = ::slots([ 0, $slot - 1, [ '127.0.0.1', $Fake->{port} ] ],
+                    [ $slot, $slot, [ 'localhost', $Fake2->{port} ] ],
+                    [ $slot + 1, 16383, [ '127.0.0.1', $Fake->{port} ] ]);
+$Fake->change($slots . 'once HMGET => error CLUSTERDOWN The cluster is down');
+answers(ask('{"cameras_ids":[3,5]}'), '3 5', 'the map is read');
+ok(wait_for(5, sub { ask('{"cameras_ids":[4]}'); $Fake2->count('HMGET t_cluster:camera:4') }), 'the name has an address');
+--- errors_allowed
+
+
+
+=== TEST 16: a name that nobody knows the address of is passed over
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -420,7 +437,7 @@ answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
 
 
 
-=== TEST 16: maps that make no sense are not used
+=== TEST 17: maps that make no sense are not used
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -445,7 +462,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'a good map');
 
 
 
-=== TEST 17: more nodes than there is room for
+=== TEST 18: more nodes than there is room for
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 billing_redis_timeout 4s;
@@ -463,7 +480,7 @@ $Fake->change(::slots([ 0, 16383, [ '127.0.0.1', $Fake->{port} ] ]));
 
 
 
-=== TEST 18: a server that is no node of a cluster any more
+=== TEST 19: a server that is no node of a cluster any more
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -479,7 +496,7 @@ CLUSTER => error ERR This instance has cluster support disabled
 
 
 
-=== TEST 19: a replica answers while its master is gone
+=== TEST 20: a replica answers while its master is gone
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_SECOND_PORT;
 billing_redis_timeout 3s;
@@ -504,7 +521,7 @@ mode 2
 
 
 
-=== TEST 20: a master that is back is asked again, and a replica is asked for reads only
+=== TEST 21: a master that is back is asked again, and a replica is asked for reads only
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -531,7 +548,7 @@ is($Fake3->count('HMGET'), $reads, 'and the replica is not');
 
 
 
-=== TEST 21: CLUSTER FAILOVER: the new master is asked
+=== TEST 22: CLUSTER FAILOVER: the new master is asked
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
@@ -551,7 +568,7 @@ is(::reads($master), $old, 'and not the old one');
 
 
 
-=== TEST 22: a master is killed: no request fails
+=== TEST 23: a master is killed: no request fails
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run

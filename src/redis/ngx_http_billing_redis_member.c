@@ -151,10 +151,10 @@ ngx_http_billing_redis_member_address(
     ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *host, ngx_str_t *ip,
     ngx_str_t *address)
 {
-    ngx_uint_t                       i;
-    ngx_str_t                        name;
-    ngx_http_billing_redis_peer_t   *peer;
-    ngx_http_billing_redis_route_t  *route;
+    ngx_uint_t                      i;
+    ngx_str_t                       name;
+    ngx_array_t                    *peers;
+    ngx_http_billing_redis_peer_t  *peer;
 
     if (ngx_http_billing_redis_member_numeric(host)) {
         *address = *host;
@@ -166,20 +166,23 @@ ngx_http_billing_redis_member_address(
         return 1;
     }
 
-    /* the name of a seed is resolved */
+    /* the name of a seed may have been resolved at configuration */
 
-    route = &cluster->seeds->pool.route;
+    peers = cluster->seeds->pool.shared.conf.peers;
+    peer = peers->elts;
 
-    for (i = 0; i < route->nservers; i++) {
-        peer = route->servers[i]->peer;
+    for (i = 0; i < peers->nelts; i++) {
 
-        ngx_http_billing_redis_url_host(&peer->url, &name);
+        if (peer[i].port == 0 || peer[i].resolve) {
+            continue;
+        }
+
+        ngx_http_billing_redis_url_host(&peer[i].url, &name);
 
         if (name.len == host->len
-            && ngx_strncasecmp(name.data, host->data, name.len) == 0
-            && peer->port)
+            && ngx_strncasecmp(name.data, host->data, name.len) == 0)
         {
-            *address = peer->host;
+            *address = peer[i].host;
             return 1;
         }
     }
@@ -323,8 +326,6 @@ ngx_http_billing_redis_member_peer(ngx_pool_t *pool,
 
     if (ngx_http_billing_redis_member_copy(pool, &dst->name, &name) != NGX_OK
         || ngx_http_billing_redis_member_copy(pool, &dst->host, address)
-           != NGX_OK
-        || ngx_http_billing_redis_member_copy(pool, &dst->url, &src->url)
            != NGX_OK
         || ngx_http_billing_redis_member_copy(pool, &dst->user, &src->user)
            != NGX_OK
