@@ -455,6 +455,10 @@ ngx_http_billing_cache_cancel(ngx_http_billing_cache_t *cache)
 {
     ngx_http_billing_redis_cancel(&cache->pipeline);
     ngx_http_billing_cache_release(cache);
+
+    /* a request that is canceled twice has freed the lookups in between */
+
+    cache->asked.nelts = 0;
 }
 
 

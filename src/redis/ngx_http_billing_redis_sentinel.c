@@ -226,6 +226,7 @@ ngx_http_billing_redis_sentinel_open(
 
     route = &sentinel->route;
     control = &sentinel->control;
+    server = NULL;
 
     server = NULL;
 

@@ -79,7 +79,11 @@ ngx_http_billing_redis_server_copy(u_char **p, ngx_str_t *dst, ngx_str_t *src)
     dst->len = src->len;
     dst->data = *p;
 
-    *p = ngx_cpymem(*p, src->data, src->len) + 1;
+    if (src->len) {
+        *p = ngx_cpymem(*p, src->data, src->len);
+    }
+
+    (*p)++;
 }
 
 

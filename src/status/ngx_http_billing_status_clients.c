@@ -135,7 +135,7 @@ ngx_http_billing_status_clients_find(ngx_http_billing_status_clients_t *clients,
     ngx_uint_t                         i, n;
     ngx_http_billing_status_client_t  *client;
 
-    i = ngx_murmur_hash2(name->data, name->len) & (clients->nslots - 1);
+    i = ngx_crc32_short(name->data, name->len) & (clients->nslots - 1);
 
     for ( ;; ) {
         n = clients->index[i];
