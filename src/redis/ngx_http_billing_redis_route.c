@@ -134,7 +134,9 @@ ngx_http_billing_redis_route_find(ngx_http_billing_redis_server_t **servers,
     ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
-        if (ngx_http_billing_redis_server_same(servers[i], peer, password)) {
+        if (servers[i]->peer->port == peer->port
+            && ngx_http_billing_redis_server_same(servers[i], peer, password))
+        {
             return servers[i];
         }
     }

@@ -57,26 +57,27 @@ void
 ngx_http_billing_redis_sentinel_hosts(
     ngx_http_billing_redis_sentinel_t *sentinel)
 {
-    ngx_uint_t                        i;
+    ngx_uint_t                        i, n;
     ngx_http_billing_redis_name_t    *hosts[
                                       NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
     ngx_http_billing_redis_answer_t  *answer;
 
     answer = &sentinel->control.reader.answer;
+    n = answer->nservers;
 
-    for (i = 0; i < answer->nservers; i++) {
+    for (i = 0; i < n; i++) {
         hosts[i] = ngx_http_billing_redis_sentinel_host(sentinel,
                                                         &answer->servers[i]);
     }
 
     ngx_http_billing_redis_sentinel_free(sentinel);
 
-    ngx_memcpy(sentinel->hosts, hosts, answer->nservers * sizeof(hosts[0]));
+    ngx_memcpy(sentinel->hosts, hosts, n * sizeof(hosts[0]));
 
     sentinel->answer = *answer;
     sentinel->changed = 1;
 
-    for (i = 0; i < answer->nservers; i++) {
+    for (i = 0; i < n; i++) {
         if (hosts[i]) {
             ngx_http_billing_redis_name_ask(hosts[i]);
         }
