@@ -30,7 +30,8 @@ sh "$root/conf/build.sh"
 
 start_redis --hash-max-listpack-value 512
 start_nginx module "load_module $root/build/ngx_http_billing_module.so;" \
-    "billing_redis unix:$dir/redis.sock; billing_redis_timeout 10s;" \
+    "billing_redis unix:$dir/redis.sock; billing_redis_timeout 10s;
+     billing_cache off;" \
     "location = $route { billing_cameras_list; }"
 
 # measure <what> <connections> <bodies>, as often as there are rounds; prints
