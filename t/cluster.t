@@ -343,7 +343,37 @@ $Fake->change($slots);
 
 
 
-=== TEST 13: nodes without an address, and with a name
+=== TEST 13: nodes that name each other, and a node that is gone, are a 503 at the deadline
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_redis_timeout 1s;
+--- fake
+--- fake2
+--- fake3
+--- run
+my $slot = Billing::Cluster::slot("${Prefix}camera:4");
+my $slots = ::slots([ 0, 16383, [ '127.0.0.1', $Fake->{port} ] ]);
+$Fake3->down;
+
+for my $kind (qw(MOVED ASK)) {
+    $Fake->change($slots . "HMGET *:camera:4 => error $kind $slot 127.0.0.1:$Fake2->{port}");
+    $Fake2->change("HMGET *:camera:4 => error MOVED $slot 127.0.0.1:$Fake->{port}");
+    answers(ask('{"cameras_ids":[3,4]}'), '503', "$kind in a circle");
+    answers(ask('{"cameras_ids":[3]}'), '3', 'others are answered');
+
+    $Fake->change($slots . "HMGET *:camera:4 => error $kind $slot 127.0.0.1:$Fake3->{port}");
+    answers(ask('{"cameras_ids":[3,4]}'), '503', "$kind to a node that is gone");
+    answers(ask('{"cameras_ids":[3]}'), '3', 'others are answered');
+}
+
+cmp_ok($Fake->count('HMGET t_cluster:camera:4'), '<', 400, 'nobody is asked without end');
+$Fake->change($slots);
+answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'at last');
+--- errors_allowed
+
+
+
+=== TEST 14: nodes without an address, and with a name
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -369,7 +399,7 @@ is($Fake3->count('HMGET t_cluster:camera:4'), 1, 'goes to the host of the node t
 
 
 
-=== TEST 14: real servers that announce their names
+=== TEST 15: real servers that announce their names
 --- http_config eval: $::SEED
 --- config eval: $::STATUS
 --- run
@@ -405,7 +435,7 @@ billing redis redirected: "MOVED \d+ :\d+"
 
 
 
-=== TEST 15: the name of a seed is known
+=== TEST 16: the name of a seed is known
 --- http_config
 billing_redis redis://localhost:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -422,7 +452,7 @@ ok(wait_for(5, sub { ask('{"cameras_ids":[4]}'); $Fake2->count('HMGET t_cluster:
 
 
 
-=== TEST 16: a name that nobody knows the address of is passed over
+=== TEST 17: a name that nobody knows the address of is passed over
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -437,7 +467,7 @@ answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
 
 
 
-=== TEST 17: maps that make no sense are not used
+=== TEST 18: maps that make no sense are not used
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -462,7 +492,7 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'a good map');
 
 
 
-=== TEST 18: more nodes than there is room for
+=== TEST 19: more nodes than there is room for
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 billing_redis_timeout 4s;
@@ -480,7 +510,7 @@ $Fake->change(::slots([ 0, 16383, [ '127.0.0.1', $Fake->{port} ] ]));
 
 
 
-=== TEST 19: a server that is no node of a cluster any more
+=== TEST 20: a server that is no node of a cluster any more
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -496,7 +526,7 @@ CLUSTER => error ERR This instance has cluster support disabled
 
 
 
-=== TEST 20: a replica answers while its master is gone
+=== TEST 21: a replica answers while its master is gone
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_SECOND_PORT;
 billing_redis_timeout 3s;
@@ -521,7 +551,7 @@ mode 2
 
 
 
-=== TEST 21: a master that is back is asked again, and a replica is asked for reads only
+=== TEST 22: a master that is back is asked again, and a replica is asked for reads only
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -548,7 +578,7 @@ is($Fake3->count('HMGET'), $reads, 'and the replica is not');
 
 
 
-=== TEST 22: CLUSTER FAILOVER: the new master is asked
+=== TEST 23: CLUSTER FAILOVER: the new master is asked
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
@@ -568,7 +598,7 @@ is(::reads($master), $old, 'and not the old one');
 
 
 
-=== TEST 23: a master is killed: no request fails
+=== TEST 24: a master is killed: no request fails
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
