@@ -396,6 +396,7 @@ is($Fake2->count('HMGET'), 1, 'and one slot');
 $Fake2->change("once HMGET => error MOVED $slot :$Fake3->{port}");
 answers(ask('{"cameras_ids":[3,4,5]}'), '3 4 5', 'MOVED without an address');
 is($Fake3->count('HMGET t_cluster:camera:4'), 1, 'goes to the host of the node that was asked');
+--- errors_allowed
 
 
 
