@@ -137,7 +137,7 @@ $strings =~ s/\\"/\0/g;
 $strings =~ s/"\s*(?:ngx_\w+_n\s*)?"//g;
 $strings =~ s/\0/"/g;
 
-for my $row (section('Troubleshooting', 'doc/troubleshooting.md') =~ /^\| (`.*?`) \|/mg) {
+for my $row (section('Troubleshooting', 'doc/troubleshooting.md') =~ /^\| (`[^|]*) \|/mg) {
     for my $line ($row =~ /`(.*?)`/g) {
         my @parts = grep { /\w/ && !/$FOREIGN/ } map { s/^[\s",:]+|[\s",:]+$//gr }
                     split /\.\.\.|\bN\b|: /, $line;
