@@ -23,7 +23,8 @@
  *     In a cluster, a probe reads a key in a slot that the node is believed to
  *     have.  The slots of all nodes are compared every half lag, too, and have
  *     to be known for no longer than "lag".  A node whose slots have changed
- *     begins anew.  The node that has "epoch" has to be fresh as well.
+ *     begins anew.  The node that has "epoch" has to be fresh as well, and all
+ *     nodes begin anew with its owner.
  */
 
 

@@ -15,6 +15,8 @@ static void ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
 static void ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co);
 static void ngx_http_billing_coherence_flushed(
     ngx_http_billing_coherence_t *co, ngx_uint_t source);
+static ngx_uint_t ngx_http_billing_coherence_has_epoch(
+    ngx_http_billing_coherence_t *co, ngx_uint_t source);
 static void ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
     ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source);
 static void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
@@ -76,6 +78,12 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
         prefix[i].told = 0;
         prefix[i].late = 0;
         prefix[i].untold = 0;
+    }
+
+    /* a change of "epoch" before this was told to nobody */
+
+    if (source && ngx_http_billing_coherence_has_epoch(co, source)) {
+        ngx_http_billing_coherence_renew_all(co);
     }
 
     state->owner = connection;
@@ -212,7 +220,34 @@ ngx_http_billing_coherence_flushed(ngx_http_billing_coherence_t *co,
         }
     }
 
+    if (ngx_http_billing_coherence_has_epoch(co, source)) {
+        ngx_http_billing_coherence_renew_all(co);
+        return;
+    }
+
     ngx_http_billing_coherence_renew(co, source, 0);
+}
+
+
+static ngx_uint_t
+ngx_http_billing_coherence_has_epoch(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source)
+{
+    ngx_uint_t                            i;
+    ngx_http_billing_coherence_prefix_t  *prefix;
+
+    prefix = co->prefixes.elts;
+
+    for (i = 0; i < co->prefixes.nelts; i++) {
+
+        if (ngx_http_billing_redis_source(co->redis, &prefix[i].epoch)
+            == source)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
