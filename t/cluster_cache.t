@@ -1,0 +1,517 @@
+# The cache in the worker with a Redis Cluster: each node is a source of its own.
+# Cameras are named by their node, as @Ids has some for each of the three masters.
+# Most blocks have a lag of an hour, so that no time makes right what news have to.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Time::HiRes qw(sleep time);
+
+use Billing 'cluster_cache';
+use Billing::Cluster;
+
+our $Cluster = Billing::Cluster->new(timeout => 3000,
+                                     args => [ qw(--cluster-replica-no-failover yes) ]);
+$Cluster->start;
+
+END { $Cluster->stop if $Cluster }
+
+our @Nodes = $Cluster->nodes;
+$ENV{"TEST_NGINX_NODE$_\_PORT"} = $Nodes[$_]{port} for 0 .. $#Nodes;
+
+our $CACHE = 'billing_redis redis://127.0.0.1:$TEST_NGINX_NODE0_PORT;
+    billing_cache 8m; billing_cache_lag ';
+
+our $CONFIG = <<"END";
+    location = $Billing::URI {
+        billing_cameras_list;
+        billing_token off;
+        add_header X-Cache \$billing_cache always;
+    }
+    location = /token {
+        billing_cameras_list;
+        add_header X-Cache \$billing_cache always;
+    }
+    location = /status {
+        billing_status;
+    }
+END
+
+# --- the data
+
+sub key {
+    my ($name) = @_;
+
+    return "$Billing::Prefix$name";
+}
+
+# The index of the master that has a key now.
+
+sub place {
+    my ($key) = @_;
+
+    my $owner = $Cluster->owner(Billing::Cluster::slot($key));
+    return (grep { $Nodes[$_]{port} == $owner->{port} } 0 .. $#Nodes)[0];
+}
+
+our @Ids = ([], [], []);
+our ($Epoch, $Synced) = map { place(key($_)) } 'epoch', 'synced_at';
+
+# a node that has neither of both
+
+our ($Other) = grep { $_ != $Epoch && $_ != $Synced } 0 .. 2;
+
+for my $id (100001 .. 100060) {
+    push @{ $Ids[ place(key("camera:$id")) ] }, $id;
+}
+
+sub fill {
+    $_->command('FLUSHALL') for $Cluster->masters;
+    $Cluster->load(Billing::fixtures());
+    $Cluster->load(map { [ 'HSET', key("camera:$_"), 'name', "Camera $_" ] }
+                   100001 .. 100060);
+}
+
+fill();
+
+# Writes to the node that has the key, wherever its slot is now.
+
+sub command {
+    my @words = @_;
+
+    return $Nodes[ place($words[1]) ]->command(@words);
+}
+
+# --- what is asked
+
+sub get {
+    my ($id, %opt) = @_;
+
+    $opt{uri} = ($opt{uri} // $Billing::URI) . "?cameras_ids[]=$id";
+
+    my $res = Billing::ask(undef, %opt);
+    my ($cache) = $res->{headers} =~ /^X-Cache: (\w+)\r$/m;
+    my ($name) = $res->{body} =~ /"name":"([^"]*)"/;
+
+    return join ' ', $res->{status}, $cache // '-', $name // $res->{body};
+}
+
+sub hit {
+    my ($id, $name) = @_;
+
+    return "200 HIT " . ($name // "Camera $id");
+}
+
+# Asks until the answer comes from the cache; returns the last answer.
+
+sub warm {
+    my ($id, %opt) = @_;
+
+    my $answer = '';
+    Billing::wait_for(4, sub { ($answer = get($id, %opt)) =~ / HIT / });
+    return $answer;
+}
+
+sub cached {
+    my (@ids) = @_;
+
+    Test::More::is(warm($_), hit($_), "camera $_ is kept") for @ids;
+}
+
+# Milliseconds until the answer is the one that is expected.
+
+sub until_is {
+    my ($id, $expected, %opt) = @_;
+
+    my $start = time;
+    Billing::wait_for(3, sub { get($id, %opt) =~ /$expected/ });
+    return (time - $start) * 1000;
+}
+
+# How often a node, or each of them, has run commands: those of the cache since the
+# last time that it was asked.
+
+my %seen;
+
+sub commands {
+    my ($names, @nodes) = @_;
+
+    my $n = 0;
+
+    for my $node (grep { $_->{pid} } @nodes ? @nodes : @Nodes) {
+        for (split /\r\n/, $node->command(qw(INFO commandstats))) {
+            my ($name, $calls) = /^cmdstat_([a-z|]+):calls=(\d+)/ or next;
+            next if $name !~ /^(?:$names)$/;
+            $n += $calls - ($seen{"$node->{port} $name"} // 0);
+            $seen{"$node->{port} $name"} = $calls;
+        }
+    }
+
+    return $n;
+}
+
+our $READS = 'get|hmget|hgetall|zrangebyscore|zscore|pttl';
+our $ALL = "$READS|echo|ping|hello|cluster\\|slots|asking|readonly";
+
+sub metric {
+    my ($name) = @_;
+
+    my ($value) = Billing::ask(undef, uri => '/status')->{body}
+                  =~ /^nginx_billing_\Q$name\E (\d+)/m;
+    return $value;
+}
+
+# The connections that a node tells of changes.
+
+sub tracked {
+    my ($node) = @_;
+
+    return $node->command('CLIENT', 'LIST') =~ /\bid=(\d+) .* flags=\w*t/g;
+}
+
+# The last block changes which nodes there are.
+
+no_shuffle();
+run_tests();
+
+__DATA__
+
+=== TEST 1: what all nodes have is kept, and none of them is asked again
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my @ids = map { @$_[0 .. 2] } @::Ids;
+::cached(@ids);
+::warm(join('&cameras_ids[]=', @ids));
+::commands($::READS);
+like(::get(join('&cameras_ids[]=', @ids)), qr/^200 HIT /, "answer $_") for 1 .. 20;
+is(::commands($::READS), 0, 'no node was asked');
+is(::metric('cache_records') >= 9, 1, 'records');
+is(scalar(grep { ::tracked($_) } @::Nodes[0 .. 2]), 3, 'each node tells of changes');
+
+
+
+=== TEST 2: a change on each node is seen at once, and a revoked token
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+for my $n (0 .. 2) {
+    my $id = $::Ids[$n][0];
+    ::cached($id);
+    ::command('HSET', ::key("camera:$id"), 'name', 'Changed');
+    cmp_ok(::until_is($id, 'Changed'), '<', 100, "node $n: a changed camera");
+    is(::warm($id), ::hit($id, 'Changed'), 'kept again');
+    ::command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+    cmp_ok(::until_is($id, "Camera $id"), '<', 100, 'and back');
+}
+
+my $id = $::Ids[0][0];
+like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token is kept');
+::command('DEL', ::key('token:' . sha256($Token)));
+cmp_ok(::until_is($id, '^401', uri => '/token'), '<', 100, 'until it is revoked');
+::command('SET', ::key('token:' . sha256($Token)), 'client', 'PX', 500);
+my $start = Time::HiRes::time;
+like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token that expires is kept');
+cmp_ok(::until_is($id, '^401', uri => '/token'), '<', 600, 'not for longer');
+cmp_ok(Time::HiRes::time - $start, '>', 0.45, 'and not for less');
+::command('SET', ::key('token:' . sha256($Token)), 'client');
+
+
+
+=== TEST 3: where slots have moved, both nodes' records begin anew and are right
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my $to = ($::Other + 1) % 3;
+my ($moves, $stays) = @{ $::Ids[$::Other] };
+my $there = $::Ids[$to][0];
+my $third = $::Ids[($::Other + 2) % 3][0];
+::cached($moves, $stays, $there, $third);
+
+my $slot = Billing::Cluster::slot(::key("camera:$moves"));
+$::Cluster->move($slot, $::Nodes[$to]);
+::command('HSET', ::key("camera:$moves"), 'name', 'Moved');
+cmp_ok(::until_is($moves, 'Moved'), '<', 300, 'the camera of the slot');
+
+# the map is read after MOVED; all nodes begin anew with that of "epoch"
+
+Time::HiRes::sleep 0.3;
+is(::get($stays), "200 MISS Camera $stays", 'another camera of the node before');
+is(::get($there), "200 MISS Camera $there", 'a camera of the node now');
+is(::get($third), $to == $::Epoch ? "200 MISS Camera $third" : ::hit($third), 'of the third node');
+is(::warm($moves), ::hit($moves, 'Moved'), 'kept again');
+::command('HSET', ::key("camera:$moves"), 'name', "Camera $moves");
+cmp_ok(::until_is($moves, "Camera $moves"), '<', 100, 'and a change is seen');
+$::Cluster->move($slot, $::Nodes[$::Other]);
+
+
+
+=== TEST 4: a slot that another node has taken without a word is found within the lag
+--- http_config eval: $::CACHE . '500ms;'
+--- config eval: $::CONFIG
+--- run
+my $id = $::Ids[$::Other][3];
+my $slot = Billing::Cluster::slot(::key("camera:$id"));
+my $to = $::Nodes[($::Other + 1) % 3];
+::cached($id);
+$to->command('CLUSTER', 'SETSLOT', $slot, 'IMPORTING',
+             $::Nodes[$::Other]->command('CLUSTER', 'MYID'));
+$to->command('CLUSTER', 'SETSLOT', $slot, 'NODE', $to->command('CLUSTER', 'MYID'));
+$to->command('HSET', ::key("camera:$id"), 'name', 'Taken');
+cmp_ok(::until_is($id, 'Taken'), '<', 700, 'the new node is asked');
+is(::warm($id), ::hit($id, 'Taken'), 'and what it says is kept');
+$to->command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+wait_for(5, sub { $::Cluster->owner($slot)->{port} == $to->{port} });
+$::Cluster->move($slot, $::Nodes[$::Other]);
+
+
+
+=== TEST 5: what comes after ASKING is not kept
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my $id = $::Ids[$::Other][4];
+my $slot = Billing::Cluster::slot(::key("camera:$id"));
+my ($from, $to) = ($::Nodes[$::Other], $::Nodes[($::Other + 1) % 3]);
+::cached($id);
+$::Cluster->migrate($slot, $from, $to);
+$::Cluster->migrate_keys($slot, $from, $to);
+::commands('asking', $to);
+like(::get($id), qr/^200 MISS Camera $id$/, "answer $_") for 1 .. 5;
+is(::commands('asking', $to), 5, 'each by ASKING');
+
+# a key that the node did not have, and gets by ASKING
+
+my $redis = Billing::Redis->new($to->{socket});
+$redis->pipeline([ 'ASKING' ], [ 'HSET', ::key("camera:$id"), 'name', 'Asked' ]);
+is(::get($id), '200 MISS Asked', 'a change is seen');
+$::Cluster->assign($slot, $to);
+is(::warm($id), ::hit($id, 'Asked'), 'kept when the slot has moved');
+::command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+$::Cluster->move($slot, $from);
+
+
+
+=== TEST 6: nodes are asked about slots and for keys while the cache is used, and not otherwise
+--- http_config eval: $::CACHE . '200ms;'
+--- config eval: $::CONFIG
+--- run
+my $id = $::Ids[$::Other][0];
+::cached($id);
+::commands("$::ALL", @::Nodes);
+my $end = Time::HiRes::time + 2;
+my $hits = 0;
+
+while (Time::HiRes::time < $end) {
+    $hits += ::get($id) =~ / HIT /;
+    Time::HiRes::sleep 0.02;
+}
+
+cmp_ok($hits, '>', 40, 'hits');
+my $slots = ::commands('cluster\\|slots');
+cmp_ok($slots, '>=', 10, 'CLUSTER SLOTS');
+cmp_ok($slots, '<=', 22, 'every half lag');
+my @probes = map { ::commands('get', $::Nodes[$_]) } 0 .. 2;
+cmp_ok($probes[$_], '>=', 10, "node $_: probes") for $::Other, $::Epoch;
+cmp_ok($probes[$_], '<=', 22, "node $_: every half lag") for 0 .. 2;
+
+Time::HiRes::sleep 0.3;
+::commands($::ALL, @::Nodes[0 .. 2]);
+Time::HiRes::sleep 1;
+is(::commands($::ALL, @::Nodes[0 .. 2]), 0, 'an idle worker sends nothing');
+::get($id);
+is(::warm($id), ::hit($id), 'and what was kept is used again');
+
+
+
+=== TEST 7: "epoch" makes all nodes' records begin anew
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my @ids = map { $_->[0] } @::Ids;
+::cached(@ids);
+::command('SET', ::key('epoch'), 1);
+Time::HiRes::sleep 0.1;
+is(::get($_), "200 MISS Camera $_", "camera $_") for @ids;
+::cached(@ids);
+
+# its node may have no connection that tells of it, and have one later
+
+my ($epoch, $other) = @ids[$::Epoch, $::Other];
+my $redis = Billing::Redis->new($::Nodes[$::Epoch]{socket});
+$redis->pipeline([ 'MULTI' ], [ 'CLIENT', 'KILL', 'TYPE', 'normal' ],
+                 [ 'SET', ::key('epoch'), 2 ], [ 'EXEC' ]);
+ok(wait_for(2, sub { ::get($epoch) !~ / HIT / }), 'the connection is lost');
+::cached($epoch);
+is(::get($other), "200 MISS Camera $other", 'another node begins anew');
+
+# nor does a node that has lost all its keys say whether "epoch" was among them
+
+::cached($other);
+$::Nodes[$::Epoch]->command('FLUSHALL');
+Time::HiRes::sleep 0.1;
+is(::get($other), "200 MISS Camera $other", 'as with FLUSHALL of that node');
+::fill();
+
+
+
+=== TEST 8: while the node of "epoch" does not answer, no node's records are used
+--- http_config eval: $::CACHE . '400ms;'
+--- config eval: $::CONFIG
+--- run
+my $id = $::Ids[$::Other][0];
+::cached($id);
+$::Nodes[$::Epoch]->signal('STOP');
+Time::HiRes::sleep 0.6;
+my @answers = map { Time::HiRes::sleep 0.05; ::get($id) } 1 .. 10;
+$::Nodes[$::Epoch]->signal('CONT');
+is(scalar(grep { $_ eq "200 MISS Camera $id" } @answers), 10, 'its own node answers instead');
+::cached($id);
+
+
+
+=== TEST 9: with braces in the prefix one node has all keys, and the others are not asked
+--- http_config eval: $::CACHE . '200ms;'
+--- config
+location = /api/v1/billing/cameras/list { billing_cameras_list; billing_token off; billing_redis_prefix "{tag}y:"; add_header X-Cache $billing_cache always; }
+--- run
+my $place = ::place('{tag}y:');
+$::Cluster->load(map { [ $_->[0], $_->[1] =~ s/^\Q$Prefix\E/{tag}y:/r, @$_[2 .. $#$_] ] }
+                 Billing::fixtures());
+is(::warm(3), ::hit(3, 'Camera 1'), 'kept');
+::commands($::READS);
+like(::get(3), qr/^200 HIT/, 'hit'), Time::HiRes::sleep 0.02 for 1 .. 40;
+my @reads = map { ::commands($::READS, $::Nodes[$_]) } 0 .. 2;
+cmp_ok($reads[$place], '>=', 4, 'probes');
+is($reads[$_], 0, "node $_ is not asked") for grep { $_ != $place } 0 .. 2;
+::command('HSET', '{tag}y:camera:3', 'name', 'Changed');
+cmp_ok(::until_is(3, 'Changed'), '<', 100, 'a change is seen');
+is(::warm(3), ::hit(3, 'Changed'), 'kept again');
+::command('SET', '{tag}y:epoch', 1);
+Time::HiRes::sleep 0.02;
+is(::get(3), '200 MISS Changed', 'and so is "epoch"');
+::command('HSET', '{tag}y:camera:3', 'name', 'Camera 1');
+
+
+
+=== TEST 10: two prefixes, each with an "epoch" of its own
+--- http_config eval: $::CACHE . '1h;'
+--- config eval
+$::CONFIG . 'location = /two { billing_cameras_list; billing_token off;
+    billing_redis_prefix two:; add_header X-Cache $billing_cache always; }';
+--- run
+$::Cluster->load(map { [ $_->[0], $_->[1] =~ s/^\Q$Prefix\E/two:/r, @$_[2 .. $#$_] ] }
+                 Billing::fixtures());
+my $id = $::Ids[$::Other][0];
+
+for my $prefix ($Prefix, 'two:') {
+    ::cached($id);
+    is(::warm(3, uri => '/two'), ::hit(3, 'Camera 1'), 'the other prefix');
+    ::command('SET', "${prefix}epoch", 1);
+    Time::HiRes::sleep 0.1;
+    is(::get($id), "200 MISS Camera $id", "${prefix}epoch: all begin anew");
+    is(::get(3, uri => '/two'), '200 MISS Camera 1', 'the other prefix, too');
+}
+
+::warm(3, uri => '/two');
+::command('HSET', 'two:camera:3', 'name', 'Changed');
+cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
+
+
+
+=== TEST 11: a reload begins with an empty cache, and a worker that exits leaves nothing behind
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my $conf = "$::CACHE 200ms; billing_redis_prefix $Prefix;
+    server { listen 127.0.0.1:%PORT%; $::CONFIG }";
+my $nginx = Billing::Nginx->start($conf, alerts => 1);
+my @port = (port => $nginx->{port});
+my @ids = map { $_->[0] } @::Ids;
+
+is(::warm($_, @port), ::hit($_), 'kept') for @ids;
+ok($nginx->reconfigure($conf, alerts => 1), 'reloaded');
+is(::get($_, @port), "200 MISS Camera $_", 'empty') for @ids;
+is(::warm($_, @port), ::hit($_), 'kept again') for @ids;
+$nginx->signal('QUIT');
+is($nginx->ended(10), 'status 0', 'nginx ends');
+ok(wait_for(3, sub { !grep { ::tracked($_) } $::Cluster->masters }), 'no connection is left');
+unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, 'no alert');
+
+
+
+=== TEST 12: nodes that do not let the worker track changes are used without the cache
+--- http_config
+billing_redis redis://t_plain:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
+billing_cache 8m;
+--- config eval: $::CONFIG
+--- run
+$_->command('ACL', 'SETUSER', 't_plain', 'on', '>s3cret', '~*', '+@all', '-client|tracking')
+    for @::Nodes;
+my @ids = map { $_->[0] } @::Ids;
+is(::get($_), "200 MISS Camera $_", "camera $_") for (@ids) x 4;
+is(::metric('cache_hits_total'), 0, 'nothing is kept');
+is(scalar(() = Billing::error_log() =~ /refuses CLIENT TRACKING/g) <= 4, 1, 'said once for each server');
+--- logged
+\[notice\] .*refuses CLIENT TRACKING: "NOPERM
+
+
+
+=== TEST 13: without the right to CLUSTER SLOTS the cache is not used
+--- http_config
+billing_redis redis://t_slots:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
+billing_cache 8m;
+--- config eval: $::CONFIG
+--- run
+$_->command('ACL', 'SETUSER', 't_slots', 'on', '>s3cret', '~*', '+@all', '-cluster|slots')
+    for @::Nodes;
+my @ids = map { $_->[0] } @::Ids;
+like(::get($_), qr/^200 \w+ Camera $_$/, "camera $_") for (@ids) x 4;
+is(::metric('cache_hits_total'), 0, 'no hit');
+$_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
+::cached($ids[0]);
+--- logged
+\[error\] .*refuses CLUSTER SLOTS: "NOPERM
+
+
+
+=== TEST 14: a demoted node is not used any more
+--- http_config eval: $::CACHE . '400ms;'
+--- config eval: $::CONFIG
+--- run
+my ($master, $replica) = ($::Nodes[$::Other], $::Cluster->replica($::Other));
+my $id = $::Ids[$::Other][0];
+::cached($id);
+$replica->command('CLUSTER', 'FAILOVER');
+ok(wait_for(10, sub { $master->info('replication', 'role') eq 'slave' }), 'demoted');
+::commands($::READS, $master, $replica);
+ok(wait_for(0.7, sub { ::get($id); ::commands($::READS, $replica) }), 'the new master is asked');
+::cached($id);
+::commands($::READS, $master);
+like(::get($id), qr/^200 HIT/, 'kept'), Time::HiRes::sleep 0.05 for 1 .. 20;
+is(::commands($::READS, $master), 0, 'the old one is not');
+$replica->command('HSET', ::key("camera:$id"), 'name', 'Changed');
+cmp_ok(::until_is($id, 'Changed'), '<', 100, 'a change is seen');
+$replica->command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+$master->command('CLUSTER', 'FAILOVER');
+ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and back');
+
+
+
+=== TEST 15: what a replica answers is not kept
+--- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
+--- config eval: $::CONFIG
+--- run
+my ($master, $replica) = ($::Nodes[$::Other], $::Cluster->replica($::Other));
+my $id = $::Ids[$::Other][0];
+::cached($id);
+$master->stop;
+Time::HiRes::sleep 0.2;
+::commands('hmget', $replica);
+is(::get($id), "200 MISS Camera $id", "answer $_") for 1 .. 10;
+is(::commands('hmget', $replica), 10, 'all of them by the replica');
+--- errors_allowed
