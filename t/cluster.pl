@@ -3,7 +3,8 @@
 # Load against a real Redis Cluster while the cluster changes: no answer may be
 # other than 200, and none may be wrong.
 #
-#     perl t/cluster.pl [--callers N] [--workers N] [--timeout 5s] [SCENARIO]...
+#     perl t/cluster.pl [--callers N] [--workers N] [--timeout 5s] [--cache SIZE]
+#                       [SCENARIO]...
 #
 # Scenarios: reshard (400 slots move), kill (a master is killed), failover (CLUSTER
 # FAILOVER), stop (a master hangs), restart (all nodes, one after the other), gone
@@ -48,9 +49,9 @@ use Billing::Server;
 
 use constant CAMERAS => 4000;
 
-my %opt = (callers => 8, workers => 2, timeout => '5s', keep => 0);
+my %opt = (callers => 8, workers => 2, timeout => '5s', cache => '32m');
 
-GetOptions(\%opt, 'callers=i', 'workers=i', 'timeout=s', 'keep') or exit 1;
+GetOptions(\%opt, 'callers=i', 'workers=i', 'timeout=s', 'cache=s') or exit 1;
 
 my %scenario = (reshard => \&reshard, kill => \&kill_master, failover => \&failover,
                 stop => \&stop_master, restart => \&restart, gone => \&gone, cost => \&cost);
@@ -80,7 +81,7 @@ sub commands {
 sub nginx {
     my ($port, %more) = @_;
 
-    my $cache = $more{cache} // 'billing_cache 32m;';
+    my $cache = $more{cache} // "billing_cache $opt{cache};";
 
     my $nginx = Billing::Nginx->start(<<"END", workers => $more{workers} // $opt{workers}, level => $ENV{LEVEL} // 'info', alerts => 1);
 access_log off;
@@ -242,19 +243,26 @@ sub cluster {
     return $cluster;
 }
 
-# Whether requests make the server's counter of reads grow.
+# Whether requests, or the probes of a worker's cache, make the server's counters
+# of reads grow.
 
 sub asked {
     my ($nginx, $server) = @_;
 
     my $reads = sub {
-        my ($n) = $server->command('INFO', 'commandstats') =~ /^cmdstat_hmget:calls=(\d+)/m;
-        return $n // 0;
+        my $n = 0;
+        $n += $_ for $server->command('INFO', 'commandstats')
+                     =~ /^cmdstat_(?:hmget|get):calls=(\d+)/mg;
+        return $n;
     };
     my $before = $reads->();
     my $client = Billing::Client->new(port => $nginx->{port});
 
-    fetch($client, '?login=l') for 1 .. 20;
+    for (1 .. 20) {
+        fetch($client, '?login=l');
+        sleep 0.1;
+    }
+
     return $reads->() - $before;
 }
 
