@@ -721,7 +721,7 @@ for (1 .. 2) {
 my $expected = { (map { $_ => 2 } @names[0 .. 99]), other => 20 };
 # a worker counts a request after its answer, and another worker has the page
 
-ok(wait_for(5, sub { ::clients(::metrics($nginx))->{other} == 20 }), 'two rounds');
+ok(wait_for(10, sub { ::clients(::metrics($nginx))->{other} == 20 }), 'two rounds');
 is_deeply(::clients(::metrics($nginx)), $expected, 'each client');
 
 my @old = $nginx->workers;
@@ -770,8 +770,15 @@ my $becomes = sub {
     my %expected = (map({ ("$_ $one" => 0, "$_ $two" => 0) } qw(used failing unloaded)), @_);
     my %servers;
 
-    my $ok = wait_for(15, sub {
-        ask('{"cameras_ids":[3]}', %port);
+    my $ok = wait_for(30, sub {
+
+        # several at once, or one worker may take them all
+
+        my @clients = map { client(%port) } 1 .. 6;
+        $_->send(text('{"cameras_ids":[3]}')) for @clients;
+        $_->response for @clients;
+        $_->close for @clients;
+
         %servers = ::servers($metrics->());
         return join(' ', map { "$_ " . ($servers{$_} // '-') } sort keys %expected)
                eq join(' ', map { "$_ $expected{$_}" } sort keys %expected);
