@@ -199,6 +199,7 @@ our %FAULT = (
     # all that loses no node, at random
     mixed => {
         lag => 0.3, allowed => 0.3 + 0.2, replicas => 1, failures => 1, settle => 1,
+        conf => 'billing_redis_connections 3;',
         do => \&mixed,
     },
 );
