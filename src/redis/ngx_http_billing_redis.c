@@ -143,9 +143,14 @@ ngx_http_billing_redis_init(ngx_conf_t *cf, ngx_http_billing_redis_t *redis,
     shared->conf = *conf;
     shared->log = redis->log;
     shared->number = &redis->number;
-    shared->set = redis;
-    shared->clustered = ngx_http_billing_redis_clustered;
-    shared->redirected = ngx_http_billing_redis_redirected;
+
+    /* sentinels look after servers that are no cluster */
+
+    if (conf->urls->sentinel == NULL) {
+        shared->set = redis;
+        shared->clustered = ngx_http_billing_redis_clustered;
+        shared->redirected = ngx_http_billing_redis_redirected;
+    }
 
     if (ngx_http_billing_redis_node_init(cf, &redis->node) != NGX_OK) {
         return NGX_ERROR;

@@ -153,10 +153,11 @@ typedef struct {
     void                               *returned_data;
 
     /*
-     * The set, and what a connection tells it.  clustered(): the server is a
-     * node of a cluster.  redirected(): called in place of the pipeline's
-     * done(), as replies were of the kind that only a cluster sends; NULL if
-     * the pipelines' callers take such replies themselves.
+     * The set, and what a connection tells the set.  clustered(): the server
+     * is a node of a cluster.  redirected(): called in place of the pipeline's
+     * done(), as replies were of the kind that only a cluster sends.  NULL if
+     * the pipelines' callers take such replies themselves, or sentinels name
+     * the servers.
      */
     void                               *set;
     void                              (*clustered)(void *set);

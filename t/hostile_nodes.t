@@ -1,0 +1,82 @@
+# Sentinels and nodes of a cluster that are broken, or lie.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::Nginx::Socket 'no_plan';
+use Billing 'hostile_nodes';
+use Billing::Cluster;
+
+our $FAKE = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;';
+our $DOWN = "once HMGET => error CLUSTERDOWN The cluster is down\n";
+
+our $STATUS = <<"END";
+location = $Billing::URI { billing_cameras_list; }
+location = /status { billing_status; }
+END
+
+# Words as bulk strings, in the language of a fake's rules.
+
+sub bulk {
+    return join '', map { '$' . length($_) . "\\r\\n$_\\r\\n" } @_;
+}
+
+# A range of CLUSTER SLOTS; a node is [host, port, further elements].
+
+sub range {
+    my ($first, $last, @nodes) = @_;
+
+    my $text = '*' . (2 + @nodes) . "\\r\\n:$first\\r\\n:$last\\r\\n";
+
+    for (@nodes) {
+        my ($host, $port, @more) = @$_;
+        $text .= '*' . (3 + @more) . '\\r\\n' . bulk($host) . ":$port\\r\\n"
+                 . bulk('id') . join '', @more;
+    }
+
+    return $text;
+}
+
+sub slots {
+    return 'raw *' . @_ . '\\r\\n' . join('', map { range(@$_) } @_);
+}
+
+# All slots are those of the fakes: a master and its replicas.
+
+sub whole {
+    return slots([ 0, 16383, map { [ '127.0.0.1', $_->{port} ] } @_ ]);
+}
+
+# The answers of a sentinel without RESP3 that names one server.
+
+sub sentinel {
+    my ($port) = @_;
+
+    return 'SENTINEL GET-MASTER-ADDR-BY-NAME => raw *2\\r\\n' . bulk('127.0.0.1', $port) . "\n"
+           . 'SENTINEL MASTER => raw *2\\r\\n' . bulk('config-epoch', 1) . "\n"
+           . "SENTINEL REPLICAS => raw *0\\r\\n\n";
+}
+
+sub slot { return Billing::Cluster::slot($Billing::Prefix . $_[0]) }
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a server that sentinels name says that it is a node of a cluster
+--- http_config
+billing_redis redis-sentinel://127.0.0.1:$TEST_NGINX_FAKE_PORT/?master=mymaster;
+billing_redis_timeout 2s;
+--- fake
+--- fake2
+--- run
+$Fake->change(::sentinel($Fake2->{port}));
+$Fake2->change("HELLO => raw %3\\r\\n" . ::bulk('proto') . ":3\\r\\n"
+               . ::bulk(qw(mode cluster role master)) . "\nCLUSTER => " . ::whole($Fake2));
+answers(ask('{"cameras_ids":[3]}'), '3', "answer $_") for 1 .. 3;
+select undef, undef, undef, 0.3;
+answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'and later');
+--- errors_allowed
