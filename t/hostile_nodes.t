@@ -80,3 +80,23 @@ answers(ask('{"cameras_ids":[3]}'), '3', "answer $_") for 1 .. 3;
 select undef, undef, undef, 0.3;
 answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'and later');
 --- errors_allowed
+
+
+
+=== TEST 2: a map that is cut off is not mixed with the next one
+--- http_config eval: $::FAKE
+--- fake
+--- fake2
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'before');
+my $slot = ::slot('camera:4');
+my $cut = ::slots([ $slot, $slot, [ '127.0.0.1', $Fake2->{port} ] ]) =~ s/raw \*1/cut *2/r;
+my $rest = ::slots([ 0, $slot - 1, [ '127.0.0.1', $Fake->{port} ] ],
+                   [ $slot + 1, 16383, [ '127.0.0.1', $Fake->{port} ] ]);
+$Fake->change("once CLUSTER => $cut*3\\r\\n:0\\r\\n\nCLUSTER => $rest\n$::DOWN");
+answers(ask('{"cameras_ids":[3]}'), '3', 'the map is read');
+ok(wait_for(5, sub { error_log() =~ /redis cluster: \d+ nodes have/ }), 'a map is used');
+cmp_ok($Fake->count('CLUSTER SLOTS'), '>=', 2, 'it was asked for twice');
+--- logged
+\[notice\] .*redis cluster: 1 nodes have 16383 slots
+--- errors_allowed

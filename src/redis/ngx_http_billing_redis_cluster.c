@@ -24,6 +24,8 @@
 static void ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev);
 static ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_next(
     ngx_http_billing_redis_cluster_t *cluster);
+static void ngx_http_billing_redis_cluster_sending(void *data,
+    ngx_uint_t connection, ngx_uint_t first, ngx_uint_t n);
 static void ngx_http_billing_redis_cluster_reply(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_redis_cluster_refused(
@@ -194,13 +196,13 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
 
     cluster = ev->data;
 
-    map = ngx_calloc(sizeof(ngx_http_billing_redis_map_t), cluster->log);
+    map = ngx_alloc(sizeof(ngx_http_billing_redis_map_t), cluster->log);
     if (map == NULL) {
         return;
     }
 
-    ngx_memzero(&cluster->reading, sizeof(ngx_http_billing_redis_reading_t));
     cluster->reading.map = map;
+    ngx_http_billing_redis_cluster_sending(cluster, 0, 0, 1);
 
     member = ngx_http_billing_redis_cluster_next(cluster);
 
@@ -231,6 +233,7 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
     pl->start = ngx_http_billing_redis_cluster_command.data;
     pl->last = pl->start + ngx_http_billing_redis_cluster_command.len;
     pl->ncommands = 1;
+    pl->sending = ngx_http_billing_redis_cluster_sending;
     pl->item = ngx_http_billing_redis_cluster_item;
     pl->reply = ngx_http_billing_redis_cluster_reply;
     pl->done = ngx_http_billing_redis_cluster_done;
@@ -296,6 +299,27 @@ ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
     }
 
     return idle;
+}
+
+
+/* a connection may have been lost in the midst of the map: all is read anew */
+
+static void
+ngx_http_billing_redis_cluster_sending(void *data, ngx_uint_t connection,
+    ngx_uint_t first, ngx_uint_t n)
+{
+    ngx_http_billing_redis_cluster_t *cluster = data;
+
+    ngx_http_billing_redis_map_t      *map;
+    ngx_http_billing_redis_reading_t  *reading;
+
+    reading = &cluster->reading;
+    map = reading->map;
+
+    ngx_memzero(reading, sizeof(ngx_http_billing_redis_reading_t));
+    ngx_memzero(map, sizeof(ngx_http_billing_redis_map_t));
+
+    reading->map = map;
 }
 
 

@@ -18,6 +18,7 @@
 #     close         closes the connection
 #     rst           closes the connection with a RST
 #     partial N     sends the first N bytes of the answer, then closes
+#     cut TEXT      sends the text, then closes
 #     tear N        sends the first N bytes of the answer, then a RST
 #     hangup S      answers as usual, and closes S seconds later
 #     silent        never answers anything on this connection again
@@ -541,6 +542,9 @@ sub act {
         $self->queue($c, undef);
     } elsif ($action eq 'partial') {
         $self->queue($c, substr $answer, 0, $arg);
+        $self->queue($c, undef);
+    } elsif ($action eq 'cut') {
+        $self->queue($c, $arg);
         $self->queue($c, undef);
     } elsif ($action eq 'tear') {
         $self->queue($c, substr $answer, 0, $arg);
