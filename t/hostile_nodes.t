@@ -100,3 +100,30 @@ cmp_ok($Fake->count('CLUSTER SLOTS'), '>=', 2, 'it was asked for twice');
 --- logged
 \[notice\] .*redis cluster: 1 nodes have 16383 slots
 --- errors_allowed
+
+
+
+=== TEST 3: an exiting worker does not look for a sentinel all the time
+--- fake
+accept => close
+--- run
+my $nginx = Billing::Nginx->start(<<"END");
+    billing_redis redis-sentinel://127.0.0.1:$Fake->{port}/?master=mymaster;
+    billing_redis_timeout 2s;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $Billing::URI { billing_cameras_list; }
+    }
+END
+my $client = Billing::client(port => $nginx->{port});
+$client->send(text($EXAMPLE));
+ok(wait_for(5, sub { $Fake->count('accept') }), 'the request waits');
+$nginx->signal('QUIT');
+is($client->response->{status}, 503, 'no server');
+cmp_ok($Fake->count('accept'), '<', 300, 'attempts');
+$client->close;
+$nginx->stop;
+--- errors_allowed
+--- request
+GET /none
+--- error_code: 404

@@ -369,9 +369,7 @@ ngx_http_billing_redis_sentinel_failed(void *data, const char *reason)
 {
     ngx_http_billing_redis_sentinel_t *sentinel = data;
 
-    if (!ngx_exiting) {
-        ngx_http_billing_redis_server_failed(sentinel->control.server, reason);
-    }
+    ngx_http_billing_redis_server_failed(sentinel->control.server, reason);
 
     sentinel->place++;
 
