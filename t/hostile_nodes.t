@@ -127,3 +127,27 @@ $nginx->stop;
 --- request
 GET /none
 --- error_code: 404
+
+
+
+=== TEST 4: null is proved by one state of the cluster
+--- http_config eval: $::FAKE
+--- fake
+--- fake2
+--- run
+my ($external, $synced) = map { ::slot($_) } 'external:none', 'synced_at';
+$Fake->change('CLUSTER => ' . ::whole($Fake) . "\n$::DOWN");
+answers(ask('{"cameras_ids":[3]}'), '3', 'the map is read');
+ok(wait_for(5, sub { error_log() =~ /redis cluster: 1 nodes have/ }), 'and used');
+my $to = "127.0.0.1:$Fake2->{port}";
+$Fake->change('CLUSTER => ' . ::whole($Fake) . <<"END");
+
+once GET *synced_at => error MOVED $synced $to
+once GET *external:none => delay 0
+once GET *external:none => error MOVED $external $to
+END
+answers(ask('{"cameras_uuid":["none"]}'), 'null', 'nothing');
+my $n = 0;
+$n += $_->count('GET \S*external:none') for $Fake, $Fake2;
+cmp_ok($n, '>', 3, 'the key is looked for until the cluster stays as it is');
+--- errors_allowed

@@ -225,7 +225,9 @@ ngx_http_billing_token_checked(ngx_http_billing_ctx_t *ctx)
         return NGX_HTTP_BILLING_NEXT;
     }
 
-    if (ctx->cache.connection != ctx->connection) {
+    if (ctx->cache.connection == 0
+        || ctx->cache.connection != ctx->connection)
+    {
         ctx->auth = NGX_HTTP_BILLING_AUTH_UNSURE;
         ctx->phase = NGX_HTTP_BILLING_PHASE_TOKEN;
 
