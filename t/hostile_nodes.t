@@ -151,3 +151,23 @@ my $n = 0;
 $n += $_->count('GET \S*external:none') for $Fake, $Fake2;
 cmp_ok($n, '>', 3, 'the key is looked for until the cluster stays as it is');
 --- errors_allowed
+
+
+
+=== TEST 5: a connection that was lost before its first answer costs no stale answer
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_cache 4m;
+billing_cache_stale 60s;
+billing_redis_timeout 500ms;
+--- fake
+resp3 master
+conn 1 GET => close
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', "answer $_") for 1 .. 3;
+$Fake->down;
+answers(ask('{"cameras_ids":[3]}'), '3', 'what is kept');
+--- errors_allowed
+--- request
+GET /none
+--- error_code: 404

@@ -122,7 +122,9 @@ ngx_http_billing_coherence_untracked(void *data, ngx_uint_t source)
         co->kept = 1;
     }
 
-    ngx_http_billing_coherence_renew(co, source, co->stale != 0);
+    /* a generation without a record must not take the place of the next one */
+
+    ngx_http_billing_coherence_renew(co, source, co->stale && state->last);
 }
 
 
