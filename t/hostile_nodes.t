@@ -171,3 +171,29 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'what is kept');
 --- request
 GET /none
 --- error_code: 404
+
+
+
+=== TEST 6: a replica that has failed once has the map read no more
+--- http_config eval: $::FAKE
+--- fake
+--- fake2
+--- fake3
+--- run
+my $map = 'CLUSTER => ' . ::whole($Fake2, $Fake3) . "\n";
+$_->change($map) for $Fake2, $Fake3;
+$Fake->change($map . $::DOWN);
+ask('{"cameras_ids":[3]}');
+ok(wait_for(5, sub { ask('{"cameras_ids":[3]}'); $Fake2->count('HMGET') }), 'the master is asked');
+$_->down for $Fake2, $Fake3;
+ask('{"cameras_ids":[3]}');
+ok(wait_for(5, sub { ask('{"cameras_ids":[3]}'); error_log() =~ /$Fake3->{port}" is down/ }), 'the replica is tried');
+$Fake2->up($map);
+ok(wait_for(5, sub { ask('{"cameras_ids":[3]}')->{status} == 200 }), 'the master is back');
+my $end = time + 2;
+ask('{"cameras_ids":[3]}') while time < $end;
+my $read = sub { my $n = 0; $n += $_->count('CLUSTER SLOTS') for $Fake, $Fake2, $Fake3; $n };
+my $before = $read->();
+select undef, undef, undef, 3.2;
+cmp_ok($read->() - $before, '<=', 1, 'maps read by an idle worker');
+--- errors_allowed

@@ -752,7 +752,9 @@ ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev)
             continue;
         }
 
-        lost |= member->listed;
+        /* a replica that is down changes no slot */
+
+        lost |= (member->listed && member->slots);
 
         ngx_http_billing_redis_cluster_reroute(&member->node);
 
