@@ -197,3 +197,28 @@ my $before = $read->();
 select undef, undef, undef, 3.2;
 cmp_ok($read->() - $before, '<=', 1, 'maps read by an idle worker');
 --- errors_allowed
+
+
+
+=== TEST 7: an address in the map that is none makes no new nodes
+--- http_config
+billing_redis redis://localhost:$TEST_NGINX_FAKE_PORT;
+--- config eval: $::STATUS
+--- fake
+--- fake2
+--- run
+my $ip = '*2\r\n' . ::bulk('ip', '?');
+$Fake->change('CLUSTER => ' . ::slots([ 0, 16383, [ 'localhost', $Fake2->{port}, $ip ] ]) . "\n$::DOWN");
+$Fake2->change('CLUSTER => ' . ::slots([ 0, 16383, [ 'localhost', $Fake2->{port}, $ip ] ]));
+
+for my $n (1 .. 5) {
+    my $read = sub { $Fake->count('CLUSTER SLOTS') + $Fake2->count('CLUSTER SLOTS') };
+    my $before = $read->();
+    $_->change('CLUSTER => ' . ::slots([ 0, 16383, [ 'localhost', $Fake2->{port}, $ip ] ]) . "\n$::DOWN") for $Fake, $Fake2;
+    answers(ask('{"cameras_ids":[3]}'), '3', "answer $n");
+    ok(wait_for(5, sub { $read->() > $before }), 'the map is read');
+    answers(ask('{"cameras_ids":[3]}'), '3', "answer $n again");
+}
+
+cmp_ok($Fake2->count('accept'), '<=', 2, 'connections to the node');
+--- errors_allowed

@@ -69,7 +69,9 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
 
     /* what else is announced may be an address that only nodes can reach */
 
-    if (ngx_http_billing_redis_member_numeric(host)) {
+    if (ngx_http_billing_redis_member_numeric(host)
+        || !ngx_http_billing_redis_member_numeric(ip))
+    {
         ngx_str_null(&none);
         ip = &none;
     }
