@@ -225,7 +225,7 @@ case $kind in
         ;;
     valgrind)
         left_out='check_cache cluster_coherence coherence conf config nchan'
-        left_out="$left_out openapi servers symbols tls"
+        left_out="$left_out names openapi sentinel servers symbols tls"
         ;;
     asan | fault) left_out= ;;
     *)            left_out='cluster_coherence coherence' ;;
