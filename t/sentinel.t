@@ -219,7 +219,7 @@ my @sentinels = @{ $::Set->{sentinels} };
 my ($one, $two) = grep { $_ != $old } @{ $::Set->{servers} };
 is(::port(), $old->{port}, 'before');
 
-$_->signal('STOP') for @sentinels;
+$_->stop for @sentinels;
 $_->command('REPLICAOF', 'NO', 'ONE') for $one, $two;
 my @before = map { ::reads($_) } $one, $two;
 $old->stop;
@@ -229,7 +229,7 @@ is_deeply([ map { ::reads($_) } $one, $two ], \@before, 'none of the two');
 $old->start;
 $old->command(@$_) for fixtures();
 $_->command('REPLICAOF', '127.0.0.1', $old->{port}) for $one, $two;
-$_->signal('CONT') for @sentinels;
+$_->start for @sentinels;
 ok($::Set->settle(2), 'the sentinels see all servers');
 ::moves(15, $::Set->master_port);
 is(::port(), $::Set->master_port, 'the master is asked again');

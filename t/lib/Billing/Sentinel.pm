@@ -102,15 +102,18 @@ sub set {
 
 package Billing::Sentinel::Set;
 
-# Waits until all sentinels know so many replicas, and each other.
+# Waits until all sentinels know so many replicas, and each other. A sentinel that
+# stood still does nothing for half a minute ("tilt").
 
 sub settle {
     my ($self, $replicas) = @_;
 
     my @running = grep { $_->{pid} } @{ $self->{sentinels} };
 
-    return Billing::Nginx::wait_until(30, sub {
+    return Billing::Nginx::wait_until(60, sub {
         for my $sentinel (@running) {
+            return 0 if $sentinel->info('sentinel', 'sentinel_tilt');
+
             my %master = @{ $sentinel->command('SENTINEL', 'MASTER', $self->{name}) };
             return 0 if $master{'num-slaves'} < $replicas || $master{flags} ne 'master'
                         || $master{'num-other-sentinels'} < @{ $self->{sentinels} } - 1;
