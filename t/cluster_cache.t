@@ -472,13 +472,50 @@ $_->command('ACL', 'SETUSER', 't_plain', 'on', '>s3cret', '~*', '+@all', '-clien
 my @ids = map { $_->[0] } @::Ids;
 is(::get($_), "200 MISS Camera $_", "camera $_") for (@ids) x 4;
 is(::metric('cache_hits_total'), 0, 'nothing is kept');
-is(scalar(() = Billing::error_log() =~ /refuses CLIENT TRACKING/g) <= 4, 1, 'said once for each server');
+
+# once for each server, and not for each connection
+
+for my $node (@::Nodes[0 .. 2]) {
+    $node->command('CLIENT', 'KILL', 'USER', 't_plain');
+}
+
+is(::get($_), "200 MISS Camera $_", "camera $_ once more") for @ids;
+my %said;
+$said{$_}++ for Billing::error_log() =~ /server "([^"]*)" refuses CLIENT TRACKING/g;
+is(join(' ', grep { $said{$_} > 1 } keys %said), '', 'said once');
 --- logged
 \[notice\] .*refuses CLIENT TRACKING: "NOPERM
 
 
 
-=== TEST 13: without the right to CLUSTER SLOTS the cache is not used
+=== TEST 13: nodes that speak RESP2 only are used without the cache
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_cache 8m;
+--- config eval: $::CONFIG
+--- fake
+--- run
+my $slots = 'CLUSTER => raw *1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n'
+            . ":$Fake->{port}\\r\\n\n";
+$Fake->change($slots . "once HMGET => error MOVED 5 127.0.0.1:$Fake->{port}");
+is(::get(3), '200 MISS Camera 1', "answer $_") for 1 .. 5;
+ok(wait_for(5, sub { $Fake->count('CLUSTER SLOTS') }), 'the map is read');
+is(::get(3), '200 MISS Camera 1', "answer $_") for 1 .. 5;
+is(::metric('cache_hits_total'), 0, 'no hit');
+
+# once for the seed and once for the node, and not for each connection
+
+$Fake->change($slots . 'once HMGET => hangup 0');
+is(::get(3), '200 MISS Camera 1', 'over a new connection');
+my @said = Billing::error_log() =~ /refuses (HELLO)/g;
+is(scalar @said, 2, 'said once');
+--- logged
+\[notice\] .*refuses HELLO
+--- errors_allowed
+
+
+
+=== TEST 14: without the right to CLUSTER SLOTS the cache is not used
 --- http_config
 billing_redis redis://t_slots:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
 billing_cache 8m;
@@ -496,7 +533,7 @@ $_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
 
 
 
-=== TEST 14: a demoted node is not used any more
+=== TEST 15: a demoted node is not used any more
 --- http_config eval: $::CACHE . '400ms;'
 --- config eval: $::CONFIG
 --- run
@@ -519,7 +556,7 @@ ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and 
 
 
 
-=== TEST 15: what a replica answers is not kept
+=== TEST 16: what a replica answers is not kept
 --- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
 --- config eval: $::CONFIG
 --- run
