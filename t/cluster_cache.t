@@ -524,6 +524,12 @@ billing_cache 8m;
 $_->command('ACL', 'SETUSER', 't_slots', 'on', '>s3cret', '~*', '+@all', '-cluster|slots')
     for @::Nodes;
 my @ids = map { $_->[0] } @::Ids;
+
+# a redirect shows the node of "epoch" all the same
+
+my $like = 200001;
+$like++ until Billing::Cluster::slot(::key("camera:$like")) == Billing::Cluster::slot(::key('epoch'));
+is(::get($like), '200 MISS null', 'no camera');
 like(::get($_), qr/^200 \w+ Camera $_$/, "camera $_") for (@ids) x 4;
 is(::metric('cache_hits_total'), 0, 'no hit');
 $_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
