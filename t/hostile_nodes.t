@@ -222,3 +222,35 @@ for my $n (1 .. 5) {
 
 cmp_ok($Fake2->count('accept'), '<=', 2, 'connections to the node');
 --- errors_allowed
+
+
+
+=== TEST 8: a host that a sentinel names is no way to forge a line of the log
+--- http_config
+billing_redis redis-sentinel://127.0.0.1:$TEST_NGINX_FAKE_PORT/?master=mymaster;
+billing_redis_timeout 300ms;
+--- fake
+SENTINEL GET-MASTER-ADDR-BY-NAME => raw *2\r\n$8\r\nx\nforged\r\n$4\r\n6379\r\n
+SENTINEL MASTER => raw *2\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n
+SENTINEL REPLICAS => raw *1\r\n*4\r\n$2\r\nip\r\n$8\r\ny\nforged\r\n$4\r\nport\r\n$1\r\n7\r\n
+--- run
+answers(ask('{"cameras_ids":[3]}'), '503', 'no server');
+unlike(error_log(), qr/^forged/m, 'the log');
+--- errors_allowed
+--- request
+GET /none
+--- error_code: 404
+
+
+
+=== TEST 9: nor is one that a node of a cluster names
+--- http_config eval: $::FAKE
+--- fake
+--- run
+my $map = ::slots([ 0, 16382, [ '127.0.0.1', $Fake->{port} ] ], [ 16383, 16383, [ 'x.forged', 7 ] ]);
+$map =~ s/x\.forged/x\\nforged/;
+$Fake->change("CLUSTER => $map\n$::DOWN");
+answers(ask('{"cameras_ids":[3]}'), '3', 'the map is read');
+ok(wait_for(5, sub { error_log() =~ /redis cluster: 1 nodes have/ }), 'and used');
+unlike(error_log(), qr/^forged/m, 'the log');
+--- errors_allowed

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_answer.h"
+#include "ngx_http_billing_redis_error.h"
 
 
 static void ngx_http_billing_redis_answer_replica(
@@ -151,7 +152,7 @@ ngx_http_billing_redis_answer_value(
 }
 
 
-/* an address or a name that is too long, or no text, is left out */
+/* an address or a name that is too long, or no text of a line, is left out */
 
 static void
 ngx_http_billing_redis_answer_host(ngx_http_billing_redis_named_t *server,
@@ -159,7 +160,9 @@ ngx_http_billing_redis_answer_host(ngx_http_billing_redis_named_t *server,
 {
     server->host[0] = '\0';
 
-    if (text->data && text->len < sizeof(server->host)) {
+    if (text->data && text->len < sizeof(server->host)
+        && ngx_http_billing_redis_error_is_word(text))
+    {
         ngx_cpystrn(server->host, text->data, sizeof(server->host));
     }
 }

@@ -129,6 +129,21 @@ ngx_http_billing_redis_error_line(char *dst, const char *text, size_t size)
 }
 
 
+ngx_uint_t
+ngx_http_billing_redis_error_is_word(ngx_str_t *text)
+{
+    size_t  i;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] <= ' ' || text->data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 static ngx_uint_t
 ngx_http_billing_redis_error_begins(ngx_str_t *text, ngx_str_t *prefixes)
 {

@@ -45,5 +45,11 @@ void ngx_http_billing_redis_error_redact(ngx_str_t *text);
 void ngx_http_billing_redis_error_line(char *dst, const char *text,
     size_t size);
 
+/*
+ * Has the text neither a space nor a control byte, as a host in a reply?  If
+ * so, the text may be a part of a log line.
+ */
+ngx_uint_t ngx_http_billing_redis_error_is_word(ngx_str_t *text);
+
 
 #endif /* _NGX_HTTP_BILLING_REDIS_ERROR_H_INCLUDED_ */

@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_cluster.h"
+#include "ngx_http_billing_redis_error.h"
 
 
 /* milliseconds for a PING to a node that has failed */
@@ -63,7 +64,9 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
         host = &asked;
     }
 
-    if (host->len > NGX_HTTP_BILLING_REDIS_MAX_ITEM) {
+    if (host->len > NGX_HTTP_BILLING_REDIS_MAX_ITEM
+        || !ngx_http_billing_redis_error_is_word(host))
+    {
         return NULL;
     }
 
