@@ -254,3 +254,32 @@ answers(ask('{"cameras_ids":[3]}'), '3', 'the map is read');
 ok(wait_for(5, sub { error_log() =~ /redis cluster: 1 nodes have/ }), 'and used');
 unlike(error_log(), qr/^forged/m, 'the log');
 --- errors_allowed
+
+
+
+=== TEST 10: a token is kept for the time that PTTL has told, counted from when PTTL was sent
+--- http_config eval
+$::FAKE . 'billing_cache 4m; billing_redis_timeout 10s;'
+--- fake
+resp3 master
+--- run
+my $map = 'CLUSTER => ' . ::whole($Fake) . "\n";
+$Fake->change($map . $::DOWN);
+answers(ask('{"cameras_ids":[3]}'), '3', 'the map is read');
+ok(wait_for(5, sub { error_log() =~ /redis cluster: 1 nodes have/ }), 'and used');
+my $token = "${Prefix}token:*";
+answers(ask('{"cameras_ids":[3]}'), '3', 'the nodes are tracked') for 1 .. 2;
+$Fake->change($map . "push >2\\r\\n" . ::bulk('invalidate') . "_\\r\\n\n"
+              . "20 times GET $token => error TRYAGAIN later\nPTTL => raw :2500\\r\\n");
+select undef, undef, undef, 0.3;
+my $end = Time::HiRes::time() + 3.4;
+answers(ask('{"cameras_ids":[3]}'), '3', 'after some time');
+my $asked = $Fake->count('GET \S*:token:');
+
+while (Time::HiRes::time() < $end) {
+    ask('{"cameras_ids":[3]}');
+    select undef, undef, undef, 0.05;
+}
+
+cmp_ok($Fake->count('GET \S*:token:'), '>', $asked, 'the token is asked for again');
+--- errors_allowed

@@ -203,6 +203,7 @@ ngx_int_t
 ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache, ngx_uint_t n,
     ngx_str_t *data, int64_t *deadline)
 {
+    int64_t                        end;
     ngx_http_billing_lookup_t     *lookup, **asked;
     ngx_http_billing_coherence_t  *co;
 
@@ -232,10 +233,12 @@ ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache, ngx_uint_t n,
             return NGX_DECLINED;
         }
 
-        if (asked[n]->id != -1
-            && (*deadline == 0 || asked[n]->id < *deadline - lookup->sent))
-        {
-            *deadline = lookup->sent + asked[n]->id;
+        /* a node of a cluster may have answered PTTL before it answered GET */
+
+        end = asked[n]->sent + asked[n]->id;
+
+        if (asked[n]->id != -1 && (*deadline == 0 || end < *deadline)) {
+            *deadline = end;
         }
 
         *data = lookup->text;
