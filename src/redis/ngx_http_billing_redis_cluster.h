@@ -18,6 +18,11 @@
 
 #define NGX_HTTP_BILLING_REDIS_MEMBERS   NGX_HTTP_BILLING_REDIS_SOURCES
 
+/* milliseconds between two readings of the map, at least and at most */
+
+#define NGX_HTTP_BILLING_REDIS_MIN_REFRESH  100
+#define NGX_HTTP_BILLING_REDIS_MAX_REFRESH  1000
+
 /* replicas of a master that are used, at most */
 
 #define NGX_HTTP_BILLING_REDIS_REPLICAS  4
@@ -177,8 +182,8 @@ void ngx_http_billing_redis_cluster_destroy(
     ngx_http_billing_redis_cluster_t *cluster);
 
 /*
- * The map is old: reads it soon.  The hint is a node that knows a better map, or
- * NULL.
+ * The map is old, and is read soon.  The hint is a node that knows a better map,
+ * or NULL.
  */
 void ngx_http_billing_redis_cluster_refresh(
     ngx_http_billing_redis_cluster_t *cluster,
@@ -214,8 +219,8 @@ ngx_uint_t ngx_http_billing_redis_member_usable(
     ngx_http_billing_redis_member_t *member);
 
 /*
- * The node with the host and port that a server has announced, which is known or
- * made known.  ip is the address if the host is a name, or empty.  Returns NULL
+ * The node with the host and port that a server has announced: one that is known,
+ * or a new one.  ip is the address if the host is a name, or empty.  Returns NULL
  * if the node is not known, and there is no address, no memory, or no room.
  */
 ngx_http_billing_redis_member_t *ngx_http_billing_redis_member(
@@ -253,6 +258,19 @@ void ngx_http_billing_redis_member_release(
 ngx_int_t ngx_http_billing_redis_cluster_state(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t n,
     ngx_http_billing_redis_state_t *state);
+
+/* The rest is for the cluster's own files. */
+
+/* The timer's handler: asks for the map. */
+void ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev);
+
+/* The node to ask for the map, or for any slot; NULL: one of the seeds. */
+ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_next(
+    ngx_http_billing_redis_cluster_t *cluster);
+
+/* The node that is the master of the slot in this map, or NULL. */
+ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_master(
+    ngx_http_billing_redis_map_t *map, ngx_uint_t slot);
 
 /* Takes an item of the reply to CLUSTER SLOTS, and the reply's end. */
 

@@ -1,10 +1,6 @@
 
-#include "ngx_http_billing_redis_split.h"
+#include "ngx_http_billing_redis_part.h"
 
-
-/* redirects of a pipeline's commands without a delay, at most */
-
-#define NGX_HTTP_BILLING_REDIS_HOPS        8
 
 /* how often a part may break a connection */
 
@@ -15,88 +11,6 @@
 #define NGX_HTTP_BILLING_REDIS_MIN_PAUSE   10
 #define NGX_HTTP_BILLING_REDIS_MAX_PAUSE   100
 
-#define NGX_HTTP_BILLING_REDIS_NONE        ((ngx_uint_t) -1)
-
-
-typedef enum {
-    NGX_HTTP_BILLING_REDIS_PLAIN = 0,
-
-    /* each command follows ASKING */
-    NGX_HTTP_BILLING_REDIS_ASKING,
-
-    /* READONLY comes before the commands, READWRITE after them */
-    NGX_HTTP_BILLING_REDIS_READONLY
-} ngx_http_billing_redis_mode_e;
-
-
-typedef struct {
-    u_char                              *start;
-    size_t                               len;
-    ngx_uint_t                           slot;
-
-    /* the next command of the part, or of those that are to be sent */
-    ngx_uint_t                           next;
-
-    /* the node that another node has named, or NULL */
-    ngx_http_billing_redis_member_t     *target;
-
-    /* the number of the connection that has answered; 0: not to be kept */
-    ngx_uint_t                           connection;
-
-    /* the target takes the command after ASKING only */
-    unsigned                             asking:1;
-
-    unsigned                             answered:1;
-    unsigned                             pause:1;
-} ngx_http_billing_redis_split_command_t;
-
-
-typedef struct {
-    ngx_http_billing_redis_pipeline_t    pipeline;
-    ngx_http_billing_redis_split_t      *split;
-
-    /* NULL: the seeds */
-    ngx_http_billing_redis_member_t     *member;
-    ngx_http_billing_redis_mode_e        mode;
-
-    /* in split->parts, or split->free */
-    ngx_queue_t                          queue;
-
-    /* the commands; the one whose reply is next */
-    ngx_uint_t                           first;
-    ngx_uint_t                           last;
-    ngx_uint_t                           due;
-    ngx_uint_t                           ncommands;
-} ngx_http_billing_redis_part_t;
-
-
-struct ngx_http_billing_redis_split_s {
-    ngx_http_billing_redis_cluster_t        *cluster;
-    ngx_http_billing_redis_pipeline_t       *pipeline;
-
-    ngx_http_billing_redis_split_command_t  *commands;
-    ngx_uint_t                               ncommands;
-
-    /* commands without an answer; the first of those that are to be sent */
-    ngx_uint_t                               nleft;
-    ngx_uint_t                               first;
-
-    /* parts that were sent, and parts that are not needed any more */
-    ngx_queue_t                              parts;
-    ngx_queue_t                              free;
-
-    /* the end of a pause */
-    ngx_event_t                              timer;
-
-    ngx_msec_t                               timeout;
-    ngx_uint_t                               hops;
-    ngx_uint_t                               breaks;
-    ngx_uint_t                               pauses;
-
-    /* the version of the map at the beginning */
-    ngx_uint_t                               version;
-};
-
 
 static ngx_int_t ngx_http_billing_redis_split_parse(
     ngx_http_billing_redis_split_t *split);
@@ -104,31 +18,7 @@ static void ngx_http_billing_redis_split_dispatch(
     ngx_http_billing_redis_split_t *split);
 static ngx_int_t ngx_http_billing_redis_split_assign(
     ngx_http_billing_redis_split_t *split, ngx_uint_t n, ngx_queue_t *parts);
-static ngx_http_billing_redis_part_t *ngx_http_billing_redis_split_part(
-    ngx_http_billing_redis_split_t *split,
-    ngx_http_billing_redis_member_t *member,
-    ngx_http_billing_redis_mode_e mode, ngx_queue_t *parts);
-static void ngx_http_billing_redis_split_send(
-    ngx_http_billing_redis_part_t *part);
-static ngx_int_t ngx_http_billing_redis_split_write(void *data,
-    struct ngx_http_billing_redis_event_s *event);
-static void ngx_http_billing_redis_split_sending(void *data,
-    ngx_uint_t connection, ngx_uint_t first, ngx_uint_t n);
-static void ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
-    ngx_http_billing_redis_reply_t *reply);
-static ngx_uint_t ngx_http_billing_redis_split_redirected(
-    ngx_http_billing_redis_part_t *part,
-    ngx_http_billing_redis_split_command_t *command,
-    ngx_http_billing_redis_reply_t *reply);
-static void ngx_http_billing_redis_split_target(
-    ngx_http_billing_redis_split_t *split,
-    ngx_http_billing_redis_split_command_t *command,
-    ngx_http_billing_redis_member_t *member);
-static void ngx_http_billing_redis_split_done(void *data,
-    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_redis_split_take(
-    ngx_http_billing_redis_part_t *part);
-static void ngx_http_billing_redis_split_release(
     ngx_http_billing_redis_part_t *part);
 static void ngx_http_billing_redis_split_pause(
     ngx_http_billing_redis_split_t *split);
@@ -136,19 +26,6 @@ static void ngx_http_billing_redis_split_timer_handler(ngx_event_t *ev);
 static void ngx_http_billing_redis_split_finish(
     ngx_http_billing_redis_split_t *split,
     ngx_http_billing_redis_result_e result);
-
-
-static ngx_str_t  ngx_http_billing_redis_split_seeds =
-    ngx_string("a seed");
-
-static ngx_str_t  ngx_http_billing_redis_split_asking =
-    ngx_string("*1\r\n$6\r\nASKING\r\n");
-
-static ngx_str_t  ngx_http_billing_redis_split_readonly =
-    ngx_string("*1\r\n$8\r\nREADONLY\r\n");
-
-static ngx_str_t  ngx_http_billing_redis_split_readwrite =
-    ngx_string("*1\r\n$9\r\nREADWRITE\r\n");
 
 
 void
@@ -166,8 +43,9 @@ ngx_http_billing_redis_split(ngx_http_billing_redis_cluster_t *cluster,
     split = ngx_pcalloc(pl->pool, sizeof(ngx_http_billing_redis_split_t));
 
     if (split) {
-        split->commands = ngx_palloc(pl->pool, pl->ncommands
-                               * sizeof(ngx_http_billing_redis_split_command_t));
+        split->commands = ngx_palloc(pl->pool,
+                              pl->ncommands
+                              * sizeof(ngx_http_billing_redis_split_command_t));
     }
 
     if (split == NULL || split->commands == NULL) {
@@ -293,7 +171,7 @@ ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
         ngx_queue_remove(q);
         ngx_queue_insert_tail(&split->parts, q);
 
-        ngx_http_billing_redis_split_send(part);
+        ngx_http_billing_redis_part_send(part);
     }
 
     /* without memory, what was not assigned is tried again */
@@ -334,7 +212,7 @@ ngx_http_billing_redis_split_assign(ngx_http_billing_redis_split_t *split,
                         : NGX_HTTP_BILLING_REDIS_PLAIN;
     }
 
-    part = ngx_http_billing_redis_split_part(split, member, mode, parts);
+    part = ngx_http_billing_redis_part(split, member, mode, parts);
     if (part == NULL) {
         return NGX_ERROR;
     }
@@ -351,350 +229,15 @@ ngx_http_billing_redis_split_assign(ngx_http_billing_redis_split_t *split,
     command->next = NGX_HTTP_BILLING_REDIS_NONE;
     command->answered = 0;
 
-    ngx_http_billing_redis_split_target(split, command, NULL);
+    ngx_http_billing_redis_part_target(split, command, NULL);
 
     return NGX_OK;
-}
-
-
-/* the part for this node among those that are not sent yet, or a new one */
-
-static ngx_http_billing_redis_part_t *
-ngx_http_billing_redis_split_part(ngx_http_billing_redis_split_t *split,
-    ngx_http_billing_redis_member_t *member,
-    ngx_http_billing_redis_mode_e mode, ngx_queue_t *parts)
-{
-    ngx_queue_t                    *q;
-    ngx_http_billing_redis_part_t  *part;
-
-    for (q = ngx_queue_head(parts);
-         q != ngx_queue_sentinel(parts);
-         q = ngx_queue_next(q))
-    {
-        part = ngx_queue_data(q, ngx_http_billing_redis_part_t, queue);
-
-        if (part->member == member && part->mode == mode) {
-            return part;
-        }
-    }
-
-    if (!ngx_queue_empty(&split->free)) {
-        q = ngx_queue_head(&split->free);
-        ngx_queue_remove(q);
-
-        part = ngx_queue_data(q, ngx_http_billing_redis_part_t, queue);
-
-    } else {
-        part = ngx_palloc(split->pipeline->pool,
-                          sizeof(ngx_http_billing_redis_part_t));
-        if (part == NULL) {
-            return NULL;
-        }
-    }
-
-    ngx_memzero(part, sizeof(ngx_http_billing_redis_part_t));
-
-    part->split = split;
-    part->member = member;
-    part->mode = mode;
-
-    if (member) {
-        ngx_http_billing_redis_member_hold(member);
-    }
-
-    ngx_queue_insert_tail(parts, &part->queue);
-
-    return part;
-}
-
-
-static void
-ngx_http_billing_redis_split_send(ngx_http_billing_redis_part_t *part)
-{
-    ngx_http_billing_redis_split_t     *split;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    split = part->split;
-    pl = &part->pipeline;
-
-    switch (part->mode) {
-
-    case NGX_HTTP_BILLING_REDIS_ASKING:
-        pl->ncommands = 2 * part->ncommands;
-        break;
-
-    case NGX_HTTP_BILLING_REDIS_READONLY:
-        pl->ncommands = part->ncommands + 2;
-        break;
-
-    default: /* NGX_HTTP_BILLING_REDIS_PLAIN */
-        pl->ncommands = part->ncommands;
-        break;
-    }
-
-    /* what a replica answers, or a node while the slot moves, is not kept */
-
-    if (split->pipeline->sending
-        && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
-    {
-        pl->sending = ngx_http_billing_redis_split_sending;
-    }
-
-    pl->write = ngx_http_billing_redis_split_write;
-    pl->reply = ngx_http_billing_redis_split_reply;
-    pl->done = ngx_http_billing_redis_split_done;
-    pl->data = part;
-    pl->split = split;
-    pl->part = 1;
-    pl->bulk = split->pipeline->bulk;
-    pl->optional = split->pipeline->optional;
-    pl->role = split->pipeline->role;
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, split->cluster->log, 0,
-                   "billing redis part: %ui commands for \"%V\", mode %d",
-                   part->ncommands,
-                   part->member ? &part->member->name.str
-                                : &ngx_http_billing_redis_split_seeds,
-                   (int) part->mode);
-
-    ngx_http_billing_redis_node_send(part->member ? &part->member->node
-                                                  : split->cluster->seeds,
-                                     pl, split->timeout,
-                                     split->pipeline->deadline);
-}
-
-
-static ngx_int_t
-ngx_http_billing_redis_split_write(void *data,
-    struct ngx_http_billing_redis_event_s *event)
-{
-    ngx_http_billing_redis_part_t *part = data;
-
-    ngx_str_t                               *word;
-    ngx_uint_t                               i;
-    ngx_http_billing_redis_split_command_t  *command;
-
-    word = &ngx_http_billing_redis_split_readonly;
-
-    if (part->mode == NGX_HTTP_BILLING_REDIS_READONLY
-        && ngx_http_billing_redis_event_send(event, word->data, word->len)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    word = &ngx_http_billing_redis_split_asking;
-
-    for (i = part->first;
-         i != NGX_HTTP_BILLING_REDIS_NONE;
-         i = command->next)
-    {
-        command = &part->split->commands[i];
-
-        if (part->mode == NGX_HTTP_BILLING_REDIS_ASKING
-            && ngx_http_billing_redis_event_send(event, word->data, word->len)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        if (ngx_http_billing_redis_event_send(event, command->start,
-                                              command->len)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    word = &ngx_http_billing_redis_split_readwrite;
-
-    if (part->mode == NGX_HTTP_BILLING_REDIS_READONLY) {
-        return ngx_http_billing_redis_event_send(event, word->data, word->len);
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_billing_redis_split_sending(void *data, ngx_uint_t connection,
-    ngx_uint_t first, ngx_uint_t n)
-{
-    ngx_http_billing_redis_part_t *part = data;
-
-    ngx_uint_t                          i;
-    ngx_http_billing_redis_split_t     *split;
-    ngx_http_billing_redis_pipeline_t  *pl;
-
-    split = part->split;
-    pl = split->pipeline;
-
-    for (i = part->first;
-         i != NGX_HTTP_BILLING_REDIS_NONE;
-         i = split->commands[i].next)
-    {
-        pl->sending(pl->data, connection, i, 1);
-    }
-}
-
-
-static void
-ngx_http_billing_redis_split_reply(void *data, ngx_uint_t n,
-    ngx_http_billing_redis_reply_t *reply)
-{
-    ngx_http_billing_redis_part_t *part = data;
-
-    ngx_uint_t                               i;
-    ngx_http_billing_redis_split_t          *split;
-    ngx_http_billing_redis_split_command_t  *command;
-
-    split = part->split;
-
-    if (n == 0) {
-        part->due = part->first;
-    }
-
-    switch (part->mode) {
-
-    case NGX_HTTP_BILLING_REDIS_ASKING:
-
-        if (n % 2 == 0) {
-            return;
-        }
-
-        break;
-
-    case NGX_HTTP_BILLING_REDIS_READONLY:
-
-        if (n == 0 || n == part->ncommands + 1) {
-            return;
-        }
-
-        break;
-
-    default: /* NGX_HTTP_BILLING_REDIS_PLAIN */
-        break;
-    }
-
-    i = part->due;
-    command = &split->commands[i];
-    part->due = command->next;
-
-    /* the part may have been sent before, over a connection that was lost */
-
-    command->answered = 0;
-    command->pause = 0;
-
-    ngx_http_billing_redis_split_target(split, command, NULL);
-
-    if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
-        && ngx_http_billing_redis_split_redirected(part, command, reply))
-    {
-        return;
-    }
-
-    command->answered = 1;
-    command->connection = (part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
-                          ? part->pipeline.slot->conn->number : 0;
-
-    if (part->member && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN
-        && split->cluster->map->slots[command->slot] == 0)
-    {
-        ngx_http_billing_redis_cluster_moved(split->cluster, command->slot,
-                                             part->member);
-    }
-
-    split->pipeline->reply(split->pipeline->data, i, reply);
-}
-
-
-static ngx_uint_t
-ngx_http_billing_redis_split_redirected(ngx_http_billing_redis_part_t *part,
-    ngx_http_billing_redis_split_command_t *command,
-    ngx_http_billing_redis_reply_t *reply)
-{
-    in_port_t                           port;
-    ngx_str_t                           host, none;
-    ngx_uint_t                          slot;
-    ngx_http_billing_redis_split_t     *split;
-    ngx_http_billing_redis_member_t    *member;
-    ngx_http_billing_redis_server_t    *server;
-    ngx_http_billing_redis_cluster_t   *cluster;
-    ngx_http_billing_redis_redirect_e   kind;
-
-    split = part->split;
-    cluster = split->cluster;
-
-    kind = ngx_http_billing_redis_redirect(&reply->text, &slot, &host, &port);
-
-    switch (kind) {
-
-    case NGX_HTTP_BILLING_REDIS_NO_REDIRECT:
-        return 0;
-
-    case NGX_HTTP_BILLING_REDIS_CLUSTERDOWN:
-        ngx_http_billing_redis_cluster_refresh(cluster, NULL);
-
-        /* fall through */
-
-    case NGX_HTTP_BILLING_REDIS_TRYAGAIN:
-        command->pause = 1;
-        break;
-
-    default:
-        cluster->seeds->pool.shared.stat->redirects++;
-
-        ngx_str_null(&none);
-
-        server = part->pipeline.slot->conn->server;
-
-        member = ngx_http_billing_redis_member(cluster, server, &host, &none,
-                                               port);
-
-        if (kind == NGX_HTTP_BILLING_REDIS_MOVED) {
-            ngx_http_billing_redis_cluster_refresh(cluster, member);
-
-            if (member) {
-                ngx_http_billing_redis_cluster_moved(cluster, slot, member);
-            }
-        }
-
-        command->asking = (kind == NGX_HTTP_BILLING_REDIS_ASK);
-        command->pause = (member == NULL
-                          || split->hops >= NGX_HTTP_BILLING_REDIS_HOPS);
-
-        ngx_http_billing_redis_split_target(split, command, member);
-        break;
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, cluster->log, 0,
-                   "billing redis redirected: \"%V\" by \"%V\"", &reply->text,
-                   &part->pipeline.slot->conn->server->peer->name);
-
-    return 1;
-}
-
-
-static void
-ngx_http_billing_redis_split_target(ngx_http_billing_redis_split_t *split,
-    ngx_http_billing_redis_split_command_t *command,
-    ngx_http_billing_redis_member_t *member)
-{
-    if (command->target) {
-        ngx_http_billing_redis_member_release(split->cluster, command->target);
-    }
-
-    command->target = member;
-
-    if (member) {
-        ngx_http_billing_redis_member_hold(member);
-    }
 }
 
 
 /* a part was answered, or has failed */
 
-static void
+void
 ngx_http_billing_redis_split_done(void *data,
     ngx_http_billing_redis_result_e result)
 {
@@ -723,7 +266,7 @@ ngx_http_billing_redis_split_done(void *data,
             command = &split->commands[i];
             command->answered = 0;
             command->pause = 1;
-            ngx_http_billing_redis_split_target(split, command, NULL);
+            ngx_http_billing_redis_part_target(split, command, NULL);
         }
 
         if (split->breaks++ < NGX_HTTP_BILLING_REDIS_BREAKS) {
@@ -779,23 +322,7 @@ ngx_http_billing_redis_split_take(ngx_http_billing_redis_part_t *part)
 
     split->hops += hop;
 
-    ngx_http_billing_redis_split_release(part);
-}
-
-
-static void
-ngx_http_billing_redis_split_release(ngx_http_billing_redis_part_t *part)
-{
-    ngx_http_billing_redis_split_t  *split;
-
-    split = part->split;
-
-    if (part->member) {
-        ngx_http_billing_redis_member_release(split->cluster, part->member);
-    }
-
-    ngx_queue_remove(&part->queue);
-    ngx_queue_insert_head(&split->free, &part->queue);
+    ngx_http_billing_redis_part_release(part);
 }
 
 
@@ -835,7 +362,7 @@ ngx_http_billing_redis_split_reroute(ngx_http_billing_redis_pipeline_t *pl)
         command = &split->commands[i];
         command->answered = 0;
         command->pause = 0;
-        ngx_http_billing_redis_split_target(split, command, NULL);
+        ngx_http_billing_redis_part_target(split, command, NULL);
     }
 
     ngx_http_billing_redis_split_take(part);
@@ -944,11 +471,11 @@ ngx_http_billing_redis_split_cancel(ngx_http_billing_redis_pipeline_t *pl)
         part = ngx_queue_data(q, ngx_http_billing_redis_part_t, queue);
 
         ngx_http_billing_redis_node_cancel(&part->pipeline);
-        ngx_http_billing_redis_split_release(part);
+        ngx_http_billing_redis_part_release(part);
     }
 
     for (i = 0; i < split->ncommands; i++) {
-        ngx_http_billing_redis_split_target(split, &split->commands[i], NULL);
+        ngx_http_billing_redis_part_target(split, &split->commands[i], NULL);
     }
 
     if (split->timer.timer_set) {
