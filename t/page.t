@@ -119,9 +119,9 @@ delete @used{qw(buckets count data time)};
 
 is(join(' ', grep { !exists $known{$_} } sort keys %used), '', 'no others');
 
-# the time of the last sync is shown as its age
+# the time of the last sync is shown as its age, and each cache with its own servers
 
-is(join(' ', grep { !$used{$_} } sort keys %known), 'synced_at', 'each member');
+is(join(' ', grep { !$used{$_} } sort keys %known), 'redis_servers synced_at', 'each member');
 
 
 
