@@ -165,7 +165,7 @@ is(::port(), $old->{port}, 'before');
 $old->stop;
 
 my %seen;
-ok(wait_for(15, sub { $seen{::port()}++; $::Set->master_port != $old->{port} }),
+ok(wait_for(30, sub { $seen{::port()}++; $::Set->moved($old->{port}) }),
    'the sentinels name another one');
 $old->start;
 my $end = time + 13;
@@ -366,7 +366,7 @@ cmp_ok($idle[0], '>=', 3, 'which is idle');
 my $old = $::Set->master;
 is(::port(), $old->{port}, 'before');
 $old->stop;
-ok(wait_for(20, sub { $::Set->master_port != $old->{port} }), 'the sentinels name another one');
+ok(wait_for(30, sub { $::Set->moved($old->{port}) }), 'the sentinels name another one');
 my $new = $::Set->master_port;
 ok(wait_for(15, sub { error_log() =~ /redis master "mymaster" is 127\.0\.0\.1:$new,/ }),
    'without a request');
@@ -421,7 +421,7 @@ ok($::Set->settle(2), 'the sentinels see all servers');
 my $old = $::Set->master;
 answers(ask('{"cameras_ids":[5]}'), '5', 'before') for 1 .. 3;
 $old->stop;
-ok(wait_for(15, sub { ask('{"cameras_ids":[5]}'); $::Set->master_port != $old->{port} }),
+ok(wait_for(30, sub { ask('{"cameras_ids":[5]}'); $::Set->moved($old->{port}) }),
    'the sentinels name another one');
 $::Set->master->command('HSET', "${Prefix}camera:5", 'name', 'after');
 ok(wait_for(5, sub { ask('{"cameras_ids":[5]}')->{body} =~ /"name":"after"/ }), 'what changed');

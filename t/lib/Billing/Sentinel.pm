@@ -137,6 +137,20 @@ sub master_port {
     return $sentinel->command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', $self->{name})->[1];
 }
 
+# Do all sentinels name another master than the one with this port? Until then a
+# master that comes back empty may be named again, and all data are lost.
+
+sub moved {
+    my ($self, $port) = @_;
+
+    for my $sentinel (grep { $_->{pid} } @{ $self->{sentinels} }) {
+        my %master = @{ $sentinel->command('SENTINEL', 'MASTER', $self->{name}) };
+        return 0 if $master{port} == $port || $master{flags} ne 'master';
+    }
+
+    return 1;
+}
+
 sub server {
     my ($self, $port) = @_;
 
