@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_cache_reply.h"
+#include "ngx_http_billing_coherence_news.h"
 
 
 static ngx_int_t ngx_http_billing_cache_same(ngx_conf_t *cf, const char *name,
@@ -91,6 +92,8 @@ ngx_http_billing_cache_keep(ngx_conf_t *cf, ngx_http_billing_cache_set_t *set,
     if (ngx_http_billing_coherence_add(cf, co, set->redis, prefix) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_http_billing_coherence_news(co);
 
     ngx_http_billing_redis_track(set->redis, &co->tracking);
 

@@ -1,5 +1,5 @@
 
-#include "ngx_http_billing_coherence_news.h"
+#include "ngx_http_billing_coherence_state.h"
 
 
 /* bytes of the longest external id, of 255 characters, with its kind */
@@ -34,12 +34,10 @@ ngx_http_billing_coherence_add(ngx_conf_t *cf,
     ngx_uint_t                            i;
     ngx_http_billing_coherence_prefix_t  *elt;
 
-    if (co->tracking.data == NULL) {
+    if (co->sources == NULL) {
 
         co->redis = redis;
         co->log = &cf->cycle->new_log;
-
-        ngx_http_billing_coherence_news(co);
 
         co->sources = ngx_pcalloc(cf->pool, (NGX_HTTP_BILLING_REDIS_SOURCES + 1)
                                   * sizeof(ngx_http_billing_source_state_t *));
@@ -148,35 +146,6 @@ ngx_http_billing_coherence_begins(ngx_str_t *text, ngx_str_t *with)
 {
     return text->len >= with->len
            && ngx_memcmp(text->data, with->data, with->len) == 0;
-}
-
-
-/* ngx_current_msec stands still during a turn, and with timer_resolution */
-
-int64_t
-ngx_http_billing_coherence_clock(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    /* not 0, which stands for no time */
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + 1;
-}
-
-
-ngx_http_billing_source_state_t *
-ngx_http_billing_coherence_source(ngx_http_billing_coherence_t *co,
-    ngx_uint_t source)
-{
-    if (co->sources[source] == NULL) {
-        co->sources[source] = ngx_calloc(
-                                       sizeof(ngx_http_billing_source_state_t),
-                                       co->log);
-    }
-
-    return co->sources[source];
 }
 
 
@@ -290,20 +259,6 @@ ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
     return connection
            && connection == ngx_http_billing_coherence_owner(co, source)
            && co->sources[source]->doubts < NGX_HTTP_BILLING_COHERENCE_DOUBTS;
-}
-
-
-ngx_uint_t
-ngx_http_billing_coherence_owner(ngx_http_billing_coherence_t *co,
-    ngx_uint_t source)
-{
-    if (source == NGX_HTTP_BILLING_REDIS_NOWHERE
-        || co->sources[source] == NULL)
-    {
-        return 0;
-    }
-
-    return co->sources[source]->owner;
 }
 
 
@@ -477,12 +432,4 @@ ngx_http_billing_coherence_close(ngx_http_billing_coherence_t *co)
             co->sources[i] = NULL;
         }
     }
-}
-
-
-ngx_uint_t
-ngx_http_billing_coherence_same(ngx_str_t *one, ngx_str_t *two)
-{
-    return one->len == two->len
-           && ngx_memcmp(one->data, two->data, one->len) == 0;
 }

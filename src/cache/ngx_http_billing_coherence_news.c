@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_coherence_news.h"
+#include "ngx_http_billing_coherence_state.h"
 
 #include <openssl/rand.h>
 
@@ -19,8 +20,6 @@ static ngx_uint_t ngx_http_billing_coherence_has_epoch(
     ngx_http_billing_coherence_t *co, ngx_uint_t source);
 static void ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
     ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source);
-static void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
-    ngx_uint_t source, ngx_uint_t keep);
 
 
 void
@@ -262,31 +261,4 @@ ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
     prefix->told = 1;
     prefix->late = (source != NGX_HTTP_BILLING_REDIS_NOWHERE
                     && co->sources[source] && co->sources[source]->probing);
-}
-
-
-static void
-ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
-    ngx_uint_t source, ngx_uint_t keep)
-{
-    co->stat->generations++;
-
-    ngx_http_billing_store_renew(co->store, source, keep);
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, co->log, 0,
-                   "billing cache begins anew, source: %ui, keep: %ui", source,
-                   keep);
-}
-
-
-void
-ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i <= NGX_HTTP_BILLING_REDIS_SOURCES; i++) {
-        if (co->sources[i]) {
-            ngx_http_billing_coherence_renew(co, i, 0);
-        }
-    }
 }
