@@ -10,6 +10,8 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Test::Nginx::Socket 'no_plan';
 use Billing 'alloc';
+use Billing::Cluster;
+use Billing::Sentinel;
 
 my $file = $ENV{BILLING_FAULT} // die "run it as: sh t/run.sh --fault\n";
 my $server = Billing::Server->new;
@@ -18,6 +20,23 @@ $server->start;
 $server->command(@$_) for Billing::fixtures(),
     [ 'SET', "${Billing::Prefix}camera:20", 'no hash' ],
     [ 'ZADD', "${Billing::Prefix}login:held", map { ($_, $_) } 3, 4, 5, 20 ];
+
+my $cluster = Billing::Cluster->new(masters => 2, replicas => 0);
+
+$cluster->start;
+$cluster->load(Billing::fixtures());
+
+my $sentinels = Billing::Sentinel->set('mymaster', replicas => 0, sentinels => 1);
+
+$sentinels->{servers}[0]->command(@$_) for Billing::fixtures();
+
+END {
+    local $?;
+    $_->stop for grep { $_ } $cluster, $sentinels;
+}
+
+my $seed = ($cluster->nodes)[0]{port};
+my ($sentinel) = $sentinels->ports;
 
 $ENV{LD_PRELOAD} = $ENV{BILLING_FAULT_LIB};
 
@@ -50,6 +69,22 @@ my $nginx = Billing::Nginx->start(<<"END");
             billing_redis redis://default:any\@127.0.0.1:$server->{port};
             billing_cache 1m;
             billing_cache_lag 1ms;
+        }
+        location = /cluster {
+            billing_cameras_list;
+            billing_redis redis://127.0.0.1:$seed;
+            billing_cache off;
+        }
+        location = /cluster_kept {
+            billing_cameras_list;
+            billing_redis redis://127.0.0.1:$seed;
+            billing_cache 1m;
+            billing_cache_lag 100ms;
+        }
+        location = /sentinel {
+            billing_cameras_list;
+            billing_redis redis-sentinel://127.0.0.1:$sentinel/?master=mymaster;
+            billing_cache off;
         }
         location = /variables {
             billing_cameras_list;
@@ -123,8 +158,10 @@ sub sweep {
     ok($good->(ask(%opt)), "$kind: an answer while nothing fails");
 
     for ($n = 1; $n < 5000; $n++) {
-        $server->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-            if $opt{connect};
+        for my $of (@{ $opt{connect} // [] }) {
+            $of->command('CLIENT', 'KILL', 'TYPE', $_, 'SKIPME', 'yes') for qw(normal pubsub);
+        }
+
         my @client = $opt{kept} || $opt{revoked} ? kept(%opt) : ();
         arm($n);
         my $res = ask(%opt, @client);
@@ -227,7 +264,7 @@ my @kinds = (
     'status, another method' => [ 405, qr/405/, uri => '/status', method => 'POST' ],
     variables => [ 200, Billing::Fixtures::answer(3), uri => '/variables',
                    body => '{"cameras_ids":[3]}' ],
-    connect => [ 200, Billing::Fixtures::answer(3, 4), connect => 1,
+    connect => [ 200, Billing::Fixtures::answer(3, 4), connect => [ $server ],
                  body => '{"cameras_ids":[3,4]}' ],
     'cache: ids' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/kept',
                       body => '{"cameras_ids":[3,4]}' ],
@@ -239,10 +276,25 @@ my @kinds = (
                         uri => '/kept', body => '{"login":"mixed"}' ],
     'cache: nobody' => [ 200, 'null', uri => '/kept', body => '{"login":"nobody"}' ],
     'cache: bad token' => [ 401, '{"message":"Unauthenticated."}', token => 'bad', uri => '/kept' ],
-    'cache: connect' => [ 200, Billing::Fixtures::answer(3, 4), connect => 1, uri => '/kept',
+    'cache: connect' => [ 200, Billing::Fixtures::answer(3, 4), connect => [ $server ], uri => '/kept',
                           body => '{"cameras_ids":[3,4]}' ],
     'probes: ids' => [ 200, Billing::Fixtures::answer(3, 4, 5), uri => '/probed',
                        body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'cluster: ids' => [ 200, Billing::Fixtures::answer(3, 4, 5), uri => '/cluster',
+                        body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'cluster: login' => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
+                          uri => '/cluster', body => '{"login":"mixed"}' ],
+    'cluster: connect' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/cluster',
+                            connect => [ $cluster->nodes ], body => '{"cameras_ids":[3,4]}' ],
+    'cluster, kept: ids' => [ 200, Billing::Fixtures::answer(3, 4, 5), uri => '/cluster_kept',
+                              body => '{"cameras_ids":[3,4,5,91,92,93]}' ],
+    'cluster, kept: connect' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/cluster_kept',
+                                  connect => [ $cluster->nodes ], body => '{"cameras_ids":[3,4]}' ],
+    'sentinel: ids' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/sentinel',
+                         body => '{"cameras_ids":[3,4]}' ],
+    'sentinel: connect' => [ 200, Billing::Fixtures::answer(3, 4), uri => '/sentinel',
+                             connect => [ $sentinels->{servers}[0], $sentinels->{sentinels}[0] ],
+                             body => '{"cameras_ids":[3,4]}' ],
     'probes: login' => [ 200, Billing::Fixtures::answer(4, 5, 7, 10, 12, '9007199254740991'),
                          uri => '/probed', body => '{"login":"mixed"}' ],
 );
