@@ -283,3 +283,114 @@ while (Time::HiRes::time() < $end) {
 
 cmp_ok($Fake->count('GET \S*:token:'), '>', $asked, 'the token is asked for again');
 --- errors_allowed
+
+
+
+=== TEST 11: workers end while nodes of a cluster do not answer
+--- fake
+--- fake2
+--- run
+my $map = 'CLUSTER => ' . ::slots([ 0, 8191, [ '127.0.0.1', $Fake->{port} ] ],
+                                  [ 8192, 16383, [ '127.0.0.1', $Fake2->{port} ] ]) . "\n";
+my $first = ::slot('token:' . Billing::sha256($Billing::Token)) > 8191 ? ' GET \S*:token:' : ' HMGET ';
+
+for my $cache ('off', '1m') {
+    for my $signal (qw(TERM QUIT HUP)) {
+        $Fake->change("resp3 master\n$map$::DOWN");
+        $Fake2->change("resp3 master\n$map");
+        my $nginx = Billing::Nginx->start(<<"END");
+    billing_redis redis://127.0.0.1:$Fake->{port};
+    billing_redis_prefix $Prefix;
+    billing_redis_timeout 3s;
+    billing_redis_connections 4;
+    billing_cache $cache;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $Billing::URI { billing_cameras_list; }
+    }
+END
+        my $name = "$signal, cache $cache";
+        my $ask = sub {
+            my $client = Billing::client(port => $nginx->{port});
+            $client->send(text('{"cameras_ids":[3,4,5,7,10,12]}'));
+            return $client;
+        };
+
+        is($ask->()->response->{status}, 200, "$name: before") for 1 .. 2;
+        ok(wait_for(5, sub { $ask->()->response; $nginx->log_text =~ /2 nodes have 16384 slots/ }),
+           "$name: the map is read");
+
+        my @old = $nginx->workers;
+        my $asked = $Fake2->count($first);
+        my $push = $cache eq 'off' ? '' : 'push >2\r\n' . ::bulk('invalidate') . '_\r\n';
+        $Fake2->change("resp3 master\n${map}any => drop\n$push\n");
+        my @clients = map { $ask->() } 1 .. 8;
+        ok(wait_for(5, sub { $Fake2->count($first) >= $asked + 8 }), "$name: they wait");
+        $nginx->signal($signal);
+
+        if ($signal ne 'TERM') {
+            like($_->response->{status}, qr/50[34]/, "$name: answered") for @clients;
+        }
+
+        $_->close for @clients;
+
+        if ($signal eq 'HUP') {
+            ok($nginx->replaced(10, @old), "$name: the old worker ends");
+            $nginx->signal('QUIT');
+        }
+
+        is($nginx->ended(10), 'status 0', "$name: nginx ends");
+        unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, "$name: the log");
+    }
+}
+--- errors_allowed
+--- request
+GET /none
+--- error_code: 404
+
+
+
+=== TEST 12: workers end while a name server and sentinels do not answer
+--- fake
+any => drop
+--- run
+for my $url ("redis://redis.test:$Fake->{port}",
+             "redis-sentinel://sentinel.test:$Fake->{port},127.0.0.1:$Fake->{port}/?master=mymaster")
+{
+    for my $signal (qw(TERM QUIT HUP)) {
+        my $dns = Billing::Ports::reserve();
+        my $nginx = Billing::Nginx->start(<<"END");
+    resolver 127.0.0.1:$dns;
+    billing_redis $url;
+    billing_redis_timeout 1s;
+    server {
+        listen 127.0.0.1:%PORT%;
+        location = $Billing::URI { billing_cameras_list; }
+    }
+END
+        my $name = "$signal, $url";
+        my @old = $nginx->workers;
+        my @clients = map { Billing::client(port => $nginx->{port}) } 1 .. 4;
+        $_->send(text('{"cameras_ids":[3]}')) for @clients;
+        select undef, undef, undef, 0.2;
+        $nginx->signal($signal);
+
+        if ($signal ne 'TERM') {
+            like($_->response->{status}, qr/50[34]/, "$name: answered") for @clients;
+        }
+
+        $_->close for @clients;
+
+        if ($signal eq 'HUP') {
+            ok($nginx->replaced(10, @old), "$name: the old worker ends");
+            $nginx->signal('QUIT');
+        }
+
+        is($nginx->ended(10), 'status 0', "$name: nginx ends");
+        unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, "$name: the log");
+    }
+}
+--- errors_allowed
+--- request
+GET /none
+--- error_code: 404
