@@ -243,7 +243,7 @@ GET /none
 
 
 
-=== TEST 9: nor is one that a node of a cluster names
+=== TEST 9: a host that a node of a cluster names is no way to forge a line either
 --- http_config eval: $::FAKE
 --- fake
 --- run
