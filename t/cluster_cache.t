@@ -444,7 +444,7 @@ cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
 --- http_config eval: $::CACHE . '1h;'
 --- config eval: $::CONFIG
 --- run
-my $conf = "$::CACHE 200ms; billing_redis_prefix $Prefix;
+my $conf = "$::CACHE 1s; billing_redis_prefix $Prefix;
     server { listen 127.0.0.1:%PORT%; $::CONFIG }";
 my $nginx = Billing::Nginx->start($conf, alerts => 1);
 my @port = (port => $nginx->{port});
@@ -454,8 +454,15 @@ is(::warm($_, @port), ::hit($_), 'kept') for @ids;
 ok($nginx->reconfigure($conf, alerts => 1), 'reloaded');
 is(::get($_, @port), "200 MISS Camera $_", 'empty') for @ids;
 is(::warm($_, @port), ::hit($_), 'kept again') for @ids;
+
+# a node owes the answer to a probe
+
+Time::HiRes::sleep 0.6;
+$::Nodes[$::Other]->signal('STOP');
+like(::get($ids[$::Other], @port), qr/^200 HIT/, 'a probe is sent');
 $nginx->signal('QUIT');
 is($nginx->ended(10), 'status 0', 'nginx ends');
+$::Nodes[$::Other]->signal('CONT');
 ok(wait_for(3, sub { !grep { ::tracked($_) } $::Cluster->masters }), 'no connection is left');
 unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, 'no alert');
 
@@ -557,6 +564,7 @@ is(::commands($::READS, $master), 0, 'the old one is not');
 $replica->command('HSET', ::key("camera:$id"), 'name', 'Changed');
 cmp_ok(::until_is($id, 'Changed'), '<', 100, 'a change is seen');
 $replica->command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+ok(wait_for(10, sub { $master->info('replication', 'master_link_status') eq 'up' }), 'in step');
 $master->command('CLUSTER', 'FAILOVER');
 ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and back');
 
