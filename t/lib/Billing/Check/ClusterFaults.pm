@@ -372,13 +372,33 @@ sub kill_at {
         for Billing::Check::Faults::tracked($run, $server);
 }
 
+# A master that may get the slot. Replicas of 7.0 keep the keys of a slot that was taken
+# from their master: the keys would be back with a failover.
+
+sub another {
+    my ($run, $slot, $from) = @_;
+
+    my @nodes = nodes($run);
+    my %left = map {
+        ($_->{id} => order($run, $_->{server}, 'CLUSTER', 'COUNTKEYSINSLOT', $slot))
+    } @nodes;
+
+    my @others = grep {
+        my $id = $_->{id};
+        $id ne $from->{id} && !grep {
+            ($_->{id} eq $id || $_->{master} eq $id) && $left{ $_->{id} }
+        } @nodes;
+    } masters($run);
+
+    return $others[rand @others];
+}
+
 sub reshard {
     my ($run, $slot, $pause, $to) = @_;
 
     my $from = owner($run, $slot);
-    my @others = grep { $_->{id} ne $from->{id} } masters($run);
 
-    $to //= $others[rand @others];
+    $to //= another($run, $slot, $from) // return;
 
     my ($source, $target) = ($from->{server}, $to->{server});
 
@@ -413,7 +433,7 @@ sub take {
     return if grep { /^(?:synced|token|member moves|camera 9\d\d$)/ } @names;
 
     my $from = owner($run, $slot);
-    my ($to) = grep { $_->{id} ne $from->{id} } masters($run);
+    my $to = another($run, $slot, $from) // return;
 
     $run->hold_writers;
 
@@ -533,6 +553,26 @@ sub lose {
 
     wait_well($run);
     delete $run->{alone}{ $replica->{port} };
+
+    # what was written meanwhile is on its way, and the next fault may be the same
+
+    my ($written) = offsets($run, $replica);
+
+    wait_for($run, 'the replica has all writes', sub {
+        my ($last, $acknowledged) = offsets($run, $replica);
+        return ($acknowledged // -1) >= $written;
+    });
+}
+
+# What a master has written, and what its replica says that it has.
+
+sub offsets {
+    my ($run, $master) = @_;
+
+    my $info = $run->command($master, 'INFO', 'replication');
+
+    return ($info =~ /^master_repl_offset:(\d+)/m,
+            $info =~ /^slave0:.*state=online,offset=(\d+)/m);
 }
 
 sub join_and_leave {
@@ -590,6 +630,7 @@ sub mixed {
             $server->signal('STOP');
             $run->wait(0.1 + 0.3 * rand);
             $server->signal('CONT');
+            wait_well($run);
         },
     );
 
