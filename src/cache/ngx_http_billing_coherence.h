@@ -87,7 +87,7 @@ typedef struct {
     /* since the last probe, there was news of synced_at */
     unsigned                       told:1;
 
-    /* the news came while a probe was under way: they count for the next one */
+    /* the news came while a probe was under way: the next probe counts them */
     unsigned                       late:1;
 
     /* the last probe has found another synced_at without news of it */

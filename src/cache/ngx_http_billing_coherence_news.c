@@ -181,7 +181,7 @@ ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
 }
 
 
-/* all keys have changed: so has synced_at, whose own news need not come */
+/* all keys have changed, and synced_at with them, of which no news need come */
 
 static void
 ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)

@@ -478,8 +478,8 @@ ngx_uint_t ngx_http_billing_redis_source(ngx_http_billing_redis_t *redis,
     ngx_str_t *key);
 
 /*
- * Sets a number so that the source has all keys with the number in braces.
- * Returns NGX_DECLINED if there is none.
+ * Sets the tag to a number: each key that contains the number in braces is one
+ * of the source's.  Returns NGX_DECLINED if there is no such number.
  */
 ngx_int_t ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis,
     ngx_uint_t source, ngx_uint_t *tag);

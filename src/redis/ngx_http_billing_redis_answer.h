@@ -70,9 +70,9 @@ typedef enum {
 
 
 /*
- * Takes an element of the reply to the question, or its end, which is a reply
- * that is no item.  Returns NGX_AGAIN; NGX_OK at the end of the reply; or
- * NGX_DECLINED if the sentinel does not know the master.
+ * Takes an element of the reply to the question, an ITEM, and returns
+ * NGX_AGAIN.  Takes the reply itself, which comes after its elements, and
+ * returns NGX_OK; or NGX_DECLINED if the sentinel does not know the master.
  */
 ngx_int_t ngx_http_billing_redis_answer_read(
     ngx_http_billing_redis_answer_reader_t *reader,

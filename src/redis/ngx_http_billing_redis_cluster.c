@@ -293,7 +293,7 @@ ngx_http_billing_redis_cluster_route(
         }
     }
 
-    /* the first one that is back is asked */
+    /* whichever replica is back first will be asked */
 
     for (i = 0; i < shard->nreplicas; i++) {
         ngx_http_billing_redis_member_probe(shard->replicas[i]);

@@ -54,7 +54,10 @@ typedef struct {
     /* of the map in use: slots of which the node is the master */
     ngx_uint_t                          slots;
 
-    /* keys with this number in braces are, or were, in one of the slots */
+    /*
+     * a key that contains this number in braces was in one of the slots when a
+     * tag was last asked for
+     */
     ngx_uint_t                          tag;
 
     /* the shard of which the node is the master, while a map is read */
@@ -113,7 +116,7 @@ typedef struct {
     ngx_uint_t                          node;
     ngx_uint_t                          address;
 
-    /* the shard of the range is not new, or has no place */
+    /* the range's replicas are known already, or there is no place for them */
     ngx_uint_t                          known;
 
     /* not understood */

@@ -262,7 +262,7 @@ ngx_http_billing_redis_control_questions(
 }
 
 
-/* a command that was not sent for want of memory is a command not answered */
+/* without memory, a command is not sent: then the timer ends the connection */
 
 static void
 ngx_http_billing_redis_control_await(ngx_http_billing_redis_control_t *control,

@@ -325,7 +325,7 @@ ngx_http_billing_redis_member_peer(ngx_pool_t *pool,
                                  ? "[%V]:%d" : "%V:%d", address, (int) port)
                - text;
 
-    /* an address that was not announced is that of the node that was asked */
+    /* a node without a host of its own has that of the node that was asked */
 
     ssl_name = (host->data == src->host.data) ? &src->ssl_name : host;
 

@@ -17,10 +17,9 @@
 
 typedef struct {
     /*
-     * Called before each attempt to connect, and with each pipeline.  The
-     * servers are not set from inside of it, but by an event.  Returns
-     * NGX_AGAIN if no connection is to be made yet, as the servers may be other
-     * ones by now.
+     * Called before each attempt to connect, and with each pipeline.  Asks
+     * only: an event sets the servers later.  Returns NGX_AGAIN if no
+     * connection is to be made yet, as the servers may be other ones by now.
      */
     ngx_int_t                       (*ask)(void *data);
 

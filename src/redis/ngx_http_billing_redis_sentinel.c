@@ -315,8 +315,9 @@ ngx_http_billing_redis_sentinel_answered(void *data)
 
 
 /*
- * A sentinel that was cut off from the others may name a former master.  If no
- * sentinel has heard of the last failover, they were all made anew.
+ * A sentinel that was cut off from the others may name a former master, and is
+ * not believed.  If no sentinel has heard of the last failover, all sentinels
+ * were set up anew, and are believed.
  */
 
 static ngx_int_t

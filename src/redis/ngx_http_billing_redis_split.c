@@ -293,7 +293,7 @@ ngx_http_billing_redis_split_done(void *data,
 }
 
 
-/* takes the commands that are to be sent again from the part, and frees it */
+/* the commands without an answer are to be sent again; frees the part */
 
 static void
 ngx_http_billing_redis_split_take(ngx_http_billing_redis_part_t *part)
