@@ -474,6 +474,8 @@ ngx_http_billing_redis_clustered(void *set)
     }
 
     if (redis->cluster) {
+        redis->cluster->reroute = ngx_http_billing_redis_split_reroute;
+
         ngx_http_billing_redis_cluster_refresh(redis->cluster, NULL);
     }
 }

@@ -1,6 +1,5 @@
 
 #include "ngx_http_billing_redis_cluster.h"
-#include "ngx_http_billing_redis_split.h"
 
 
 /* numbers in braces among which there is one for every slot */
@@ -10,6 +9,7 @@
 
 static void ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev);
 static void ngx_http_billing_redis_cluster_reroute(
+    ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_node_t *node);
 static void ngx_http_billing_redis_cluster_drain(
     ngx_http_billing_redis_node_t *node);
@@ -88,63 +88,6 @@ ngx_http_billing_redis_cluster_destroy(
 
     ngx_free(cluster->map);
     ngx_free(cluster);
-}
-
-
-ngx_http_billing_redis_member_t *
-ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
-{
-    ngx_uint_t                        i;
-    ngx_queue_t                      *q;
-    ngx_http_billing_redis_member_t  *member, *idle;
-
-    if (cluster->failed || cluster->over || cluster->nmembers == 0) {
-        return NULL;
-    }
-
-    member = cluster->hint;
-
-    if (member && ngx_http_billing_redis_member_usable(member)) {
-        return member;
-    }
-
-    idle = NULL;
-    q = ngx_queue_head(&cluster->members);
-
-    for (i = cluster->turn % cluster->nmembers; i; i--) {
-        q = ngx_queue_next(q);
-    }
-
-    for (i = 0; i < cluster->nmembers; i++, q = ngx_queue_next(q)) {
-
-        if (q == ngx_queue_sentinel(&cluster->members)) {
-            q = ngx_queue_next(q);
-        }
-
-        member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
-
-        if (!member->listed || !ngx_http_billing_redis_member_usable(member)) {
-            continue;
-        }
-
-        if (ngx_http_billing_redis_pool_used(&member->node.pool, 0)) {
-            return member;
-        }
-
-        if (idle == NULL) {
-            idle = member;
-        }
-    }
-
-    return idle;
-}
-
-
-ngx_http_billing_redis_member_t *
-ngx_http_billing_redis_cluster_master(ngx_http_billing_redis_map_t *map,
-    ngx_uint_t slot)
-{
-    return map->slots[slot] ? map->shards[map->slots[slot] - 1].master : NULL;
 }
 
 
@@ -331,7 +274,7 @@ ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev)
 
         lost |= (member->listed && member->slots);
 
-        ngx_http_billing_redis_cluster_reroute(&member->node);
+        ngx_http_billing_redis_cluster_reroute(cluster, &member->node);
 
         if (!member->listed && cluster->reading.map == NULL
             && ngx_http_billing_redis_member_idle(member))
@@ -341,7 +284,7 @@ ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev)
     }
 
     if (cluster->map->covered) {
-        ngx_http_billing_redis_cluster_reroute(cluster->seeds);
+        ngx_http_billing_redis_cluster_reroute(cluster, cluster->seeds);
 
         if (cluster->pipeline.state == NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE) {
             ngx_http_billing_redis_cluster_drain(cluster->seeds);
@@ -355,7 +298,9 @@ ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev)
 
 
 static void
-ngx_http_billing_redis_cluster_reroute(ngx_http_billing_redis_node_t *node)
+ngx_http_billing_redis_cluster_reroute(
+    ngx_http_billing_redis_cluster_t *cluster,
+    ngx_http_billing_redis_node_t *node)
 {
     ngx_uint_t                          i;
     ngx_queue_t                        *q, *next, *queues[2];
@@ -374,7 +319,7 @@ ngx_http_billing_redis_cluster_reroute(ngx_http_billing_redis_node_t *node)
             pl = ngx_queue_data(q, ngx_http_billing_redis_pipeline_t, queue);
 
             if (pl->split) {
-                ngx_http_billing_redis_split_reroute(pl);
+                cluster->reroute(pl);
             }
         }
     }

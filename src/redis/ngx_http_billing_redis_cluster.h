@@ -130,6 +130,13 @@ typedef struct {
 struct ngx_http_billing_redis_cluster_s {
     /* the servers as configured */
     ngx_http_billing_redis_node_t      *seeds;
+
+    /*
+     * the owner's to set: called for a part of a pipeline that waits, and may
+     * be sent to another node
+     */
+    void                              (*reroute)(
+                                        ngx_http_billing_redis_pipeline_t *part);
     ngx_log_t                          *log;
 
     /* never NULL */

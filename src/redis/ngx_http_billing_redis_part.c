@@ -115,7 +115,7 @@ ngx_http_billing_redis_part_send(ngx_http_billing_redis_part_t *part)
 
     pl->write = ngx_http_billing_redis_part_write;
     pl->reply = ngx_http_billing_redis_part_reply;
-    pl->done = ngx_http_billing_redis_split_done;
+    pl->done = split->done;
     pl->data = part;
     pl->split = split;
     pl->part = 1;

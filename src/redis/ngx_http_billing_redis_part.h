@@ -87,6 +87,9 @@ struct ngx_http_billing_redis_split_s {
     /* the end of a pause */
     ngx_event_t                              timer;
 
+    /* called when a part was answered, or has failed; data is the part */
+    ngx_http_billing_redis_done_pt           done;
+
     ngx_msec_t                               timeout;
     ngx_uint_t                               hops;
     ngx_uint_t                               breaks;
@@ -106,7 +109,7 @@ ngx_http_billing_redis_part_t *ngx_http_billing_redis_part(
     ngx_http_billing_redis_member_t *member,
     ngx_http_billing_redis_mode_e mode, ngx_queue_t *parts);
 
-/* Sends the part; ngx_http_billing_redis_split_done() is called later. */
+/* Sends the part; split->done() is called later. */
 void ngx_http_billing_redis_part_send(ngx_http_billing_redis_part_t *part);
 
 /* The part is not needed any more. */
@@ -116,10 +119,6 @@ void ngx_http_billing_redis_part_release(ngx_http_billing_redis_part_t *part);
 void ngx_http_billing_redis_part_target(ngx_http_billing_redis_split_t *split,
     ngx_http_billing_redis_split_command_t *command,
     ngx_http_billing_redis_member_t *member);
-
-/* A part was answered, or has failed. */
-void ngx_http_billing_redis_split_done(void *data,
-    ngx_http_billing_redis_result_e result);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_PART_H_INCLUDED_ */

@@ -416,3 +416,60 @@ ngx_http_billing_redis_cluster_log(ngx_http_billing_redis_cluster_t *cluster,
                   "redis cluster: %ui of %d slots have a node",
                   map->covered, NGX_HTTP_BILLING_REDIS_SLOTS);
 }
+
+
+ngx_http_billing_redis_member_t *
+ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
+{
+    ngx_uint_t                        i;
+    ngx_queue_t                      *q;
+    ngx_http_billing_redis_member_t  *member, *idle;
+
+    if (cluster->failed || cluster->over || cluster->nmembers == 0) {
+        return NULL;
+    }
+
+    member = cluster->hint;
+
+    if (member && ngx_http_billing_redis_member_usable(member)) {
+        return member;
+    }
+
+    idle = NULL;
+    q = ngx_queue_head(&cluster->members);
+
+    for (i = cluster->turn % cluster->nmembers; i; i--) {
+        q = ngx_queue_next(q);
+    }
+
+    for (i = 0; i < cluster->nmembers; i++, q = ngx_queue_next(q)) {
+
+        if (q == ngx_queue_sentinel(&cluster->members)) {
+            q = ngx_queue_next(q);
+        }
+
+        member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
+
+        if (!member->listed || !ngx_http_billing_redis_member_usable(member)) {
+            continue;
+        }
+
+        if (ngx_http_billing_redis_pool_used(&member->node.pool, 0)) {
+            return member;
+        }
+
+        if (idle == NULL) {
+            idle = member;
+        }
+    }
+
+    return idle;
+}
+
+
+ngx_http_billing_redis_member_t *
+ngx_http_billing_redis_cluster_master(ngx_http_billing_redis_map_t *map,
+    ngx_uint_t slot)
+{
+    return map->slots[slot] ? map->shards[map->slots[slot] - 1].master : NULL;
+}

@@ -18,6 +18,8 @@ static void ngx_http_billing_redis_split_dispatch(
     ngx_http_billing_redis_split_t *split);
 static ngx_int_t ngx_http_billing_redis_split_assign(
     ngx_http_billing_redis_split_t *split, ngx_uint_t n, ngx_queue_t *parts);
+static void ngx_http_billing_redis_split_done(void *data,
+    ngx_http_billing_redis_result_e result);
 static void ngx_http_billing_redis_split_take(
     ngx_http_billing_redis_part_t *part);
 static void ngx_http_billing_redis_split_pause(
@@ -55,6 +57,7 @@ ngx_http_billing_redis_split(ngx_http_billing_redis_cluster_t *cluster,
     split->cluster = cluster;
     split->pipeline = pl;
     split->version = cluster->version;
+    split->done = ngx_http_billing_redis_split_done;
 
     ngx_queue_init(&split->parts);
     ngx_queue_init(&split->free);
@@ -237,7 +240,7 @@ ngx_http_billing_redis_split_assign(ngx_http_billing_redis_split_t *split,
 
 /* a part was answered, or has failed */
 
-void
+static void
 ngx_http_billing_redis_split_done(void *data,
     ngx_http_billing_redis_result_e result)
 {
