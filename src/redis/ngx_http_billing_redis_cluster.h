@@ -136,7 +136,7 @@ struct ngx_http_billing_redis_cluster_s {
      * be sent to another node
      */
     void                              (*reroute)(
-                                        ngx_http_billing_redis_pipeline_t *part);
+                                       ngx_http_billing_redis_pipeline_t *part);
     ngx_log_t                          *log;
 
     /* never NULL */
@@ -192,8 +192,8 @@ void ngx_http_billing_redis_cluster_destroy(
     ngx_http_billing_redis_cluster_t *cluster);
 
 /*
- * The map is old, and is read soon.  The hint is a node that knows a better map,
- * or NULL.
+ * The map is old, and is read soon.  The hint is a node that knows a better
+ * map, or NULL.
  */
 void ngx_http_billing_redis_cluster_refresh(
     ngx_http_billing_redis_cluster_t *cluster,
@@ -229,9 +229,10 @@ ngx_uint_t ngx_http_billing_redis_member_usable(
     ngx_http_billing_redis_member_t *member);
 
 /*
- * The node with the host and port that a server has announced: one that is known,
- * or a new one.  ip is the address if the host is a name, or empty.  Returns NULL
- * if the node is not known, and there is no address, no memory, or no room.
+ * The node with the host and port that a server has announced: one that is
+ * known, or a new one.  ip is the address if the host is a name, or empty.
+ * Returns NULL if the node is not known, and there is no address, no memory, or
+ * no room.
  */
 ngx_http_billing_redis_member_t *ngx_http_billing_redis_member(
     ngx_http_billing_redis_cluster_t *cluster,
