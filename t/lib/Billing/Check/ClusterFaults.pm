@@ -69,14 +69,20 @@ our %FAULT = (
         },
     },
 
-    # a node takes slots from another one, which loses their keys without a word
+    # a node takes slots from another one, which loses their keys without a word, and
+    # takes them back without any
     taken => {
         lag => 0.3, allowed => 0.3 + 0.12,
         do => sub {
             my ($run, $seconds) = @_;
             my $n = 0;
-            repeat($run, $seconds, 0.5, sub { take($run); $n++ });
-            return "$n slots";
+            repeat($run, $seconds, 0.5, sub {
+                my ($slot, $from, $to) = take($run) or return;
+                $run->wait(0.5);
+                take($run, $slot, $to, $from);
+                $n++;
+            });
+            return $n && "$n slots";
         },
     },
 
@@ -424,16 +430,18 @@ sub reshard {
 }
 
 sub take {
-    my ($run) = @_;
+    my ($run, $slot, $from, $to) = @_;
 
     my @ids = @{ $run->{ids} };
-    my $slot = slot('camera ' . $ids[rand @ids]);
+
+    $slot //= slot('camera ' . $ids[rand @ids]);
+
     my @names = grep { slot($_) == $slot } keys %{ $run->{history}{states} };
 
     return if grep { /^(?:synced|token|member moves|camera 9\d\d$)/ } @names;
 
-    my $from = owner($run, $slot);
-    my $to = another($run, $slot, $from) // return;
+    $from //= owner($run, $slot);
+    $to //= another($run, $slot, $from) // return;
 
     $run->hold_writers;
 
@@ -447,6 +455,8 @@ sub take {
 
     $run->{history}->answered(Billing::Check::Loop::now(), $open);
     $run->resume_writers;
+
+    return ($slot, $from, $to);
 }
 
 sub flush {
