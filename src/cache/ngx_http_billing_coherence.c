@@ -361,7 +361,7 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
 
         if (prefix->known) {
             prefix->known = 0;
-            ngx_http_billing_coherence_renew_all(co);
+            ngx_http_billing_coherence_renew_all(co, 0);
         }
 
         return;
@@ -378,7 +378,7 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
                       ? "the worker's cache begins anew"
                       : "the worker's cache is not used on this connection");
 
-        ngx_http_billing_coherence_renew_all(co);
+        ngx_http_billing_coherence_renew_all(co, 0);
     }
 
     changed = (prefix->known && prefix->value != value);

@@ -82,7 +82,7 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
     /* a change of "epoch" before this was told to nobody */
 
     if (source && ngx_http_billing_coherence_has_epoch(co, source)) {
-        ngx_http_billing_coherence_renew_all(co);
+        ngx_http_billing_coherence_renew_all(co, co->stale != 0);
     }
 
     state->owner = connection;
@@ -197,7 +197,7 @@ ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)
         ngx_http_billing_coherence_told(co, &prefix[i], source);
     }
 
-    ngx_http_billing_coherence_renew_all(co);
+    ngx_http_billing_coherence_renew_all(co, 0);
 }
 
 
@@ -222,7 +222,7 @@ ngx_http_billing_coherence_flushed(ngx_http_billing_coherence_t *co,
     }
 
     if (ngx_http_billing_coherence_has_epoch(co, source)) {
-        ngx_http_billing_coherence_renew_all(co);
+        ngx_http_billing_coherence_renew_all(co, 0);
         return;
     }
 

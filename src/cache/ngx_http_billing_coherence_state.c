@@ -60,13 +60,17 @@ ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
 
 
 void
-ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co)
+ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co,
+    ngx_uint_t keep)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                        i;
+    ngx_http_billing_source_state_t  *state;
 
     for (i = 0; i <= NGX_HTTP_BILLING_REDIS_SOURCES; i++) {
-        if (co->sources[i]) {
-            ngx_http_billing_coherence_renew(co, i, 0);
+        state = co->sources[i];
+
+        if (state) {
+            ngx_http_billing_coherence_renew(co, i, keep && state->last);
         }
     }
 }

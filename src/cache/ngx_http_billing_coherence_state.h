@@ -20,8 +20,12 @@ ngx_http_billing_source_state_t *ngx_http_billing_coherence_source(
 void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
     ngx_uint_t source, ngx_uint_t keep);
 
-/* Begins a new generation of each source. */
-void ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co);
+/*
+ * Begins a new generation of each source.  With keep, the stale records of a
+ * source that has not answered since stay.
+ */
+void ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co,
+    ngx_uint_t keep);
 
 ngx_uint_t ngx_http_billing_coherence_same(ngx_str_t *one, ngx_str_t *two);
 
