@@ -463,8 +463,10 @@ my $slots = ::slots([ 0, 8191, [ '127.0.0.1', $Fake->{port} ] ],
                     [ 8192, 16383, [ 'two.example', 7001 ] ]);
 $Fake->change($slots . 'once HMGET => error CLUSTERDOWN The cluster is down');
 answers(ask('{"cameras_ids":[3,4,5,10]}'), '3 4 5 10', "answer $_") for 1 .. 3;
+is(scalar(() = Billing::error_log() =~ /without an address/g), 1, 'said once');
+--- errors_allowed
 --- logged
-\[info\] .*redis cluster announces node "two\.example:7001" without an address
+\[error\] .*redis cluster announces node "two\.example:7001" without an address
 \[notice\] .*redis cluster: 1 nodes have 8192 slots
 
 

@@ -178,8 +178,23 @@ ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
         return;
     }
 
-    record->server.data = ngx_pstrdup(record->request->pool, server);
-    record->server.len = record->server.data ? server->len : 0;
+    /* many servers may answer a long list */
+
+    if (server->len > record->room) {
+        record->server.len = 0;
+        record->room = 0;
+
+        record->server.data = ngx_pnalloc(record->request->pool, server->len);
+        if (record->server.data == NULL) {
+            return;
+        }
+
+        record->room = server->len;
+    }
+
+    record->server.len = server->len;
+
+    ngx_memcpy(record->server.data, server->data, server->len);
 }
 
 

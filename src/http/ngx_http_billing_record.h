@@ -31,8 +31,9 @@ typedef struct {
     /* cameras in the answer so far; NULL if the answer lists none */
     ngx_uint_t               *cameras;
 
-    /* the name of the Redis server that answered last, or empty */
+    /* the name of the Redis server that answered last, or empty; its room */
     ngx_str_t                 server;
+    size_t                    room;
 
     /*
      * asked: since when the request waits for Redis; waited: how long earlier

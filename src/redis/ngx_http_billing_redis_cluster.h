@@ -124,6 +124,9 @@ typedef struct {
 
     /* nodes were left out, as there were too many */
     ngx_uint_t                          bounded;
+
+    /* a node was announced by a name whose address is not known */
+    ngx_uint_t                          nameless;
 } ngx_http_billing_redis_reading_t;
 
 
@@ -180,6 +183,7 @@ struct ngx_http_billing_redis_cluster_s {
     /* lines that are logged once per change */
     unsigned                            logged:1;
     unsigned                            bounded:1;
+    unsigned                            nameless:1;
     unsigned                            refused:1;
 };
 

@@ -92,9 +92,6 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
     }
 
     if (!ngx_http_billing_redis_member_address(cluster, host, ip, &address)) {
-        ngx_log_error(NGX_LOG_INFO, cluster->log, 0,
-                      "redis cluster announces node \"%V\" without an address",
-                      &name);
         return NULL;
     }
 

@@ -262,6 +262,7 @@ ngx_http_billing_redis_cluster_done(void *data,
     }
 
     cluster->bounded = reading->bounded ? 1 : 0;
+    cluster->nameless = reading->nameless ? 1 : 0;
 
     if (failed) {
         ngx_free(map);

@@ -13,6 +13,8 @@ static void ngx_http_billing_redis_topology_metadata(
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_redis_topology_node(
     ngx_http_billing_redis_cluster_t *cluster);
+static void ngx_http_billing_redis_topology_unknown(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *host);
 static void ngx_http_billing_redis_topology_master(
     ngx_http_billing_redis_reading_t *reading,
     ngx_http_billing_redis_member_t *member);
@@ -228,6 +230,7 @@ ngx_http_billing_redis_topology_node(
     member = ngx_http_billing_redis_member(cluster, server, &host, &ip,
                                            reading->port);
     if (member == NULL) {
+        ngx_http_billing_redis_topology_unknown(cluster, &host);
         return;
     }
 
@@ -238,6 +241,34 @@ ngx_http_billing_redis_topology_node(
 
     shard = &reading->map->shards[reading->shard - 1];
     shard->replicas[shard->nreplicas++] = member;
+}
+
+
+/* a line for each change of state, and not for each reading */
+
+static void
+ngx_http_billing_redis_topology_unknown(
+    ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *host)
+{
+    ngx_http_billing_redis_reading_t  *reading;
+
+    reading = &cluster->reading;
+
+    if (reading->bounded) {
+        return;
+    }
+
+    reading->nameless = 1;
+
+    if (cluster->nameless) {
+        return;
+    }
+
+    cluster->nameless = 1;
+
+    ngx_log_error(NGX_LOG_ERR, cluster->log, 0,
+                  "redis cluster announces node \"%V:%d\" without an address, "
+                  "the node is not used", host, (int) reading->port);
 }
 
 
