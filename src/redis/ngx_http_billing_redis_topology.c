@@ -1,5 +1,6 @@
 
 #include "ngx_http_billing_redis_cluster.h"
+#include "ngx_http_billing_redis_error.h"
 
 
 static void ngx_http_billing_redis_topology_value(
@@ -254,7 +255,7 @@ ngx_http_billing_redis_topology_unknown(
 
     reading = &cluster->reading;
 
-    if (reading->bounded) {
+    if (reading->bounded || !ngx_http_billing_redis_error_is_word(host)) {
         return;
     }
 
