@@ -5,7 +5,8 @@
 #
 #     sh t/loader.sh              all tests, with 12 kills, in less than a minute
 #     sh t/loader.sh 100          with as many kills
-#     sh t/loader.sh --lag        the time from a commit to Redis, for 20 s
+#     sh t/loader.sh --lag        the time from a commit to Redis and to an answer of
+#                                 nginx, for a minute
 #     sh t/loader.sh --full N     a full load of N cameras: time and memory
 #
 # As root, all of it runs as the user "postgres".
@@ -23,6 +24,7 @@ die() {
 }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
+module=ngx_http_billing_module.so
 
 # PostgreSQL does not run as root, and its user may not be able to read this folder
 
@@ -42,6 +44,12 @@ if [ "$(id -u)" -eq 0 ]; then
     mkdir "$copy/conf"
     cp -R "$root/t" "$copy"
     cp -R "$root/conf/loader" "$root/conf/check-cache" "$copy/conf"
+
+    if [ "$*" = --lag ]; then
+        sh "$root/conf/build.sh"
+        mkdir "$copy/build"
+        cp "$root/build/$module" "$copy/build"
+    fi
 
     setpriv --reuid=postgres --regid=postgres --init-groups \
         sh "$copy/t/loader.sh" "$@" &
@@ -679,30 +687,81 @@ is_caught_up() {
     [ "$(sql -c 'SELECT count(*) FROM billing.outbox')" = 0 ]
 }
 
-# 500 changes a second to 10,000 cameras, whose names are the time.
+# The route with its default settings
+
+start_nginx() {
+    [ -e "$root/build/$module" ] || die "there is no $module, try: sh conf/build.sh"
+
+    cat >"$dir/nginx.conf" <<END
+load_module $root/build/$module;
+daemon off;
+pid $dir/nginx.pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path $dir/body;
+    proxy_temp_path $dir/proxy;
+    fastcgi_temp_path $dir/fastcgi;
+    uwsgi_temp_path $dir/uwsgi;
+    scgi_temp_path $dir/scgi;
+    billing_redis unix:$dir/redis.sock;
+    server {
+        listen unix:$dir/nginx.sock;
+        location / {
+            billing_cameras_list;
+            add_header Cache \$billing_cache;
+        }
+    }
+}
+END
+    PATH="$PATH:/usr/sbin" nginx -e "$dir/nginx.log" -c "$dir/nginx.conf" &
+    others="$others $!"
+    wait_for 10 test -S "$dir/nginx.sock" \
+        || { cat "$dir/nginx.log" >&2; die "nginx did not start"; }
+}
+
+# 500 changes a second to 10,000 cameras, whose names are the time. 200 of them
+# belong to the login "watched", whose list is asked for all the time.
 
 test_lag() {
-    sql -c "INSERT INTO cameras (id) SELECT generate_series(1, 10000)"
+    sql -c "INSERT INTO cameras (id) SELECT generate_series(1, 10000);
+            INSERT INTO users (id, login) VALUES (1, 'watched');
+            INSERT INTO user_cameras SELECT 1, generate_series(1, 200);
+            INSERT INTO tokens VALUES (encode(sha256('t'), 'hex'), 'Client')"
     once || die "the load failed"
 
     start_loader
-    perl "$root/t/lib/loader.pl" lag "$dir/redis.sock" 2>"$dir/lag.log" &
-    lag=$!
-    others="$others $lag"
-    wait_for 10 grep -q ready "$dir/lag.log" || die "no MONITOR"
+    start_nginx
+
+    for what in lag answers; do
+        socket=$dir/redis.sock
+        [ $what = lag ] || socket=$dir/nginx.sock
+        perl "$root/t/lib/loader.pl" $what "$socket" 2>"$dir/$what.log" &
+        measures="${measures:-} $!"
+        wait_for 10 grep -q ready "$dir/$what.log" \
+            || { cat "$dir/$what.log" >&2; die "$what does not begin"; }
+    done
+    others="$others $measures"
 
     cat >"$dir/lag.sql" <<'END'
 \set id random(1, 10000)
 UPDATE cameras SET name = extract(epoch FROM clock_timestamp())::text WHERE id = :id;
 END
-    "$postgres/pgbench" -n -R 500 -c 4 -T 20 -f "$dir/lag.sql" >"$dir/pgbench.log" 2>&1 \
+    "$postgres/pgbench" -n -R 500 -c 4 -T 60 -f "$dir/lag.sql" >"$dir/pgbench.log" 2>&1 \
         || { cat "$dir/pgbench.log" >&2; die "pgbench failed"; }
 
     sed -n 's/^tps = \([0-9]*\).*/\1 transactions a second/p' "$dir/pgbench.log"
     wait_for 30 is_caught_up || die "the loader does not catch up"
     redis SET end x >/dev/null
-    wait "$lag" || { cat "$dir/lag.log" >&2; die "lag"; }
+    sql -c "UPDATE cameras SET name = 'end' WHERE id = 1"
+
+    failed=
+    for pid in $measures; do
+        wait "$pid" || failed=yes
+    done
+
     stop_loader
+    [ -z "$failed" ] || { cat "$dir/lag.log" "$dir/answers.log" >&2; die "lag"; }
 }
 
 # The memory of the largest process of the loader, and what the process of PostgreSQL

@@ -7,6 +7,8 @@
 #                    the list of the login "stable" is ever absent or half there
 #     lag SOCKET     reads what MONITOR shows until the key "end" is set, of cameras
 #                    whose names are times, and prints how old these times were
+#     answers SOCKET     asks nginx for the cameras of the login "watched" until a
+#                    camera is named "end", and prints how old new names were
 
 use strict;
 use warnings;
@@ -15,6 +17,7 @@ use FindBin;
 use lib "$FindBin::Bin";
 
 use Billing::Redis;
+use IO::Socket::UNIX ();
 use Time::HiRes ();
 
 my ($what, $socket) = @ARGV;
@@ -23,7 +26,7 @@ my ($what, $socket) = @ARGV;
 
 $SIG{PIPE} = 'IGNORE';
 
-my $redis = $what eq 'read' ? undef : Billing::Redis->new($socket);
+my $redis = $what =~ /\A(?:read|answers)\z/ ? undef : Billing::Redis->new($socket);
 
 sub keys_of {
     my ($pattern) = @_;
@@ -220,17 +223,68 @@ sub lag {
         push @lags, $time - $field{name} if ($field{name} // '') =~ /\A\d+\.\d+\z/;
     }
 
+    report('Redis', @lags);
+}
+
+# A change counts from before its UPDATE until the whole answer is there that is the
+# first one to have it.
+
+sub answers {
+    my (@lags, %name_of, $end);
+    my ($answers, $hits) = (0, 0);
+
+    until ($end) {
+        my $answer = ask();
+        my $now = Time::HiRes::time();
+
+        die "this is no answer: $answer\n"
+            if $answer !~ m{\AHTTP/1\.1 200 } || $answer !~ /\}\]\}?\s*\z/;
+
+        print STDERR "ready\n" if !$answers++;
+        $hits++ if $answer =~ /^Cache: HIT\r$/m;
+
+        while ($answer =~ /"id":(\d+),[^{}]*?"name":"([^"]*)"/g) {
+            my ($id, $name) = ($1, $2);
+
+            $end = 1 if $name eq 'end';
+            next if $name eq ($name_of{$id} // '');
+            $name_of{$id} = $name;
+            push @lags, $now - $name if $name =~ /\A\d+\.\d+\z/;
+        }
+
+        Time::HiRes::sleep(0.01);
+    }
+
+    print "$answers answers, $hits of them from the worker's cache alone\n";
+    die "the worker's cache is not in use\n" if $hits < $answers / 10;
+    report('an answer of nginx', @lags);
+}
+
+sub ask {
+    my $nginx = IO::Socket::UNIX->new(Peer => $socket) or die "no nginx: $!\n";
+
+    print $nginx "GET /?login=watched HTTP/1.0\r\nAuthorization: Bearer t\r\n\r\n";
+    $nginx->flush;
+
+    local $/;
+    return scalar <$nginx>;
+}
+
+sub report {
+    my ($where, @lags) = @_;
+
     die "nothing was written\n" if !@lags;
 
     @lags = sort { $a <=> $b } @lags;
 
     my @ms = map { int 1000 * $lags[ $_ * $#lags ] } 0.5, 0.9, 0.99, 1;
 
-    printf "lag of %d changes: median %d ms, p90 %d ms, p99 %d ms, longest %d ms\n",
-        scalar @lags, @ms;
+    printf "lag of %d changes, up to %s: median %d ms, p90 %d ms, p99 %d ms, "
+           . "longest %d ms\n", scalar @lags, $where, @ms;
     die "p99 is 250 ms or more\n" if $ms[2] >= 250;
 }
 
-my %run = (dump => \&dump_cache, order => \&order, read => \&read_lists, lag => \&lag);
+my %run = (dump => \&dump_cache, order => \&order, read => \&read_lists, lag => \&lag,
+           answers => \&answers);
 
 $run{$what}->();
