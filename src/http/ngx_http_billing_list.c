@@ -195,7 +195,7 @@ ngx_http_billing_batch_lookups(ngx_http_billing_ctx_t *ctx)
 
     for (i = 0; i < list->n; i++) {
 
-        if (list->narrowed) {
+        if (list->members) {
             list->members[i] = ngx_http_billing_cache_member(&ctx->cache,
                                                      &ctx->params.login, id[i]);
             if (list->members[i] == NULL) {

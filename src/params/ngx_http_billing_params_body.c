@@ -136,7 +136,7 @@ ngx_http_billing_body_text(ngx_http_request_t *r, ngx_str_t *text,
 
     text->len = 0;
 
-    for ( /* void */ ; cl; cl = cl->next) {
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
         text->len += ngx_buf_size(cl->buf);
     }
 

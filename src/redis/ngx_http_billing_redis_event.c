@@ -318,7 +318,7 @@ ngx_http_billing_redis_event_recv_ssl(ngx_http_billing_redis_event_t *event,
 
     ERR_clear_error();
 
-    n = SSL_read(event->ssl, buf, size);
+    n = SSL_read(event->ssl, buf, (int) size);
     sslerr = SSL_get_error(event->ssl, n);
     err = (sslerr == SSL_ERROR_SYSCALL) ? ngx_errno : 0;
 
