@@ -136,9 +136,10 @@ ngx_http_billing_body_text(ngx_http_request_t *r, ngx_str_t *text,
 
     text->len = 0;
 
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+    do {
         text->len += ngx_buf_size(cl->buf);
-    }
+        cl = cl->next;
+    } while (cl);
 
     text->data = ngx_palloc(r->pool, text->len);
     if (text->data == NULL) {
