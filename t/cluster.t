@@ -194,11 +194,15 @@ my ($redirects, $refreshes) = map { ::metric("redis_${_}_total") } qw(redirects 
 $::Cluster->move($slot, $to);
 my @wrong = grep { ask("{\"cameras_ids\":[$one]}")->{body} ne ::one($one) } 1 .. 50;
 is(@wrong, 0, 'no answer is wrong');
-is(::metric('redis_redirects_total') - $redirects, 1, 'one redirect');
-ok(wait_for(5, sub { ::metric('redis_refreshes_total') > $refreshes }), 'the map is read again');
+
+# none, if the map was being read anyway
+
+my $moved = ::metric('redis_redirects_total') - $redirects;
+cmp_ok($moved, '<=', 1, 'one redirect');
+ok(!$moved || wait_for(5, sub { ::metric('redis_refreshes_total') > $refreshes }), 'the map is read again');
 cmp_ok(::metric('redis_refreshes_total') - $refreshes, '<=', 2, 'once');
 is(ask("{\"cameras_ids\":[$two]}")->{body}, ::one($two), 'the other camera of the slot');
-is(::metric('redis_redirects_total') - $redirects, 1, 'without a redirect');
+is(::metric('redis_redirects_total') - $redirects, $moved, 'without a redirect');
 
 
 

@@ -201,6 +201,7 @@ server {
 END
 --- fake
 GET *:token:* => pause 3
+GET *:synced_at => pause 1
 --- run
 my $ports = $Test::Nginx::Util::RandPorts;
 
