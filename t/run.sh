@@ -200,7 +200,7 @@ cd "$dir"
 # processors are busy.
 
 case $kind in
-    '' | reload) jobs=12 ;;
+    '' | reload) jobs=8 ;;
     *) jobs=4 ;;
 esac
 
@@ -214,7 +214,7 @@ slow='cluster_coherence:1 servers:6 sentinel:4 coherence:5 failover:3 login:4 ho
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker
 # that still tries to connect to them. Nodes of a cluster and sentinels change
-# their roles while twelve suites run, which takes them too long beside reloads:
+# their roles while other suites run, which takes them too long beside reloads:
 # their suites are run with --reload by themselves. Memcheck is slow: suites about
 # configurations and servers rather than requests are left out. The checkers of
 # the cache in the worker take a minute each, and run by themselves: t/coherence.t
