@@ -14,7 +14,7 @@
  * a generation of its own, with which all its records end at once.
  *
  * Memory.  Every byte counts against the size: records, keys, entries, the
- * table, what malloc() adds.  Where room is needed, records that were not found
+ * table, what the heap adds.  Where room is needed, records that were not found
  * since the last time that they were looked at for this go first (the SIEVE
  * algorithm: a queue in the order of insertion, with a mark that a hit sets).
  * A hit changes nothing but that mark, and a long list that is read once pushes

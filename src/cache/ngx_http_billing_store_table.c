@@ -173,7 +173,7 @@ ngx_http_billing_store_table_grow(ngx_http_billing_store_table_t *table,
 }
 
 
-/* malloc() of glibc adds a word, and rounds up */
+/* the heap of glibc adds a word, and rounds up */
 
 size_t
 ngx_http_billing_store_heap(size_t len)

@@ -58,7 +58,7 @@ ngx_http_billing_redis_answer_read(
         return NGX_AGAIN;
     }
 
-    /* names and their values, which RESP2 has in an array, and RESP3 in a map */
+    /* names and their values: an array in RESP2, and a map in RESP3 */
 
     level = (question == NGX_HTTP_BILLING_REDIS_SENTINEL_REPLICAS) ? 2 : 1;
 

@@ -381,8 +381,8 @@ ngx_int_t ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
 
 /*
  * Begins TLS on a connection that is being opened, to a server of this name.
- * Returns NULL, and hiredis owns the TLS data; or the reason of a failure, which
- * may be in the text, of NGX_HTTP_BILLING_REDIS_REASON bytes.
+ * Returns NULL, and hiredis owns the TLS data; or the reason of a failure,
+ * which may be in the text, of NGX_HTTP_BILLING_REDIS_REASON bytes.
  */
 const char *ngx_http_billing_redis_ssl_open(
     ngx_http_billing_redis_shared_t *shared,

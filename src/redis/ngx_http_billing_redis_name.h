@@ -62,13 +62,13 @@ typedef struct {
  */
 void ngx_http_billing_redis_name_ask(ngx_http_billing_redis_name_t *name);
 
-/* Fills in the host, the port and the name of a server with the n-th address. */
+/* Sets the host, the port and the name of a server with the n-th address. */
 void ngx_http_billing_redis_name_peer(ngx_http_billing_redis_name_t *name,
     ngx_uint_t n, ngx_http_billing_redis_peer_t *peer);
 
 /*
- * Returns the servers of a list of URLs, *n of them, with a name for each of the
- * URLs: a server for each address of a name.  The array is the heap's.  Returns
+ * Returns the servers of a list of URLs, *n of them, with a name for each of
+ * the URLs: a server for each address of a name.  The array is the heap's.  Returns
  * NULL if there is no memory.
  */
 ngx_http_billing_redis_peer_t *ngx_http_billing_redis_name_peers(

@@ -212,7 +212,7 @@ ngx_http_billing_redis_sentinel_lacks(
 }
 
 
-/* connects to the first sentinel, from the one to ask next, that may be tried */
+/* connects to the first sentinel, from the next one on, that may be tried */
 
 static void
 ngx_http_billing_redis_sentinel_open(
