@@ -202,7 +202,7 @@ ngx_http_billing_coherence_cluster(ngx_http_billing_coherence_t *co,
     ngx_uint_t                            i, source, fresh;
     ngx_http_billing_coherence_prefix_t  *prefix;
 
-    if (now - co->mapping >= (int64_t) co->lag / 2) {
+    if (co->mapping == 0 || now - co->mapping >= (int64_t) co->lag / 2) {
         ngx_http_billing_redis_compare(co->redis);
     }
 
@@ -271,7 +271,7 @@ ngx_http_billing_coherence_probe(ngx_http_billing_coherence_t *co,
     state = ngx_http_billing_coherence_source(co, source);
 
     if (state == NULL || state->probing
-        || now - state->probed < (int64_t) co->lag / 2)
+        || (state->probed && now - state->probed < (int64_t) co->lag / 2))
     {
         return;
     }
