@@ -54,11 +54,23 @@ sub check_log {
     }
 }
 
+# With --reload, workers of the blocks before log until they exit. Their lines are
+# left out.
+
+my %shutting_down;
+
 sub error_log {
     open my $in, '<', $Test::Nginx::Util::ErrLogFile
         or die "cannot open the error log: $!\n";
     local $/;
-    return scalar <$in>;
+    my $lines = <$in>;
+
+    if (($ENV{TEST_NGINX_MODE} // '') eq 'reload') {
+        $shutting_down{$_} = 1 for $lines =~ / (\d+)#\d+: gracefully shutting down$/mg;
+        $lines =~ s/^\S+ \S+ \[\w+\] (\d+)#.*\n/$shutting_down{$1} ? '' : $&/gem;
+    }
+
+    return $lines;
 }
 
 1;
