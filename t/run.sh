@@ -175,11 +175,12 @@ esac
 
 export TEST_NGINX_MODE="$kind"
 
-# Test::Nginx does not keep what nginx logs as it stops or crashes: nginx.log does
+# Test::Nginx does not keep what nginx logs as it stops or crashes: nginx.log does,
+# with BILLING_LOG_LEVEL=debug each step too, which takes the processors longer
 
 cat >"$dir/nginx" <<END
 #!/bin/sh
-exec $binary -g "$main error_log \${BILLING_LOG:-$dir/nginx.log} \${BILLING_LOG_LEVEL:-debug};" "\$@"
+exec $binary -g "$main error_log \${BILLING_LOG:-$dir/nginx.log} \${BILLING_LOG_LEVEL:-notice};" "\$@"
 END
 chmod 755 "$dir/nginx"
 
