@@ -1,8 +1,11 @@
 
 /*
- * One connection to a Redis server: its first commands, the pipelines that wait
- * for their replies on it, and its end.  Function pointers tell the pool of
- * each change.
+ * One connection to a Redis server.  Function pointers tell the pool of each
+ * change.  The functions are in these files: redis_conn.c opens a connection,
+ * redis_greet.c sends the first commands, redis_track.c follows the keys that
+ * change, redis_inflight.c sends pipelines and takes their replies,
+ * redis_fence.c proves that a reply belongs to its command, redis_ssl.c is for
+ * TLS, and redis_close.c ends the connection.
  */
 
 
@@ -187,6 +190,13 @@ struct ngx_http_billing_redis_slot_s {
 };
 
 
+/* the place of the pipeline that is the n-th to be answered, from 0 */
+
+#define ngx_http_billing_redis_conn_slot(conn, n)                             \
+    (&(conn)->slots[((conn)->first + (n))                                     \
+                    & (NGX_HTTP_BILLING_REDIS_INFLIGHT - 1)])
+
+
 struct ngx_http_billing_redis_conn_s {
     ngx_http_billing_redis_event_t        event;
     ngx_http_billing_redis_shared_t      *shared;
@@ -302,6 +312,15 @@ void ngx_http_billing_redis_conn_own(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
 
 /* The rest is for the connection's own files. */
+
+/* Handles a reply, or a part of one: a handler of conn->event. */
+void ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event);
+
+/* Handles the end of the connection: a handler of conn->event. */
+void ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event);
+
+/* Closes the connection if replies are overdue: the handler of conn->watch. */
+void ngx_http_billing_redis_conn_watch(ngx_event_t *ev);
 
 /* Sends the first commands: the credentials, the database, and the rest. */
 void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
