@@ -1,7 +1,12 @@
 
 /*
  * A worker's connections to a set of servers: as many as needed to the first
- * server that can be used, and one that probes a better server.
+ * server that can be used, and one that probes a better server.  The functions
+ * are in these files: redis_pool.c makes a pool and closes it,
+ * redis_pool_connect.c decides when to connect and to which server,
+ * redis_pool_callbacks.c has what a connection tells its pool,
+ * redis_pool_pick.c chooses among the connections, and redis_servers.c changes
+ * the servers of a pool.
  */
 
 
@@ -111,6 +116,23 @@ void ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool);
 
 /* The list of servers has changed: the timers are set anew. */
 void ngx_http_billing_redis_pool_changed(ngx_http_billing_redis_pool_t *pool);
+
+/* Calls pool->noticed(), if it is set. */
+void ngx_http_billing_redis_pool_notice(ngx_http_billing_redis_pool_t *pool);
+
+/* The connection uses its server no longer. */
+void ngx_http_billing_redis_pool_release(ngx_http_billing_redis_conn_t *conn);
+
+/* The handlers of pool->connect and pool->probe. */
+void ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev);
+void ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev);
+
+/* What a connection tells its pool: see ngx_http_billing_redis_shared_t. */
+void ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn);
+void ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn);
+void ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn);
+void ngx_http_billing_redis_pool_lost(ngx_http_billing_redis_conn_t *conn,
+    ngx_http_billing_redis_conn_state_e state, const char *reason);
 
 /* If there is no owner, looks for a connection that can be the owner. */
 void ngx_http_billing_redis_pool_own(ngx_http_billing_redis_pool_t *pool);
