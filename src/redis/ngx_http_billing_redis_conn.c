@@ -2,8 +2,6 @@
 #include "ngx_http_billing_redis_conn.h"
 
 
-static void ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac,
-    int status);
 static void ngx_http_billing_redis_conn_timeout(ngx_event_t *ev);
 
 
@@ -13,6 +11,7 @@ ngx_http_billing_redis_conn_init(ngx_http_billing_redis_conn_t *conn,
 {
     conn->shared = shared;
 
+    conn->event.connected = ngx_http_billing_redis_conn_greet;
     conn->event.reply = ngx_http_billing_redis_conn_reply;
     conn->event.closed = ngx_http_billing_redis_conn_closed;
     conn->event.data = conn;
@@ -117,9 +116,6 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->cluster = 0;
     conn->invalidate = 0;
 
-    (void) redisAsyncSetConnectCallback(ac,
-                                        ngx_http_billing_redis_conn_connected);
-
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                      shared->conf.connect_timeout);
 
@@ -135,21 +131,6 @@ failed:
     conn->slots = NULL;
 
     return reason;
-}
-
-
-static void
-ngx_http_billing_redis_conn_connected(const redisAsyncContext *ac, int status)
-{
-    ngx_http_billing_redis_event_t  *event;
-
-    if (status != REDIS_OK) {
-        return;
-    }
-
-    event = ac->ev.data;
-
-    ngx_http_billing_redis_conn_greet(event->data);
 }
 
 

@@ -313,6 +313,12 @@ void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
 
 /* The rest is for the connection's own files. */
 
+/*
+ * Sends the first commands, when the connection is made: the credentials, the
+ * database, and the rest.  A handler of conn->event.
+ */
+void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_event_t *event);
+
 /* Handles a reply, or a part of one: a handler of conn->event. */
 void ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event);
 
@@ -321,9 +327,6 @@ void ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event);
 
 /* Closes the connection if replies are overdue: the handler of conn->watch. */
 void ngx_http_billing_redis_conn_watch(ngx_event_t *ev);
-
-/* Sends the first commands: the credentials, the database, and the rest. */
-void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn);
 
 /* Sends the commands that show whether the server serves its data. */
 void ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn);

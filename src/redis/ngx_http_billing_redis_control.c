@@ -10,10 +10,8 @@ static ngx_str_t  ngx_http_billing_redis_questions[] = {
 };
 
 
-static void ngx_http_billing_redis_control_connected(
-    const redisAsyncContext *ac, int status);
 static void ngx_http_billing_redis_control_hello(
-    ngx_http_billing_redis_control_t *control);
+    ngx_http_billing_redis_event_t *event);
 static void ngx_http_billing_redis_control_auth(
     ngx_http_billing_redis_control_t *control);
 static void ngx_http_billing_redis_control_subscribe(
@@ -43,6 +41,7 @@ static void ngx_http_billing_redis_control_timeout(ngx_event_t *ev);
 void
 ngx_http_billing_redis_control_init(ngx_http_billing_redis_control_t *control)
 {
+    control->event.connected = ngx_http_billing_redis_control_hello;
     control->event.reply = ngx_http_billing_redis_control_reply;
     control->event.closed = ngx_http_billing_redis_control_closed;
     control->event.data = control;
@@ -106,9 +105,6 @@ ngx_http_billing_redis_control_open(ngx_http_billing_redis_control_t *control)
     control->message = 0;
     control->closing = 0;
 
-    (void) redisAsyncSetConnectCallback(ac,
-                                     ngx_http_billing_redis_control_connected);
-
     ngx_http_billing_redis_control_await(control,
                                     NGX_HTTP_BILLING_REDIS_CONTROL_CONNECTING);
     return NULL;
@@ -121,31 +117,17 @@ failed:
 }
 
 
-static void
-ngx_http_billing_redis_control_connected(const redisAsyncContext *ac,
-    int status)
-{
-    ngx_http_billing_redis_event_t  *event;
-
-    if (status != REDIS_OK) {
-        return;
-    }
-
-    event = ac->ev.data;
-
-    ngx_http_billing_redis_control_hello(event->data);
-}
-
-
 /* in RESP3, the connection that is subscribed can go on with commands */
 
 static void
-ngx_http_billing_redis_control_hello(ngx_http_billing_redis_control_t *control)
+ngx_http_billing_redis_control_hello(ngx_http_billing_redis_event_t *event)
 {
     ngx_str_t                                argv[NGX_HTTP_BILLING_REDIS_ARGS];
     ngx_uint_t                               n;
+    ngx_http_billing_redis_control_t        *control;
     ngx_http_billing_redis_sentinel_conf_t  *conf;
 
+    control = event->data;
     conf = control->conf;
     n = 2;
 

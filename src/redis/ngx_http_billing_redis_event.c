@@ -14,6 +14,8 @@
 #define NGX_HTTP_BILLING_REDIS_PUSHED  1024
 
 
+static void ngx_http_billing_redis_event_connected(const redisAsyncContext *ac,
+    int status);
 static void ngx_http_billing_redis_event_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_http_billing_redis_event_replies(
     ngx_http_billing_redis_event_t *event, ngx_uint_t *pushed);
@@ -71,7 +73,25 @@ ngx_http_billing_redis_event_attach(ngx_http_billing_redis_event_t *event,
     ac->ev.delWrite = ngx_http_billing_redis_event_del_write;
     ac->ev.cleanup = ngx_http_billing_redis_event_cleanup;
 
+    (void) redisAsyncSetConnectCallback(ac,
+                                       ngx_http_billing_redis_event_connected);
+
     return NGX_OK;
+}
+
+
+static void
+ngx_http_billing_redis_event_connected(const redisAsyncContext *ac, int status)
+{
+    ngx_http_billing_redis_event_t  *event;
+
+    if (status != REDIS_OK) {
+        return;
+    }
+
+    event = ac->ev.data;
+
+    event->connected(event);
 }
 
 

@@ -41,6 +41,9 @@ struct ngx_http_billing_redis_event_s {
 
     ngx_http_billing_redis_reader_t   reader;
 
+    /* called once when hiredis has connected */
+    ngx_http_billing_redis_event_pt   connected;
+
     /* called for each of the reader's replies; it may close the connection */
     ngx_http_billing_redis_event_pt   reply;
 
@@ -70,8 +73,8 @@ struct ngx_http_billing_redis_event_s {
 
 
 /*
- * Watches a context that has just begun to connect.  The caller has set
- * event->reply, event->closed and event->data.  On NGX_ERROR nothing is
+ * Watches a context that has just begun to connect.  The caller has set the
+ * event's handlers and data.  On NGX_ERROR nothing is
  * attached, and the caller frees the context.
  */
 ngx_int_t ngx_http_billing_redis_event_attach(

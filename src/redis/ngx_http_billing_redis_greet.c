@@ -38,8 +38,12 @@ static ngx_int_t ngx_http_billing_redis_conn_failed(
  */
 
 void
-ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_event_t *event)
 {
+    ngx_http_billing_redis_conn_t  *conn;
+
+    conn = event->data;
+
     conn->state = NGX_HTTP_BILLING_REDIS_GREETING;
 
     if ((conn->shared->tracking || conn->shared->roles)
