@@ -249,7 +249,7 @@ static u_char *
 ngx_http_billing_page_text_caches(u_char *p, u_char *last,
     ngx_http_billing_page_t *page)
 {
-    ngx_uint_t                 i, synced;
+    ngx_uint_t                      i, synced;
     ngx_http_billing_page_cache_t  *cache;
 
     if (page->ncaches == 0) {
@@ -415,54 +415,43 @@ static u_char *
 ngx_http_billing_page_text_clusters(u_char *p, u_char *last,
     ngx_http_billing_page_t *page)
 {
-    ngx_uint_t                  i, n, slots, nodes;
+    ngx_uint_t                  i, k, n, value[2];
     ngx_http_billing_source_t  *source;
 
-    n = 0;
+    static const char  *header[] = {
+        "# HELP nginx_billing_cluster_slots "
+        "Slots of a Redis Cluster that have a node, of 16384.\n"
+        "# TYPE nginx_billing_cluster_slots gauge\n",
 
-    for (i = 0; i < page->ncaches; i++) {
-        source = page->caches[i].source;
+        "# HELP nginx_billing_cluster_nodes "
+        "Nodes of a Redis Cluster, replicas included.\n"
+        "# TYPE nginx_billing_cluster_nodes gauge\n"
+    };
 
-        if (ngx_http_billing_redis_cluster(source->cache_set->redis, &slots,
-                                           &nodes)
-            != NGX_OK)
-        {
-            continue;
+    static const char  *sample[] = {
+        "nginx_billing_cluster_slots{%V} %ui\n",
+        "nginx_billing_cluster_nodes{%V} %ui\n"
+    };
+
+    for (k = 0; k < 2; k++) {
+        n = 0;
+
+        for (i = 0; i < page->ncaches; i++) {
+            source = page->caches[i].source;
+
+            if (ngx_http_billing_redis_cluster(source->cache_set->redis,
+                                               &value[0], &value[1])
+                != NGX_OK)
+            {
+                continue;
+            }
+
+            if (n++ == 0) {
+                p = ngx_slprintf(p, last, "%s", header[k]);
+            }
+
+            p = ngx_slprintf(p, last, sample[k], &source->labels, value[k]);
         }
-
-        if (n++ == 0) {
-            p = ngx_slprintf(p, last,
-                             "# HELP nginx_billing_cluster_slots "
-                             "Slots of a Redis Cluster that have a node, of "
-                             "16384.\n"
-                             "# TYPE nginx_billing_cluster_slots gauge\n");
-        }
-
-        p = ngx_slprintf(p, last, "nginx_billing_cluster_slots{%V} %ui\n",
-                         &source->labels, slots);
-    }
-
-    n = 0;
-
-    for (i = 0; i < page->ncaches; i++) {
-        source = page->caches[i].source;
-
-        if (ngx_http_billing_redis_cluster(source->cache_set->redis, &slots,
-                                           &nodes)
-            != NGX_OK)
-        {
-            continue;
-        }
-
-        if (n++ == 0) {
-            p = ngx_slprintf(p, last,
-                             "# HELP nginx_billing_cluster_nodes "
-                             "Nodes of a Redis Cluster, replicas included.\n"
-                             "# TYPE nginx_billing_cluster_nodes gauge\n");
-        }
-
-        p = ngx_slprintf(p, last, "nginx_billing_cluster_nodes{%V} %ui\n",
-                         &source->labels, nodes);
     }
 
     return p;
