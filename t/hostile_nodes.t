@@ -60,6 +60,30 @@ sub sentinel {
            . "SENTINEL REPLICAS => raw *0\\r\\n\n";
 }
 
+# An nginx whose servers do not answer ends by the signal, and without a fault.
+# A signal other than TERM lets it answer the clients' requests before that.
+
+sub ends {
+    my ($nginx, $signal, $name, $statuses, @clients) = @_;
+
+    my @old = $nginx->workers;
+    $nginx->signal($signal);
+
+    if ($signal ne 'TERM') {
+        like($_->response->{status}, $statuses, "$name: answered") for @clients;
+    }
+
+    $_->close for @clients;
+
+    if ($signal eq 'HUP') {
+        ok($nginx->replaced(10, @old), "$name: the old worker ends");
+        $nginx->signal('QUIT');
+    }
+
+    is($nginx->ended(10), 'status 0', "$name: nginx ends");
+    unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, "$name: the log");
+}
+
 sub slot { return Billing::Cluster::slot($Billing::Prefix . $_[0]) }
 
 run_tests();
@@ -320,30 +344,16 @@ END
         ok(wait_for(5, sub { $ask->()->response; $nginx->log_text =~ /2 nodes have 16384 slots/ }),
            "$name: the map is read");
 
-        my @old = $nginx->workers;
         my $asked = $Fake2->count($first);
         my $push = $cache eq 'off' ? '' : 'push >2\r\n' . ::bulk('invalidate') . '_\r\n';
         $Fake2->change("resp3 master\n${map}any => drop\n$push\n");
         my @clients = map { $ask->() } 1 .. 8;
         ok(wait_for(5, sub { $Fake2->count($first) > $asked }), "$name: they wait");
         select undef, undef, undef, 0.5;
-        $nginx->signal($signal);
 
-        # those that came before the push have an answer from the cache
+        # requests that came before the push have an answer from the cache
 
-        if ($signal ne 'TERM') {
-            like($_->response->{status}, qr/200|50[34]/, "$name: answered") for @clients;
-        }
-
-        $_->close for @clients;
-
-        if ($signal eq 'HUP') {
-            ok($nginx->replaced(10, @old), "$name: the old worker ends");
-            $nginx->signal('QUIT');
-        }
-
-        is($nginx->ended(10), 'status 0', "$name: nginx ends");
-        unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, "$name: the log");
+        ::ends($nginx, $signal, $name, qr/200|50[34]/, @clients);
     }
 }
 --- errors_allowed
@@ -372,25 +382,10 @@ for my $url ("redis://redis.test:$Fake->{port}",
     }
 END
         my $name = "$signal, $url";
-        my @old = $nginx->workers;
         my @clients = map { Billing::client(port => $nginx->{port}) } 1 .. 4;
         $_->send(text('{"cameras_ids":[3]}')) for @clients;
         select undef, undef, undef, 0.2;
-        $nginx->signal($signal);
-
-        if ($signal ne 'TERM') {
-            like($_->response->{status}, qr/50[34]/, "$name: answered") for @clients;
-        }
-
-        $_->close for @clients;
-
-        if ($signal eq 'HUP') {
-            ok($nginx->replaced(10, @old), "$name: the old worker ends");
-            $nginx->signal('QUIT');
-        }
-
-        is($nginx->ended(10), 'status 0', "$name: nginx ends");
-        unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signal/, "$name: the log");
+        ::ends($nginx, $signal, $name, qr/50[34]/, @clients);
     }
 }
 --- errors_allowed
