@@ -18,22 +18,10 @@ package=libnginx-mod-http-billing
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-die() {
-    echo "deb: $*" >&2
-    exit 1
-}
-
-[ "$(id -u)" -eq 0 ] || die "chroot needs root"
 [ $# -gt 0 ] || set -- bookworm
 
-sh "$root/conf/install.sh" debootstrap
-
 work=$(mktemp -d /tmp/billing-deb.XXXXXX)
-
-trap 'rm -rf "$work"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+root_begin
 
 # quietly <command> ..., with its output only if it fails
 

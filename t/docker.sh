@@ -23,11 +23,6 @@ export no_proxy=127.0.0.1
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-die() {
-    echo "docker: $*" >&2
-    exit 1
-}
-
 [ "$(id -u)" -eq 0 ] || die "buildah and chroot need root"
 
 # the kernel takes all mounts away as the namespace ends

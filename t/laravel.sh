@@ -32,22 +32,11 @@ case ${1:-3000} in
         ;;
 esac
 
-if [ "$(id -u)" -ne 0 ]; then
-    echo "laravel: chroot needs root" >&2
-    exit 1
-fi
-
 export PATH="$PATH:/usr/sbin" LC_ALL=C.UTF-8
 
-sh "$root/conf/install.sh" debootstrap perl
-sh "$root/conf/build.sh"
-
 work=$(mktemp -d /tmp/billing-laravel.XXXXXX)
-
-trap 'rm -rf "$work"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+root_begin perl
+sh "$root/conf/build.sh"
 
 dir=$work/sid
 

@@ -22,21 +22,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-if [ "$(id -u)" -ne 0 ]; then
-    echo "matrix: chroot needs root" >&2
-    exit 1
-fi
-
 [ $# -gt 0 ] || set -- bookworm trixie sid laravel
 
-sh "$root/conf/install.sh" debootstrap
-
 work=$(mktemp -d /tmp/billing-matrix.XXXXXX)
-
-trap 'rm -rf "$work"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+root_begin
 
 # version <directory> <package>
 

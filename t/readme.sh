@@ -21,13 +21,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-die() {
-    echo "readme: $*" >&2
-    exit 1
-}
-
-[ "$(id -u)" -eq 0 ] || die "chroot needs root"
-
 # snippets <section> <directory>: each into a file of its own
 
 snippets() {
@@ -158,14 +151,8 @@ fi
 
 [ $# -gt 0 ] || set -- bookworm
 
-sh "$root/conf/install.sh" debootstrap iproute2
-
 work=$(mktemp -d /tmp/billing-readme.XXXXXX)
-
-trap 'rm -rf "$work"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+root_begin iproute2
 
 for release; do
     start=$(date +%s)

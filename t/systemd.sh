@@ -21,13 +21,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-die() {
-    echo "systemd: $*" >&2
-    exit 1
-}
-
-[ "$(id -u)" -eq 0 ] || die "namespaces need root"
-
 # snippets <directory>: each of "Installing" into a file NUMBER.LANGUAGE
 
 snippets() {
@@ -189,14 +182,8 @@ fi
 
 [ $# -gt 0 ] || set -- bookworm
 
-sh "$root/conf/install.sh" debootstrap iproute2
-
 work=$(mktemp -d /var/tmp/billing-systemd.XXXXXX)
-
-trap 'rm -rf "$work"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+root_begin iproute2
 
 for release; do
     start=$(date +%s)

@@ -7,6 +7,27 @@
 # Programs in a root have mounts and processes of their own: however the test
 # ends, the kernel takes these away.
 
+# die <text>
+
+die() {
+    echo "$(basename "$0" .sh): $*" >&2
+    exit 1
+}
+
+# root_begin <package> ...: $work is removed when the test ends, and the packages
+# that the test needs beside debootstrap are installed
+
+root_begin() {
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+
+    [ "$(id -u)" -eq 0 ] || die "chroot needs root"
+
+    sh "$root/conf/install.sh" debootstrap "$@"
+}
+
 # root_make <release> <directory>, the first time for a release by debootstrap
 # and then from build/roots
 
