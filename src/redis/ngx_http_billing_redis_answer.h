@@ -1,7 +1,6 @@
 
 /*
- * What a sentinel answers: the master, its replicas, and the number of the last
- * failover.
+ * A sentinel's answer: the master, its replicas, and the master's config epoch.
  */
 
 
@@ -40,7 +39,7 @@ typedef struct {
                                       NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
     ngx_uint_t                         nservers;
 
-    /* the number of the master's last failover */
+    /* the master's config epoch: each failover makes it higher */
     uint64_t                           epoch;
 } ngx_http_billing_redis_answer_t;
 
@@ -50,11 +49,13 @@ typedef struct {
 typedef struct {
     ngx_http_billing_redis_answer_t    answer;
 
-    /* of the elements of a reply, how many came; the name of a value */
+    /* elements of the reply that have come */
     ngx_uint_t                         n;
+
+    /* the name of the value that comes next */
     u_char                             key[32];
 
-    /* the replica that is read */
+    /* the replica being read, and whether it can be used */
     ngx_http_billing_redis_named_t     replica;
     ngx_uint_t                         usable;
 } ngx_http_billing_redis_answer_reader_t;

@@ -223,7 +223,7 @@ ngx_http_billing_redis_cluster_refused(
 
         ngx_log_error(NGX_LOG_ERR, cluster->log, 0,
                       "redis server \"%V\" refuses CLUSTER SLOTS: \"%V\", "
-                      "each command may be sent twice", &name, text);
+                      "so commands find their nodes by redirects", &name, text);
     }
 }
 

@@ -316,8 +316,8 @@ ngx_http_billing_redis_sentinel_answered(void *data)
 
 /*
  * A sentinel that was cut off from the others may name a former master, and is
- * not believed.  If no sentinel has heard of the last failover, all sentinels
- * were set up anew, and are believed.
+ * not believed.  If the config epochs of all sentinels are lower than the newest
+ * one, all sentinels were set up anew, and are believed.
  */
 
 static ngx_int_t
@@ -345,8 +345,8 @@ ngx_http_billing_redis_sentinel_outdated(
     server->refuses = 1;
 
     ngx_log_error(NGX_LOG_WARN, sentinel->log, 0,
-                  "redis sentinel \"%V\" has not heard of the last failover of "
-                  "master \"%V\": %uL instead of %uL",
+                  "redis sentinel \"%V\" is not believed: its config epoch of "
+                  "master \"%V\" is %uL, and the newest one is %uL",
                   &server->peer->name, &sentinel->control.conf->master,
                   answer->epoch, sentinel->answer.epoch);
 

@@ -44,7 +44,7 @@ typedef struct {
     ngx_http_billing_redis_name_t     *hosts[
                                       NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
 
-    /* sentinels in a row that have not heard of the last failover */
+    /* sentinels in a row whose config epoch was lower than the answer's */
     ngx_uint_t                         outdated;
 
     /* does what cannot be done in the midst of anything */
