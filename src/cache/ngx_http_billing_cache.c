@@ -55,7 +55,7 @@ ngx_http_billing_cache_init(ngx_http_billing_cache_t *cache,
     cache->stale = 0;
     cache->several = 0;
     cache->once = 0;
-    cache->role = 0;
+    cache->asks_role = 0;
     cache->asked.nelts = 0;
 
     ngx_memzero(&cache->json, sizeof(ngx_http_billing_json_room_t));
@@ -192,7 +192,7 @@ ngx_http_billing_cache_last_member(ngx_http_billing_cache_t *cache,
     }
 
     lookup->page = page;
-    lookup->ends = 1;
+    lookup->ends_page = 1;
 
     return lookup;
 }
@@ -379,7 +379,7 @@ ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
     cache->pipeline.data = cache;
     cache->pipeline.bulk = bulk;
     cache->pipeline.optional = cache->optional;
-    cache->pipeline.role = cache->role;
+    cache->pipeline.role = cache->asks_role;
 
     ngx_http_billing_redis_send(cache->set->redis, &cache->pipeline,
                                 cache->timeout, cache->deadline);

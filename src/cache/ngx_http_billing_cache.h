@@ -112,7 +112,7 @@ typedef struct {
     unsigned                            stored:1;
 
     /* member: the last one of a page */
-    unsigned                            ends:1;
+    unsigned                            ends_page:1;
 } ngx_http_billing_lookup_t;
 
 
@@ -211,7 +211,7 @@ typedef struct {
     unsigned                            several:1;
 
     /* the pipeline also asks for the server's role */
-    unsigned                            role:1;
+    unsigned                            asks_role:1;
 } ngx_http_billing_cache_t;
 
 

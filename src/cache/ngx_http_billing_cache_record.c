@@ -59,7 +59,8 @@ ngx_http_billing_cache_record_kind(ngx_http_billing_lookup_t *lookup)
             break;
         }
 
-        return NGX_HTTP_BILLING_RECORD_PAGES + 2 * lookup->page + lookup->ends;
+        return NGX_HTTP_BILLING_RECORD_PAGES + 2 * lookup->page
+               + lookup->ends_page;
 
     default:
         break;
@@ -122,7 +123,7 @@ ngx_http_billing_cache_read_record(ngx_http_billing_cache_t *cache,
 
     case NGX_HTTP_BILLING_KIND_MEMBER:
 
-        if (!lookup->ends) {
+        if (!lookup->ends_page) {
 
             if (!ngx_http_billing_cache_has_member(
                                       (ngx_http_billing_page_record_t *) data,

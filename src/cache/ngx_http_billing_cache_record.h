@@ -1,7 +1,7 @@
 
 /*
- * The records of the worker's store: of which kind is that of a lookup, how a
- * record becomes a result, and a result a record.  Private to the cache files.
+ * The records of the worker's store.  A record is made of a lookup's result,
+ * and gives this result to later lookups.  Private to the cache files.
  */
 
 
@@ -22,16 +22,16 @@ ngx_uint_t ngx_http_billing_cache_record_kind(
     ngx_http_billing_lookup_t *lookup);
 
 /*
- * Sets the lookup's result to that of the record, whose bytes a camera's text
- * points to.  Returns 0 if the record does not have the result.
+ * Takes the lookup's result from the record; the text of a camera points into
+ * the record.  Returns 0 if the record does not have the result.
  */
 ngx_uint_t ngx_http_billing_cache_read_record(ngx_http_billing_cache_t *cache,
     ngx_http_billing_lookup_t *lookup, ngx_http_billing_entry_t *entry);
 
 /*
- * Sets data to the record that the result of the n-th lookup asked for makes,
- * and the deadline to that of the record, or 0.  Returns NGX_DECLINED if there
- * is none.
+ * Makes a record of the result of the n-th lookup that Redis was asked for.
+ * Sets data to the record's bytes, and the deadline to the time at which the
+ * record ends, or 0.  Returns NGX_DECLINED if such a result makes no record.
  */
 ngx_int_t ngx_http_billing_cache_record(ngx_http_billing_cache_t *cache,
     ngx_uint_t n, ngx_str_t *data, int64_t *deadline);

@@ -258,7 +258,7 @@ ngx_http_billing_cache_sending(void *data, ngx_uint_t connection,
 
         if (kind == NGX_HTTP_BILLING_NO_RECORD
             || ((*lookup)->kind == NGX_HTTP_BILLING_KIND_MEMBER
-                && !(*lookup)->ends)
+                && !(*lookup)->ends_page)
             || cache->use != NGX_HTTP_BILLING_STORE_KEEP
             || !ngx_http_billing_coherence_keeps(co, (*lookup)->source,
                                                  connection))
@@ -401,7 +401,7 @@ ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
 
     /* a probe that no server answers must not take a stale synced_at for one */
 
-    if (cache->use == NGX_HTTP_BILLING_STORE_PASS || cache->role
+    if (cache->use == NGX_HTTP_BILLING_STORE_PASS || cache->asks_role
         || !ngx_http_billing_cache_usable(cache, now, &stale) || !stale)
     {
         return NGX_DECLINED;

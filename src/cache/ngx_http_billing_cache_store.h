@@ -13,8 +13,8 @@
 
 
 /*
- * The number of what the store's records count as answered on: a connection, or
- * a state of the cluster's slots.
+ * Records of the store count as answered on one connection.  Returns the number
+ * of this connection: the owner's or, in a cluster, that of the map of slots.
  */
 ngx_uint_t ngx_http_billing_cache_state(ngx_http_billing_cache_t *cache);
 

@@ -23,21 +23,26 @@
 typedef struct {
     ngx_http_billing_json_text_t       json;
 
-    /* ends before the id, before the value of each field, and the camera */
+    /*
+     * A camera: the id comes after the first part, a field's value after the
+     * part of the field, and nothing after the last part.
+     */
     ngx_http_billing_json_part_t       id;
     ngx_http_billing_json_part_t       fields[NGX_HTTP_BILLING_CAMERA_FIELDS];
     ngx_http_billing_json_part_t       end;
 
     ngx_http_billing_json_part_t       null;
 
-    /* before each stream, and ends before its values and with it */
+    /* the array of streams: its beginning, what separates streams, its end */
     ngx_http_billing_json_part_t       streams;
     ngx_http_billing_json_part_t       comma;
+    ngx_http_billing_json_part_t       streams_end;
+
+    /* a stream: a value comes after each part but the last one */
     ngx_http_billing_json_part_t       type;
     ngx_http_billing_json_part_t       status;
     ngx_http_billing_json_part_t       camera_id;
     ngx_http_billing_json_part_t       stream_end;
-    ngx_http_billing_json_part_t       streams_end;
 } ngx_http_billing_camera_t;
 
 

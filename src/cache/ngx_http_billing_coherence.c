@@ -367,7 +367,7 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
         return;
     }
 
-    if (prefix->untold && !prefix->told) {
+    if (prefix->unannounced && !prefix->announced) {
 
         state->doubts++;
 
@@ -383,9 +383,9 @@ ngx_http_billing_coherence_synced(ngx_http_billing_coherence_t *co,
 
     changed = (prefix->known && prefix->value != value);
 
-    prefix->untold = (changed && !prefix->told);
-    prefix->told = prefix->late;
-    prefix->late = 0;
+    prefix->unannounced = (changed && !prefix->announced);
+    prefix->announced = prefix->announced_in_probe;
+    prefix->announced_in_probe = 0;
     prefix->known = 1;
     prefix->value = value;
 }

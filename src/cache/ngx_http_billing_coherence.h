@@ -84,14 +84,14 @@ typedef struct {
     /* a probe has found synced_at */
     unsigned                       known:1;
 
-    /* since the last probe, there was news of synced_at */
-    unsigned                       told:1;
+    /* Redis has announced a change of synced_at since the last probe */
+    unsigned                       announced:1;
 
-    /* the news came while a probe was under way: the next probe counts them */
-    unsigned                       late:1;
+    /* a probe was under way then: the change counts for the next one as well */
+    unsigned                       announced_in_probe:1;
 
-    /* the last probe has found another synced_at without news of it */
-    unsigned                       untold:1;
+    /* the last probe has found a change that was not announced */
+    unsigned                       unannounced:1;
 } ngx_http_billing_coherence_prefix_t;
 
 
@@ -101,13 +101,15 @@ typedef struct {
     /* the number of the owner, or 0 */
     ngx_uint_t                     owner;
 
-    /*
-     * times of ngx_http_billing_coherence_clock(), or 0: when the last commands
-     * were sent over the owner that were answered well; the same before the
-     * last owner was lost; when the last probe was sent
-     */
+    /* times of ngx_http_billing_coherence_clock(), or 0 */
+
+    /* when the newest commands were sent that the owner has answered well */
     int64_t                        fresh;
+
+    /* the value of "fresh" when the last owner was lost */
     int64_t                        last;
+
+    /* when the last probe was sent */
     int64_t                        probed;
 
     /* how often synced_at has changed without news, on this connection */
@@ -141,8 +143,8 @@ struct ngx_http_billing_coherence_s {
     ngx_http_billing_source_state_t   **sources;
 
     /*
-     * in a cluster, times as above: when the last comparison of the slots began
-     * that was answered; when the last one began
+     * in a cluster, by the same clock: when the last comparison of the slots
+     * began that was answered, and when the last comparison began
      */
     int64_t                             mapped;
     int64_t                             mapping;
@@ -160,7 +162,7 @@ struct ngx_http_billing_coherence_s {
     /* no server has answered since the last failure */
     unsigned                            down:1;
 
-    /* a generation is kept that has ended */
+    /* the store keeps a generation that has ended, for stale answers */
     unsigned                            kept:1;
 
     /* there is no owner, or one that is not trusted, though one was needed */
@@ -204,8 +206,8 @@ ngx_uint_t ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
 void ngx_http_billing_coherence_up(ngx_http_billing_coherence_t *co);
 
 /*
- * A command that was sent to the source over its owner, at a time, is one of
- * those that have been answered, all of them well.
+ * All commands of a pipeline were answered well.  One of them was sent over the
+ * source's owner at this time.
  */
 void ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
     ngx_uint_t source, int64_t sent);

@@ -18,7 +18,8 @@ static void ngx_http_billing_coherence_flushed(
     ngx_http_billing_coherence_t *co, ngx_uint_t source);
 static ngx_uint_t ngx_http_billing_coherence_has_epoch(
     ngx_http_billing_coherence_t *co, ngx_uint_t source);
-static void ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
+static void ngx_http_billing_coherence_announced(
+    ngx_http_billing_coherence_t *co,
     ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source);
 
 
@@ -74,9 +75,9 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
         }
 
         prefix[i].known = 0;
-        prefix[i].told = 0;
-        prefix[i].late = 0;
-        prefix[i].untold = 0;
+        prefix[i].announced = 0;
+        prefix[i].announced_in_probe = 0;
+        prefix[i].unannounced = 0;
     }
 
     /* a change of "epoch" before this was told to nobody */
@@ -173,7 +174,7 @@ ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
         }
 
         if (ngx_http_billing_coherence_same(key, &prefix[i].synced_at)) {
-            ngx_http_billing_coherence_told(co, &prefix[i], source);
+            ngx_http_billing_coherence_announced(co, &prefix[i], source);
         }
     }
 
@@ -181,7 +182,7 @@ ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
 }
 
 
-/* all keys have changed, and synced_at with them, of which no news need come */
+/* all keys have changed; the change of synced_at need not be announced then */
 
 static void
 ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)
@@ -194,7 +195,7 @@ ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)
     for (i = 0; i < co->prefixes.nelts; i++) {
         source = ngx_http_billing_redis_source(co->redis,
                                                &prefix[i].synced_at);
-        ngx_http_billing_coherence_told(co, &prefix[i], source);
+        ngx_http_billing_coherence_announced(co, &prefix[i], source);
     }
 
     ngx_http_billing_coherence_renew_all(co, 0);
@@ -217,7 +218,7 @@ ngx_http_billing_coherence_flushed(ngx_http_billing_coherence_t *co,
         if (ngx_http_billing_redis_source(co->redis, &prefix[i].synced_at)
             == source)
         {
-            ngx_http_billing_coherence_told(co, &prefix[i], source);
+            ngx_http_billing_coherence_announced(co, &prefix[i], source);
         }
     }
 
@@ -255,10 +256,11 @@ ngx_http_billing_coherence_has_epoch(ngx_http_billing_coherence_t *co,
 /* a probe under way may have read synced_at before the change */
 
 static void
-ngx_http_billing_coherence_told(ngx_http_billing_coherence_t *co,
+ngx_http_billing_coherence_announced(ngx_http_billing_coherence_t *co,
     ngx_http_billing_coherence_prefix_t *prefix, ngx_uint_t source)
 {
-    prefix->told = 1;
-    prefix->late = (source != NGX_HTTP_BILLING_REDIS_NOWHERE
-                    && co->sources[source] && co->sources[source]->probing);
+    prefix->announced = 1;
+    prefix->announced_in_probe = (source != NGX_HTTP_BILLING_REDIS_NOWHERE
+                                  && co->sources[source]
+                                  && co->sources[source]->probing);
 }

@@ -1,6 +1,7 @@
 
 /*
- * What Redis tells of owners and changes, as it acts on the worker's store.
+ * News from Redis for the worker's store: a source has an owner, or has lost
+ * its owner; or a key has changed.
  */
 
 

@@ -117,7 +117,7 @@ ngx_http_billing_probe_ask(ngx_http_billing_probe_t *probe)
     }
 
     cache->use = NGX_HTTP_BILLING_STORE_KEEP;
-    cache->role = 1;
+    cache->asks_role = 1;
     cache->done = ngx_http_billing_probe_done;
     cache->data = probe;
 

@@ -14,12 +14,14 @@
  * a generation of its own, with which all its records end at once.
  *
  * Memory.  Every byte counts against the size: records, keys, entries, the
- * table, what the heap adds.  Where room is needed, records that were not found
- * since the last time that they were looked at for this go first (the SIEVE
- * algorithm: a queue in the order of insertion, with a mark that a hit sets).
- * A hit changes nothing but that mark, and a long list that is read once pushes
- * out nothing that is in use.  Entries that are referenced stay, and count,
- * until they are released; with nothing left to evict, nothing is kept.
+ * table, what the heap adds.  Records are evicted by the SIEVE algorithm.  They
+ * are in a queue, in the order of insertion.  A hit sets a mark of the record,
+ * and changes nothing else.  Where room is needed, a hand moves through the
+ * queue, from old records to new ones.  The hand clears the mark of a record
+ * that has one, and evicts a record that has none.  So a long list that is read
+ * once pushes out nothing that is in use.  Entries that are referenced stay,
+ * and count, until they are released.  With nothing left to evict, nothing is
+ * kept.
  *
  * All calls take constant time, or time in proportion to the bytes that they
  * are given.  Times are milliseconds of one monotonic clock, never 0.
@@ -79,7 +81,7 @@ struct ngx_http_billing_entry_s {
     /* a record and not the place of one */
     unsigned                    ready:1;
 
-    /* found since it was last looked at for eviction */
+    /* found since the hand has passed: the mark */
     unsigned                    used:1;
 
     /* neither in the table nor in the queue: freed when released */
