@@ -145,7 +145,7 @@ struct ngx_http_billing_redis_cluster_s {
     /* never NULL */
     ngx_http_billing_redis_map_t       *map;
 
-    /* a number that changes with the map, as connections have them */
+    /* the number of the map in use, from the sequence of the connections' */
     ngx_uint_t                          version;
 
     ngx_queue_t                         members;
@@ -167,8 +167,10 @@ struct ngx_http_billing_redis_cluster_s {
     ngx_msec_t                          refreshed;
     ngx_msec_t                          delay;
 
-    /* the node that knows best; a number that says whose turn it is */
+    /* a node that knows a newer map, or NULL */
     ngx_http_billing_redis_member_t    *hint;
+
+    /* counts readings, so that the nodes are asked in turn */
     ngx_uint_t                          turn;
 
     /* posted: pipelines that wait may go to other nodes; nodes may be freed */
@@ -177,7 +179,7 @@ struct ngx_http_billing_redis_cluster_s {
     /* a node could not tell the map: a seed is asked next */
     unsigned                            failed:1;
 
-    /* it was found out meanwhile that there is no cluster any more */
+    /* the servers are no cluster any more */
     unsigned                            over:1;
 
     /* lines that are logged once per change */

@@ -121,9 +121,13 @@ typedef struct {
     /* bulk pipelines in flight, cancelled ones included */
     ngx_uint_t                          nbulk;
 
-    /* whom to tell of changed keys, and the connection that does; or NULL */
+    /* whom to tell of changed keys, or NULL */
     ngx_http_billing_redis_tracking_t  *tracking;
+
+    /* the connection on which Redis announces changed keys, or NULL */
     ngx_http_billing_redis_conn_t      *owner;
+
+    /* the number of these servers as a source */
     ngx_uint_t                          source;
 
     /* the pool, and what a connection tells it */
@@ -220,11 +224,10 @@ struct ngx_http_billing_redis_conn_s {
     ngx_uint_t                            fence_sent;
     ngx_uint_t                            fence_due;
 
-    /*
-     * the first commands whose replies are still to come: of these bits, the
-     * lowest one is due next; and how many required keys are
-     */
+    /* bits of the first commands without a reply; the lowest one is due next */
     ngx_uint_t                            due;
+
+    /* required keys whose replies are still to come */
     ngx_uint_t                            nkeys;
 
     /* a required key that the server lacks, or NULL */
@@ -234,13 +237,14 @@ struct ngx_http_billing_redis_conn_s {
     ngx_msec_t                            replied;
 
     /*
-     * by state: until the first commands are answered, the end of the
-     * probation, of the trial after an idle spell, or of draining
+     * Its meaning depends on the state.  CONNECTING and GREETING: this step
+     * takes too long.  PROBATION: the probation is over.  READY: the connection
+     * was idle, and does not answer.  DRAINING: the last replies take too long.
      */
     ngx_event_t                           timer;
     ngx_msec_t                            timer_due;
 
-    /* for replies that do not come, even if their callers have left */
+    /* expires when a reply is overdue, even if the caller has left */
     ngx_event_t                           watch;
     ngx_msec_t                            watch_due;
 
@@ -267,8 +271,8 @@ struct ngx_http_billing_redis_conn_s {
     /* the server is a node of a cluster */
     unsigned                              cluster:1;
 
-    /* the push being read is about changes of keys */
-    unsigned                              invalidate:1;
+    /* the push being read is an invalidation: it names keys that changed */
+    unsigned                              in_invalidation:1;
 
     char                                  reason[NGX_HTTP_BILLING_REDIS_REASON];
 };
@@ -294,7 +298,7 @@ const char *ngx_http_billing_redis_conn_open(
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
-/* Closes the connection if no reply has come for so many milliseconds. */
+/* Closes a connection that owes a reply for silence milliseconds or longer. */
 void ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
     ngx_msec_t silence);
 

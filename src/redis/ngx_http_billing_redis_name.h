@@ -25,10 +25,10 @@ typedef struct {
 
 typedef struct {
     /*
-     * The caller's: a host name, which is changed to lower case; and whom to
-     * tell.  changed() is called when the addresses are other ones than before,
-     * and when the first attempt has failed.  It may be called from inside
-     * ngx_http_billing_redis_name_ask().
+     * For the caller to set.  The host is a name, and is changed to lower case.
+     * changed() is called when the addresses have changed, and when the first
+     * attempt has failed.  ngx_http_billing_redis_name_ask() may call changed()
+     * before it returns.
      */
     ngx_str_t                           host;
     in_port_t                           port;
@@ -45,8 +45,10 @@ typedef struct {
     /* the first attempt has ended */
     unsigned                            known:1;
 
-    /* private: the attempt under way, or NULL; the time of the last attempt */
+    /* private: the attempt under way, or NULL */
     ngx_resolver_ctx_t                 *ctx;
+
+    /* private: whether there was an attempt, and when the last one began */
     ngx_msec_t                          asked;
     unsigned                            begun:1;
 
@@ -67,9 +69,9 @@ void ngx_http_billing_redis_name_peer(ngx_http_billing_redis_name_t *name,
     ngx_uint_t n, ngx_http_billing_redis_peer_t *peer);
 
 /*
- * Returns the servers of a list of URLs, *n of them, with a name for each of
- * the URLs: a server for each address of a name.  The array is the heap's.  Returns
- * NULL if there is no memory.
+ * Returns the servers of a list of URLs, *n of them: one for each address of a
+ * name.  There is a name for each of the URLs.  The array is the heap's.
+ * Returns NULL if there is no memory.
  */
 ngx_http_billing_redis_peer_t *ngx_http_billing_redis_name_peers(
     ngx_http_billing_redis_name_t *names, ngx_array_t *urls, ngx_uint_t *n,

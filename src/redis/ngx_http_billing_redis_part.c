@@ -256,7 +256,7 @@ ngx_http_billing_redis_part_reply(void *data, ngx_uint_t n,
     /* the part may have been sent before, over a connection that was lost */
 
     command->answered = 0;
-    command->pause = 0;
+    command->delayed = 0;
 
     ngx_http_billing_redis_part_target(split, command, NULL);
 
@@ -311,7 +311,7 @@ ngx_http_billing_redis_part_redirected(ngx_http_billing_redis_part_t *part,
         /* fall through */
 
     case NGX_HTTP_BILLING_REDIS_TRYAGAIN:
-        command->pause = 1;
+        command->delayed = 1;
         break;
 
     default:
@@ -333,8 +333,8 @@ ngx_http_billing_redis_part_redirected(ngx_http_billing_redis_part_t *part,
         }
 
         command->asking = (kind == NGX_HTTP_BILLING_REDIS_ASK);
-        command->pause = (member == NULL
-                          || split->hops >= NGX_HTTP_BILLING_REDIS_HOPS);
+        command->delayed = (member == NULL
+                            || split->hops >= NGX_HTTP_BILLING_REDIS_HOPS);
 
         ngx_http_billing_redis_part_target(split, command, member);
         break;

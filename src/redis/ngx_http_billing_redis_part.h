@@ -46,7 +46,9 @@ typedef struct {
     unsigned                             asking:1;
 
     unsigned                             answered:1;
-    unsigned                             pause:1;
+
+    /* the command is sent again only after a pause */
+    unsigned                             delayed:1;
 } ngx_http_billing_redis_split_command_t;
 
 
@@ -91,6 +93,8 @@ struct ngx_http_billing_redis_split_s {
     ngx_http_billing_redis_done_pt           done;
 
     ngx_msec_t                               timeout;
+
+    /* parts with commands to be sent again, parts that broke, and pauses */
     ngx_uint_t                               hops;
     ngx_uint_t                               breaks;
     ngx_uint_t                               pauses;

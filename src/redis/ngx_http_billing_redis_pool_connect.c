@@ -251,7 +251,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/* if no connection is closed, the one that drains for the longest is */
+/* if no connection is closed, closes the one that has drained for longest */
 
 static ngx_http_billing_redis_conn_t *
 ngx_http_billing_redis_pool_closed(ngx_http_billing_redis_pool_t *pool)

@@ -312,7 +312,7 @@ ngx_http_billing_redis_reader_special(ngx_http_billing_redis_reader_t *reader,
         }
 
         reader->state = NGX_HTTP_BILLING_REDIS_READER_PUSH;
-        reader->kind = 0;
+        reader->kind_given = 0;
 
         return ngx_http_billing_redis_reader_open(reader, token->nelts);
     }
@@ -397,7 +397,7 @@ ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
 
     reply = &reader->reply;
 
-    if (!reader->kind) {
+    if (!reader->kind_given) {
 
         if (token->type != NGX_HTTP_BILLING_REDIS_STRING
             && token->type != NGX_HTTP_BILLING_REDIS_STATUS)
@@ -406,7 +406,7 @@ ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
             return NGX_ERROR;
         }
 
-        reader->kind = 1;
+        reader->kind_given = 1;
         reply->part = NGX_HTTP_BILLING_REDIS_PUSH;
 
     } else {

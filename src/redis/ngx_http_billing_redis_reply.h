@@ -194,7 +194,7 @@ typedef struct {
     unsigned                         skipping:1;
 
     /* the kind of the push was handed out */
-    unsigned                         kind:1;
+    unsigned                         kind_given:1;
 } ngx_http_billing_redis_reader_t;
 
 

@@ -57,7 +57,7 @@ ngx_http_billing_redis_sentinel_init(ngx_conf_t *cf,
 
     sentinel->pool = pool;
     sentinel->log = pool->shared.log;
-    sentinel->moved = 1;
+    sentinel->sentinels_moved = 1;
 
     sentinel->names = ngx_pcalloc(cf->pool, conf->peers->nelts
                                        * sizeof(ngx_http_billing_redis_name_t));
@@ -132,7 +132,7 @@ ngx_http_billing_redis_sentinel_ask(void *data)
     ngx_http_billing_redis_sentinel_due(sentinel);
 
     if (ngx_http_billing_redis_sentinel_lacks(sentinel) != NGX_OK) {
-        sentinel->held = 1;
+        sentinel->pool_waits = 1;
         return NGX_AGAIN;
     }
 
@@ -152,7 +152,7 @@ ngx_http_billing_redis_sentinel_due(
     switch (sentinel->control.state) {
 
     case NGX_HTTP_BILLING_REDIS_CONTROL_CLOSED:
-        sentinel->again = 1;
+        sentinel->ask_again = 1;
         break;
 
     case NGX_HTTP_BILLING_REDIS_CONTROL_READY:
@@ -164,7 +164,7 @@ ngx_http_billing_redis_sentinel_due(
         used = ngx_http_billing_redis_pool_used(sentinel->pool, 0);
 
         if (used == NULL || used->peer->replica) {
-            sentinel->next = 1;
+            sentinel->ask_next = 1;
             break;
         }
 
@@ -172,7 +172,7 @@ ngx_http_billing_redis_sentinel_due(
             return;
         }
 
-        sentinel->again = 1;
+        sentinel->ask_again = 1;
         break;
 
     default:
@@ -197,12 +197,12 @@ ngx_http_billing_redis_sentinel_lacks(
         && ngx_current_msec - sentinel->answered
            < NGX_HTTP_BILLING_REDIS_SENTINEL_OLD)
     {
-        sentinel->lacks = 0;
+        sentinel->lacks_answer = 0;
         return NGX_OK;
     }
 
-    if (!sentinel->lacks) {
-        sentinel->lacks = 1;
+    if (!sentinel->lacks_answer) {
+        sentinel->lacks_answer = 1;
         sentinel->lacking = ngx_current_msec;
     }
 
@@ -276,7 +276,7 @@ ngx_http_billing_redis_sentinel_answered(void *data)
     ngx_http_billing_redis_server_up(sentinel->control.server);
 
     if (ngx_http_billing_redis_sentinel_outdated(sentinel) != NGX_OK) {
-        sentinel->next = 1;
+        sentinel->ask_next = 1;
         ngx_post_event(&sentinel->posted, &ngx_posted_events);
         return;
     }
@@ -307,7 +307,7 @@ ngx_http_billing_redis_sentinel_answered(void *data)
     if (sentinel->answers >= NGX_HTTP_BILLING_REDIS_SENTINEL_TURN
         && sentinel->route.nservers > 1)
     {
-        sentinel->next = 1;
+        sentinel->ask_next = 1;
     }
 
     ngx_post_event(&sentinel->posted, &ngx_posted_events);
@@ -316,8 +316,8 @@ ngx_http_billing_redis_sentinel_answered(void *data)
 
 /*
  * A sentinel that was cut off from the others may name a former master, and is
- * not believed.  If the config epochs of all sentinels are lower than the newest
- * one, all sentinels were set up anew, and are believed.
+ * not believed.  If the config epochs of all sentinels are too low, the
+ * sentinels were set up anew, and are believed.
  */
 
 static ngx_int_t
@@ -359,7 +359,7 @@ ngx_http_billing_redis_sentinel_told(void *data)
 {
     ngx_http_billing_redis_sentinel_t *sentinel = data;
 
-    sentinel->again = 1;
+    sentinel->ask_again = 1;
 
     ngx_post_event(&sentinel->posted, &ngx_posted_events);
 }
@@ -376,8 +376,8 @@ ngx_http_billing_redis_sentinel_failed(void *data, const char *reason)
 
     /* the next one is tried at once, while requests wait for the answer */
 
-    if (sentinel->lacks) {
-        sentinel->again = 1;
+    if (sentinel->lacks_answer) {
+        sentinel->ask_again = 1;
         ngx_post_event(&sentinel->posted, &ngx_posted_events);
     }
 }
@@ -390,31 +390,31 @@ ngx_http_billing_redis_sentinel_posted(ngx_event_t *ev)
 
     sentinel = ev->data;
 
-    if (sentinel->moved
+    if (sentinel->sentinels_moved
         && ngx_http_billing_redis_sentinel_sentinels(sentinel) == NGX_OK)
     {
-        sentinel->moved = 0;
-        sentinel->again = 1;
+        sentinel->sentinels_moved = 0;
+        sentinel->ask_again = 1;
     }
 
-    if (sentinel->next) {
-        sentinel->next = 0;
-        sentinel->again = 1;
+    if (sentinel->ask_next) {
+        sentinel->ask_next = 0;
+        sentinel->ask_again = 1;
         sentinel->place++;
         ngx_http_billing_redis_control_close(&sentinel->control);
     }
 
-    if (sentinel->again) {
+    if (sentinel->ask_again) {
 
         switch (sentinel->control.state) {
 
         case NGX_HTTP_BILLING_REDIS_CONTROL_CLOSED:
-            sentinel->again = 0;
+            sentinel->ask_again = 0;
             ngx_http_billing_redis_sentinel_open(sentinel);
             break;
 
         case NGX_HTTP_BILLING_REDIS_CONTROL_READY:
-            sentinel->again = 0;
+            sentinel->ask_again = 0;
             sentinel->asked = ngx_current_msec;
             ngx_http_billing_redis_control_ask(&sentinel->control);
             break;
@@ -427,18 +427,18 @@ ngx_http_billing_redis_sentinel_posted(ngx_event_t *ev)
         }
     }
 
-    if (sentinel->changed
+    if (sentinel->servers_changed
         && ngx_http_billing_redis_sentinel_servers(sentinel) == NGX_OK)
     {
-        sentinel->changed = 0;
-        sentinel->held = 0;
+        sentinel->servers_changed = 0;
+        sentinel->pool_waits = 0;
         return;
     }
 
-    if (sentinel->held
+    if (sentinel->pool_waits
         && ngx_http_billing_redis_sentinel_lacks(sentinel) == NGX_OK)
     {
-        sentinel->held = 0;
+        sentinel->pool_waits = 0;
         ngx_http_billing_redis_pool_changed(sentinel->pool);
     }
 }
@@ -449,7 +449,7 @@ ngx_http_billing_redis_sentinel_moved(void *data)
 {
     ngx_http_billing_redis_sentinel_t *sentinel = data;
 
-    sentinel->moved = 1;
+    sentinel->sentinels_moved = 1;
 
     ngx_post_event(&sentinel->posted, &ngx_posted_events);
 }

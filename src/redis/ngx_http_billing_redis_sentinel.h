@@ -34,9 +34,11 @@ typedef struct {
     /* questions that this sentinel has answered */
     ngx_uint_t                         answers;
 
-    /* times: of the last question, of the last answer, since when one lacks */
+    /* the times of the last question and of the last answer */
     ngx_msec_t                         asked;
     ngx_msec_t                         answered;
+
+    /* since when an answer is lacking */
     ngx_msec_t                         lacking;
 
     /* the last answer, and those of its hosts that are names, or NULL */
@@ -44,23 +46,27 @@ typedef struct {
     ngx_http_billing_redis_name_t     *hosts[
                                       NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
 
-    /* sentinels in a row whose config epoch was lower than the answer's */
+    /* sentinels in a row whose config epoch was too low */
     ngx_uint_t                         outdated;
 
     /* does what cannot be done in the midst of anything */
     ngx_event_t                        posted;
 
-    /* there is no answer, or an old one only, and the pool waits for one */
-    unsigned                           lacks:1;
-    unsigned                           held:1;
+    /* there is no answer, or an old one only */
+    unsigned                           lacks_answer:1;
 
-    /* the addresses of the sentinels, or of their answer, have changed */
-    unsigned                           moved:1;
-    unsigned                           changed:1;
+    /* the pool waits for an answer before it connects */
+    unsigned                           pool_waits:1;
 
-    /* the sentinel is to be asked at once, or another one is */
-    unsigned                           again:1;
-    unsigned                           next:1;
+    /* the addresses of the sentinels have changed */
+    unsigned                           sentinels_moved:1;
+
+    /* the servers, as the last answer and its host names say, have changed */
+    unsigned                           servers_changed:1;
+
+    /* the sentinel, or the next one in its place, is to be asked at once */
+    unsigned                           ask_again:1;
+    unsigned                           ask_next:1;
 
     /* logged: the host of a server is a name, and there is no resolver */
     unsigned                           unresolved:1;

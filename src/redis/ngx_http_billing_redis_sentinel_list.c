@@ -75,7 +75,7 @@ ngx_http_billing_redis_sentinel_hosts(
     ngx_memcpy(sentinel->hosts, hosts, n * sizeof(hosts[0]));
 
     sentinel->answer = *answer;
-    sentinel->changed = 1;
+    sentinel->servers_changed = 1;
 
     for (i = 0; i < n; i++) {
         if (hosts[i]) {
@@ -155,7 +155,7 @@ ngx_http_billing_redis_sentinel_changed(void *data)
 {
     ngx_http_billing_redis_sentinel_t *sentinel = data;
 
-    sentinel->changed = 1;
+    sentinel->servers_changed = 1;
 
     ngx_post_event(&sentinel->posted, &ngx_posted_events);
 }

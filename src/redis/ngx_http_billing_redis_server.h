@@ -111,7 +111,7 @@ void ngx_http_billing_redis_server_failed(
 /* The server answers: after a while of answers, its failures are reset. */
 void ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server);
 
-/* A connection was lost while so many pipelines waited for replies. */
+/* A connection was lost; inflight pipelines waited for replies on it. */
 void ngx_http_billing_redis_server_lost(
     ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
     const char *reason);

@@ -153,11 +153,11 @@ ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
         command = &split->commands[i];
         next = command->next;
 
-        if (command->pause) {
+        if (command->delayed) {
             pause = 1;
         }
 
-        if (command->pause
+        if (command->delayed
             || ngx_http_billing_redis_split_assign(split, i, &parts) != NGX_OK)
         {
             command->next = split->first;
@@ -268,7 +268,7 @@ ngx_http_billing_redis_split_done(void *data,
         {
             command = &split->commands[i];
             command->answered = 0;
-            command->pause = 1;
+            command->delayed = 1;
             ngx_http_billing_redis_part_target(split, command, NULL);
         }
 
@@ -364,7 +364,7 @@ ngx_http_billing_redis_split_reroute(ngx_http_billing_redis_pipeline_t *pl)
     for (i = part->first; i != NGX_HTTP_BILLING_REDIS_NONE; i = command->next) {
         command = &split->commands[i];
         command->answered = 0;
-        command->pause = 0;
+        command->delayed = 0;
         ngx_http_billing_redis_part_target(split, command, NULL);
     }
 
@@ -418,7 +418,7 @@ ngx_http_billing_redis_split_timer_handler(ngx_event_t *ev)
          i != NGX_HTTP_BILLING_REDIS_NONE;
          i = split->commands[i].next)
     {
-        split->commands[i].pause = 0;
+        split->commands[i].delayed = 0;
     }
 
     ngx_http_billing_redis_split_dispatch(split);

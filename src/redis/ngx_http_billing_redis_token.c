@@ -329,7 +329,8 @@ ngx_http_billing_redis_token_string(ngx_http_billing_redis_reader_t *reader,
         max = NGX_HTTP_BILLING_REDIS_MAX_REPLY - reader->size;
 
     } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
-        max = reader->kind ? reader->max_name : NGX_HTTP_BILLING_REDIS_MAX_KIND;
+        max = reader->kind_given ? reader->max_name
+                                 : NGX_HTTP_BILLING_REDIS_MAX_KIND;
 
     } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_ITEMS) {
         max = NGX_HTTP_BILLING_REDIS_MAX_ITEM;

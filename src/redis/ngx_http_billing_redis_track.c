@@ -272,8 +272,8 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
     switch (reply->part) {
 
     case NGX_HTTP_BILLING_REDIS_PUSH:
-        conn->invalidate = ngx_http_billing_redis_conn_is(&reply->text,
-                                                          "invalidate");
+        conn->in_invalidation = ngx_http_billing_redis_conn_is(&reply->text,
+                                                               "invalidate");
 
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, conn->shared->log, 0,
                        "billing redis push: \"%V\" on connection %ui",
@@ -284,7 +284,7 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
         break;
 
     default: /* NGX_HTTP_BILLING_REDIS_PUSH_END */
-        conn->invalidate = 0;
+        conn->in_invalidation = 0;
 
         ngx_log_debug1(NGX_LOG_DEBUG_HTTP, conn->shared->log, 0,
                        "billing redis push: end on connection %ui",
@@ -292,7 +292,7 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
         return;
     }
 
-    if (!conn->invalidate || conn->shared->owner != conn) {
+    if (!conn->in_invalidation || conn->shared->owner != conn) {
         return;
     }
 
