@@ -332,7 +332,7 @@ ngx_http_billing_answered(void *data, ngx_http_billing_redis_result_e result)
     ngx_http_billing_record_cache(ctx->record, &ctx->cache);
 
     if (ctx->cache.connection == 0 || ctx->cache.connection != ctx->loaded) {
-        ctx->mixed = 1;
+        ctx->inconclusive = 1;
     }
 
     if (result == NGX_HTTP_BILLING_REDIS_OK) {

@@ -134,8 +134,9 @@ ngx_http_billing_batch(ngx_http_billing_ctx_t *ctx)
 
     list->narrowed = (ctx->params.has_login && !list->login);
 
-    if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
-                                                 : NGX_HTTP_BILLING_STORE_KEEP,
+    if (ngx_http_billing_lookups(ctx,
+                                 ctx->repeated ? NGX_HTTP_BILLING_STORE_PASS
+                                               : NGX_HTTP_BILLING_STORE_KEEP,
                                  list->pool,
                                  list->n * (list->narrowed ? 2 : 1) + 3)
         != NGX_OK

@@ -173,14 +173,14 @@ typedef struct {
 
     unsigned                           header_sent:1;
 
-    /* data is loaded, and the lookups are repeated: this result is final */
-    unsigned                           again:1;
+    /* synced_at was found, and so the lookups are repeated */
+    unsigned                           repeated:1;
 
     /*
-     * not all repeated lookups were answered on the connection "loaded", or
-     * synced_at was missing after them
+     * the repeated lookups prove nothing: not all of them were answered on the
+     * connection "loaded", or synced_at was missing after them
      */
-    unsigned                           mixed:1;
+    unsigned                           inconclusive:1;
 
     /* lookups since the last yield were answered without waiting */
     unsigned                           busy:1;

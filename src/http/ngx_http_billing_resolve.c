@@ -34,8 +34,9 @@ ngx_http_billing_resolve(ngx_http_billing_ctx_t *ctx)
 
     r = ctx->request;
 
-    if (ngx_http_billing_lookups(ctx, ctx->again ? NGX_HTTP_BILLING_STORE_PASS
-                                                 : NGX_HTTP_BILLING_STORE_KEEP,
+    if (ngx_http_billing_lookups(ctx,
+                                 ctx->repeated ? NGX_HTTP_BILLING_STORE_PASS
+                                               : NGX_HTTP_BILLING_STORE_KEEP,
                                  r->pool, params->uuids.nelts + 1)
         != NGX_OK
         || ngx_array_init(&ctx->externals, r->pool, params->uuids.nelts,
@@ -128,7 +129,7 @@ ngx_http_billing_resolved(ngx_http_billing_ctx_t *ctx)
 ngx_int_t
 ngx_http_billing_check_loaded(ngx_http_billing_ctx_t *ctx)
 {
-    if (!ctx->again || ctx->cameras) {
+    if (!ctx->repeated || ctx->cameras) {
         ctx->synced_at = NULL;
         return NGX_OK;
     }
@@ -142,10 +143,10 @@ ngx_http_billing_check_loaded(ngx_http_billing_ctx_t *ctx)
 void
 ngx_http_billing_checked_loaded(ngx_http_billing_ctx_t *ctx)
 {
-    if (ctx->again && ctx->synced_at
+    if (ctx->repeated && ctx->synced_at
         && !ngx_http_billing_lookup_found(ctx->synced_at))
     {
-        ctx->mixed = 1;
+        ctx->inconclusive = 1;
     }
 }
 
@@ -160,7 +161,7 @@ ngx_http_billing_checked_loaded(ngx_http_billing_ctx_t *ctx)
 ngx_http_billing_action_e
 ngx_http_billing_nothing(ngx_http_billing_ctx_t *ctx)
 {
-    if (ctx->again && !ctx->mixed) {
+    if (ctx->repeated && !ctx->inconclusive) {
 
         if (ngx_http_billing_json_start(&ctx->json) != NGX_OK) {
             return ngx_http_billing_error(ctx);
@@ -194,14 +195,14 @@ ngx_http_billing_action_e
 ngx_http_billing_nothing_answered(ngx_http_billing_ctx_t *ctx)
 {
     if (ngx_http_billing_lookup_found(ctx->synced_at)) {
-        ctx->again = 1;
+        ctx->repeated = 1;
         ctx->loaded = ctx->cache.connection;
-        ctx->mixed = 0;
+        ctx->inconclusive = 0;
 
     } else if (ngx_http_billing_cache_unloaded(&ctx->cache, ctx->synced_at)
                == NGX_OK)
     {
-        ctx->again = 0;
+        ctx->repeated = 0;
 
     } else {
         return ngx_http_billing_unloaded(ctx);

@@ -16,7 +16,10 @@
 
 
 typedef struct {
-    /* per bound, how many times up to it; the last one: above all bounds */
+    /*
+     * For each bound, how many times are at most this bound, and above the
+     * bound before.  The last element counts the times above all bounds.
+     */
     ngx_atomic_t  times[NGX_HTTP_BILLING_HISTOGRAM_BOUNDS + 1];
 
     /* the sum of all times, in milliseconds */
