@@ -335,3 +335,16 @@ is(::server(), '503', 'and the old one is not asked') for 1 .. 3;
 ::dns('1 127.0.0.3');
 like(::moves(6, '127.0.0.3'), qr/\A503 (?:504 )?127\.0\.0\.3\z/, 'the next address');
 --- errors_allowed
+
+
+
+=== TEST 17: a name with hundreds of addresses is the first 64 of them
+--- http_config eval: $::MOVES
+--- run
+::dns(join ' ', 1, map { "127.0.1.$_" } 1 .. 200);
+like(::server(), qr/^50[34]$/, 'nobody answers');
+::dns(join ' ', 1, '127.0.0.3', map { "127.0.1.$_" } 1 .. 200);
+is(::moves(10, '127.0.0.3') =~ s/.* //r, '127.0.0.3', 'one more, which comes first');
+--- errors_allowed
+--- logged
+has moved: 64 addresses, the first is 127\.0\.0\.3

@@ -6,6 +6,10 @@
 
 #define NGX_HTTP_BILLING_REDIS_NAME_DELAY  1000
 
+/* servers of one name: each of them may be tried for a request */
+
+#define NGX_HTTP_BILLING_REDIS_NAME_MAX    64
+
 
 static void ngx_http_billing_redis_name_resolved(ngx_resolver_ctx_t *ctx);
 static ngx_http_billing_redis_address_t *ngx_http_billing_redis_name_addresses(
@@ -96,7 +100,8 @@ ngx_http_billing_redis_name_resolved(ngx_resolver_ctx_t *ctx)
                       &name->host);
     }
 
-    ngx_http_billing_redis_name_set(name, addrs, n);
+    ngx_http_billing_redis_name_set(name, addrs,
+                                ngx_min(n, NGX_HTTP_BILLING_REDIS_NAME_MAX));
 }
 
 
