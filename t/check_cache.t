@@ -309,11 +309,19 @@ is((check(@args))[0], 2, 'a user without one of them');
 
 # a connection that breaks
 
-my $fake = Billing::FakeRedis->start("SCAN => close\n");
+my $INFO = 'INFO => raw $0\r\n\r\n';
+my $fake = Billing::FakeRedis->start("$INFO\nSCAN => close\n");
 ($status, $text) = check('-p', $fake->{port});
 is($status, 2, 'a connection that is lost: status');
-is($text, "check-cache: the connection to Redis is lost\n",
+is($text, "check-cache: the connection to 127.0.0.1:$fake->{port} is lost\n",
    'a connection that is lost: output');
+
+$fake->change("$INFO\nSCAN => drop\n");
+($status, $text) = check('-p', $fake->{port}, '-t', 1);
+is($status, 2, 'a server that does not answer: status');
+is($text, "check-cache: 127.0.0.1:$fake->{port} does not answer within 1 s\n",
+   'a server that does not answer: output');
+is((check('-p', $fake->{port}, '-t', 'x'))[0], 2, '-t without a number');
 
 # help
 

@@ -47,7 +47,7 @@ die() {
 
 sh "$root/conf/install.sh" libtest-base-perl libtest-longstring-perl \
     liblist-moreutils-perl libwww-perl libipc-run-perl procps \
-    python3-jsonschema python3-yaml libnginx-mod-nchan iproute2
+    python3-jsonschema python3-yaml libnginx-mod-nchan iproute2 libio-socket-ssl-perl
 
 # Debian's nginx loads the module; the other binaries have the module built in
 
@@ -210,7 +210,7 @@ esac
 
 slow='cluster_coherence:1 servers:6 sentinel:4 coherence:5 failover:3 login:4 hostile:3
     faults:2 redis:3 resp3:2 worker_cache:2 cache:2 status:2 reload:2 http:2
-    check_cache:1 params_body:1 validation:1 names:2'
+    check_cache_cluster:1 check_cache:1 params_body:1 validation:1 names:2'
 
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker
@@ -223,12 +223,12 @@ slow='cluster_coherence:1 servers:6 sentinel:4 coherence:5 failover:3 login:4 ho
 
 case $kind in
     reload)
-        left_out='check_cache cluster_coherence coherence conf failover faults'
+        left_out='check_cache check_cache_cluster cluster_coherence coherence conf failover faults'
         left_out="$left_out cluster cluster_cache hostile_nodes nchan openapi"
         left_out="$left_out reload sentinel symbols"
         ;;
     valgrind)
-        left_out='check_cache cluster_coherence coherence conf config nchan'
+        left_out='check_cache check_cache_cluster cluster_coherence coherence conf config nchan'
         left_out="$left_out names openapi sentinel servers symbols tls"
         ;;
     asan | fault) left_out= ;;
