@@ -5,6 +5,7 @@
 #
 #     sh t/loader.sh              all tests, with 12 kills, in less than a minute
 #     sh t/loader.sh 100          with as many kills
+#     sh t/loader.sh --cluster    the tests with a Redis Cluster only
 #     sh t/loader.sh --lag        the time from a commit to Redis and to an answer of
 #                                 nginx, for a minute
 #     sh t/loader.sh --full N     a full load of N cameras: time and memory
@@ -64,10 +65,11 @@ mode=all
 
 case $*:$# in
     :0) ;;
+    --cluster:1) mode=cluster ;;
     --lag:1) mode=lag ;;
     --full*:2) mode=full; cameras=$2 ;;
     *:1) kills=$1 ;;
-    *) die "usage: sh $0 [KILLS | --lag | --full N]" ;;
+    *) die "usage: sh $0 [KILLS | --cluster | --lag | --full N]" ;;
 esac
 
 case ${cameras:-1}$kills in
@@ -154,8 +156,15 @@ sync_loader() {
     sh "$root/conf/loader/sync.sh" "$@"
 }
 
+# Where the cache is: options, a socket and a prefix
+
+options="-s $dir/redis.sock"
+socket=$dir/redis.sock
+prefix=billing:
+
 once() {
-    sync_loader --once -s "$dir/redis.sock" "$@" >"$dir/once.log" 2>&1
+    # shellcheck disable=SC2086
+    sync_loader --once $options "$@" >"$dir/once.log" 2>&1
 }
 
 "$postgres/initdb" -D "$dir/data" -U test -A trust -E UTF8 --no-locale >/dev/null
@@ -183,8 +192,8 @@ start_loader() {
     rm -f "$dir/stop"
 
     while [ ! -e "$dir/stop" ]; do
-        setsid sh "$root/conf/loader/sync.sh" -s "$dir/redis.sock" "$@" \
-            >>"$dir/loader.log" 2>&1 &
+        # shellcheck disable=SC2086
+        setsid sh "$root/conf/loader/sync.sh" $options "$@" >>"$dir/loader.log" 2>&1 &
         echo $! >"$dir/loader.pid"
         wait $! || :
         sleep 0.05
@@ -210,7 +219,7 @@ is() {
 }
 
 dump() {
-    perl "$root/t/lib/loader.pl" dump "$dir/redis.sock" >"$dir/cache" \
+    perl "$root/t/lib/loader.pl" dump "$socket" "$prefix" >"$dir/cache" \
         && LC_ALL=C sort -o "$dir/cache" "$dir/cache"
 }
 
@@ -572,6 +581,151 @@ test_order() {
     ok "hashes before their index entries, at any moment"
 }
 
+# A Redis Cluster of three masters and three replicas
+
+node() {
+    redis-cli -p "$@" 2>&1
+}
+
+# The port of the node that has all keys, as one of the nodes says, or nothing
+
+owner() {
+    for port in $ports; do
+        reply=$(node "$port" EXISTS "${prefix}synced_at")
+
+        case $reply in
+            MOVED\ *) echo "${reply##*:}"; return ;;
+            [01]) echo "$port"; return ;;
+        esac
+    done
+}
+
+cluster_is_right() {
+    socket=$(node "$(owner)" CONFIG GET unixsocket | tail -n 1)
+    is_right
+}
+
+cluster_becomes_right() {
+    wait_for 15 cluster_is_right || becomes_right "$1"
+    ok "$1"
+}
+
+# order_cluster <order>: of loader.pl
+
+order_cluster() {
+    echo "$1" >&7
+    read -r _ <&8
+}
+
+# kill_node <port>, and one of the other nodes takes its slots over
+
+kill_node() {
+    pid=$(node "$1" INFO server | sed -n 's/^process_id:\([0-9]*\).*/\1/p')
+    id=$(node "$1" CLUSTER MYID)
+    kill -9 "$pid"
+    ports=$(echo "$ports" | sed "s/\<$1\>//")
+    # shellcheck disable=SC2086
+    set -- $ports
+    wait_for 30 is_replaced "$1" || die "no failover"
+}
+
+is_replaced() {
+    node "$1" CLUSTER NODES | grep "^$id " | grep -qv connected.*- \
+        && node "$1" CLUSTER INFO | grep -q '^cluster_state:ok'
+}
+
+test_cluster() {
+    mkfifo "$dir/orders" "$dir/done"
+    perl "$root/t/lib/loader.pl" cluster "$dir" <"$dir/orders" >"$dir/done" &
+    others="$others $!"
+    exec 7>"$dir/orders" 8<"$dir/done"
+    read -r ports <&8
+    masters=$(echo "$ports" | cut -d ' ' -f 1-3)
+
+    # a node that does not have the loader's own key
+
+    for port in $masters; do
+        case $(node "$port" EXISTS loader:billing:) in
+            MOVED\ *) fails "a cluster, and a prefix without braces" \
+                'needs braces' -p "$port" && break ;;
+        esac
+    done
+
+    prefix={billing}:
+
+    for port in $ports; do
+        options="-p $port --prefix $prefix"
+        sql -c "UPDATE cameras SET name = 'by $port' WHERE id = 50"
+        once --batch 3 || { cat "$dir/once.log" >&2; die "a node of a cluster"; }
+        cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "a cluster"; }
+    done
+
+    ok "a cluster, whichever node is named"
+    ! grep -q 'full load' "$dir/once.log" || die "a cluster: everything is written again"
+
+    # Redis writes no key to the node that the key has just left
+
+    sql -c "INSERT INTO cameras (id) SELECT generate_series(300, 320)"
+    once || { cat "$dir/once.log" >&2; die "a cluster: new cameras"; }
+    order_cluster half
+    sql -c "UPDATE cameras SET name = 'x' WHERE id >= 300"
+    # shellcheck disable=SC2086
+    fails "a slot that is on its way" 'non local key\|: ASK ' $options
+    order_cluster move
+    once || { cat "$dir/once.log" >&2; die "a slot that has moved"; }
+    cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "moved slot"; }
+    ! grep -q 'full load' "$dir/once.log" || die "moved slot: everything is written again"
+    sql -c "DELETE FROM cameras WHERE id >= 300"
+    ok "a slot that has moved"
+
+    # another master than the one that has the keys
+
+    for port in $masters; do
+        [ "$port" = "$(owner)" ] || options="-p $port --prefix $prefix"
+    done
+    named=${options#-p }
+    named=${named%% *}
+
+    : >"$dir/loader.log"
+    start_loader --batch 20 --poll 0.3 --max-delay 0.3
+    : >"$dir/go"
+
+    while [ -e "$dir/go" ]; do
+        sql -c 'CALL test.history(20, false)' >/dev/null 2>&1 || sleep 0.1
+    done &
+    history=$!
+    others="$others $history"
+
+    before=$(owner)
+    order_cluster move
+    [ "$before" != "$(owner)" ] || die "the slot does not move"
+    kill_node "$(owner)"
+    [ "$named" = "$(owner)" ] || kill_node "$named"
+
+    rm "$dir/go"
+    wait "$history"
+    cluster_becomes_right "a cluster whose slot moved, and that lost two masters"
+    stop_loader
+
+    # clients with long names are warnings
+
+    "$root/conf/check-cache" --prefix "$prefix" -p "$(owner)" >"$dir/check.log" 2>&1 || :
+    if ! grep -q ' on 3 masters, .*: 0 errors, ' "$dir/check.log" \
+        || grep -v 'the client has [0-9]* bytes' "$dir/check.log" | grep -q '^warning'
+    then
+        cat "$dir/check.log" >&2
+        die "check-cache of a cluster"
+    fi
+    ok "check-cache finds nothing in the cluster"
+
+    exec 7>&- 8<&-
+    options="-s $dir/redis.sock"
+    socket=$dir/redis.sock
+    prefix=billing:
+    once --full || { cat "$dir/once.log" >&2; die "after the cluster"; }
+    synced "after the cluster"
+}
+
 # kill_some <number>: kills something, at any moment.
 
 kill_some() {
@@ -809,6 +963,9 @@ END
 }
 
 case $mode in
+    cluster)
+        sql -f "$root/t/lib/loader.sql" -c "INSERT INTO cameras (id) VALUES (50)"
+        test_cluster ;;
     lag) test_lag ;;
     full) test_full ;;
     all)
@@ -817,6 +974,7 @@ case $mode in
         test_errors
         test_history
         test_access
+        test_cluster
         test_order
         test_kills
         echo "all tests passed" ;;

@@ -15,6 +15,9 @@
 #     --poll S            a round at least every S seconds, 5 by default
 #     --prefix P          what keys begin with, "billing:" by default
 #
+# In a Redis Cluster the prefix has braces, as in "{billing}:", and -h and -p name any
+# node: one node has all keys, and the script finds that node.
+#
 # PostgreSQL's options are libpq's variables, such as PGHOST, PGDATABASE, PGUSER
 # and PGPASSFILE. Redis' password may be in REDISCLI_AUTH.
 
@@ -218,15 +221,17 @@ trap 'stop; rm -rf "$dir"' EXIT
 trap 'exit 0' HUP INT TERM
 trap : PIPE
 
-# What psql pipes a transfer into. An error of redis-cli would be lost behind the pipe:
-# its status goes to a file.
+# The node of a Redis Cluster in use, as options, and the nodes that are known.
 
-send="redis-cli $redis --pipe >'$dir/reply' 2>&1; echo \$? >'$dir/status'"
+node=
+nodes=
 
-# call <word> ...: sets $reply.
+# call <word> ...: sets $reply. A node that hangs may have been replaced meanwhile.
 
 call() {
-    reply=$(eval "redis-cli $redis"' "$@"' 2>&1 </dev/null 3>&- 4<&-)
+    reply=$(eval "timeout --foreground 30 redis-cli $redis $node"' "$@"' \
+        2>&1 </dev/null 3>&- 4<&-)
+    [ $? -ne 124 ] || reply="no answer within 30 s"
 }
 
 # run <script> <argument> ...: runs one of the scripts above, and sets $reply.
@@ -256,10 +261,12 @@ ask() {
     return 1
 }
 
-# transfer <line> ...: sends to Redis what psql prints for the lines.
+# transfer <line> ...: sends to Redis what psql prints for the lines. An error of
+# redis-cli would be lost behind the pipe: its status goes to a file.
 
 transfer() {
     rm -f "$dir/status"
+    send="redis-cli $redis $node --pipe >'$dir/reply' 2>&1; echo \$? >'$dir/status'"
     ask "\\o |$send" "$@" '\o' || return 1
 
     status=
@@ -270,18 +277,54 @@ transfer() {
     return 1
 }
 
+# use_node <host:port>: without a host, the one that the options name.
+
+use_node() {
+    node="-p $(quote "${1##*:}")"
+    [ -z "${1%:*}" ] || node="-h $(quote "${1%:*}") $node"
+}
+
+# With a wrong password or database, redis-cli says so and goes on with another. Where
+# the node of a cluster that the options name is down, another one will do.
+
+reach_redis() {
+    node=
+    call PING
+    first=$reply
+
+    for name in $nodes; do
+        [ "$reply" != PONG ] || break
+        use_node "$name"
+        call PING
+    done
+
+    [ "$reply" != PONG ] || return 0
+
+    error "no connection to Redis: $(echo "$first" | head -n 1)"
+    return 1
+}
+
+# find_node <reply>: a node of a cluster has said who has the keys.
+
+find_node() {
+    case $prefix in
+        *{?*}*) ;;
+        *)
+            error "in a Redis Cluster the prefix needs braces: --prefix '{billing}:'"
+            return 1 ;;
+    esac
+
+    use_node "${1##* }"
+    call CLUSTER NODES
+    found=$(echo "$reply" | awk '$2 ~ /.:[0-9]+@/ { sub(/@.*/, "", $2); print $2 }')
+    nodes=${found:-$nodes}
+}
+
 # A session is one of psql, and one turn in Redis. After any error another one is
 # begun: what PostgreSQL has not committed is sent again.
 
 begin() {
-    # with a wrong password or database, redis-cli says so and goes on with another
-
-    call PING
-
-    if [ "$reply" != PONG ]; then
-        error "no connection to Redis: $(echo "$reply" | head -n 1)"
-        return 1
-    fi
+    reach_redis || return 1
 
     # opened for both directions, a pipe does not wait for its other end
 
@@ -323,7 +366,14 @@ begin() {
         return 1
     fi
 
-    run "$begin_script" "$prefix" "$3" "$4" "$5"
+    shift 2
+    run "$begin_script" "$prefix" "$@"
+
+    case $reply in
+        MOVED\ *)
+            find_node "$reply" || return 1
+            run "$begin_script" "$prefix" "$@" ;;
+    esac
 
     case $reply in
         CURRENT) ;;

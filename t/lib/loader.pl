@@ -1,6 +1,9 @@
 # For t/loader.sh, what needs a connection to Redis:
 #
-#     dump SOCKET    the whole cache, one line for each part of a key
+#     dump SOCKET PREFIX   the whole cache, one line for each part of a key
+#     cluster        starts a Redis Cluster, prints the ports of its nodes, the masters
+#                    first, and at each line "move" moves the slot of "{billing}:" to
+#                    the next master, at "half" every second key; ends with its input
 #     order SOCKET   reads what MONITOR shows until the key "end" is set, and fails
 #                    where an index entry has no hash at any moment
 #     read SOCKET    reads as nginx does until the key "end" is set, and fails where
@@ -16,17 +19,18 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin";
 
+use Billing::Cluster;
 use Billing::Redis;
 use IO::Socket::UNIX ();
 use Time::HiRes ();
 
-my ($what, $socket) = @ARGV;
+my ($what, $socket, $prefix) = @ARGV;
 
 # the test kills Redis while "read" runs
 
 $SIG{PIPE} = 'IGNORE';
 
-my $redis = $what =~ /\A(?:read|answers)\z/ ? undef : Billing::Redis->new($socket);
+my $redis = $what =~ /\A(?:read|answers|cluster)\z/ ? undef : Billing::Redis->new($socket);
 
 sub keys_of {
     my ($pattern) = @_;
@@ -53,11 +57,12 @@ sub dump_cache {
     my @lines;
 
     for my $key (keys_of('*')) {
-        my ($kind, $name) = $key =~ /\Abilling:(camera|external|login|token):(.*)\z/s;
+        my ($kind, $name)
+            = $key =~ /\A\Q$prefix\E(camera|external|login|token):(.*)\z/s;
 
         if (!$kind) {
             push @lines, "other $key"
-                if $key !~ /\A(?:billing:(?:synced_at|epoch)|loader:billing:)\z/;
+                if $key !~ /\A(?:\Q$prefix\E(?:synced_at|epoch)|loader:\Q$prefix\E)\z/;
 
         } elsif ($kind eq 'camera') {
             push @lines, map { "camera:$name $_->[0]=" . unpack 'H*', $_->[1] }
@@ -284,7 +289,36 @@ sub report {
     die "p99 is 250 ms or more\n" if $ms[2] >= 250;
 }
 
-my %run = (dump => \&dump_cache, order => \&order, read => \&read_lists, lag => \&lag,
+sub cluster {
+    my $cluster = Billing::Cluster->new(timeout => 1000);
+    my $slot = Billing::Cluster::slot('{billing}:');
+    my @masters = $cluster->masters;
+
+    $| = 1;
+    $cluster->start;
+    print join(' ', map { $_->{port} } $cluster->nodes), "\n";
+
+    while (<STDIN>) {
+        my $owner = $cluster->owner($slot);
+        my ($n) = grep { $masters[$_] == $owner } 0 .. $#masters;
+        my $next = $masters[ ($n + 1) % @masters ];
+
+        if (/half/) {
+            my @keys = sort @{ $owner->command('CLUSTER', 'GETKEYSINSLOT', $slot, 10_000) };
+            $cluster->migrate($slot, $owner, $next);
+            $owner->command('MIGRATE', '127.0.0.1', $next->{port}, '', 0, 5000, 'KEYS',
+                            @keys[ grep { $_ % 2 } 0 .. $#keys ]);
+        } else {
+            $cluster->move($slot, $next);
+        }
+
+        print "moved\n";
+    }
+
+    $cluster->stop;
+}
+
+my %run = (dump => \&dump_cache, cluster => \&cluster, order => \&order, read => \&read_lists, lag => \&lag,
            answers => \&answers);
 
 $run{$what}->();
