@@ -144,9 +144,7 @@ printf 'SET other x\nWAIT 1 5000\n' | cli a.s >>log
 sizes="master $(cli a.s DBSIZE), replica $(cli r.s DBSIZE)"
 echo "DBSIZE: $sizes"
 
-cli b.s SET k new >>log
-cli b.s DEL k >>log
-
+printf 'SET k new\nDEL k\n' | cli b.s >>log
 cli r.s CLUSTER FAILOVER >>log
 wait_for says r.s role:master INFO replication
 wait_for says b.s "$id_r.* master .* connected" CLUSTER NODES

@@ -7,6 +7,7 @@ use warnings;
 use Digest::SHA qw(sha256_hex);
 use FindBin;
 use POSIX ();
+use Time::HiRes qw(sleep);
 use lib "$FindBin::Bin/lib";
 use Test::More;
 
@@ -322,6 +323,45 @@ is($status, 2, 'a server that does not answer: status');
 is($text, "check-cache: 127.0.0.1:$fake->{port} does not answer within 1 s\n",
    'a server that does not answer: output');
 is((check('-p', $fake->{port}, '-t', 'x'))[0], 2, '-t without a number');
+
+# A program that is stopped while it waits, and continued
+
+sub state_of {
+    my ($pid) = @_;
+
+    open my $in, '<', "/proc/$pid/stat" or die "/proc/$pid/stat: $!\n";
+    return <$in> =~ /\) (\S)/ ? $1 : '';
+}
+
+sub wait_for {
+    my ($code) = @_;
+
+    my $end = time + 20;
+    until ($code->()) {
+        die "not in time\n" if time > $end;
+        sleep 0.01;
+    }
+}
+
+my $scans = $fake->count('SCAN');
+$fake->change("$INFO\nSCAN => pause 1\n");
+
+my $pid = open my $out, '-|';
+die "fork: $!\n" if !defined $pid;
+
+if ($pid == 0) {
+    open STDERR, '>&', \*STDOUT;
+    exec $PROGRAM, '-p', $fake->{port} or POSIX::_exit(99);
+}
+
+wait_for(sub { $fake->count('SCAN') > $scans && state_of($pid) eq 'S' });
+kill 'STOP', $pid;
+wait_for(sub { state_of($pid) eq 'T' });
+kill 'CONT', $pid;
+$text = do { local $/; <$out> };
+close $out;
+like($text, qr/\Acheck-cache: 127\.0\.0\.1:$fake->{port} says: ERR unknown command/,
+     'a program that is stopped and continued waits for the reply');
 
 # help
 

@@ -630,7 +630,7 @@ kill_node() {
 }
 
 is_replaced() {
-    node "$1" CLUSTER NODES | grep "^$id " | grep -qv connected.*- \
+    node "$1" CLUSTER NODES | grep "^$id " | grep -qv 'connected.*-' \
         && node "$1" CLUSTER INFO | grep -q '^cluster_state:ok'
 }
 
@@ -651,7 +651,7 @@ test_cluster() {
         esac
     done
 
-    prefix={billing}:
+    prefix='{billing}:'
 
     for port in $ports; do
         options="-p $port --prefix $prefix"
@@ -677,6 +677,25 @@ test_cluster() {
     ! grep -q 'full load' "$dir/once.log" || die "moved slot: everything is written again"
     sql -c "DELETE FROM cameras WHERE id >= 300"
     ok "a slot that has moved"
+
+    # another prefix instead of SWAPDB, as conf/loader/README.md says
+
+    prefix='{billing-2}:'
+    options="-p $port --prefix $prefix"
+    once --full || { cat "$dir/once.log" >&2; die "another prefix: the load failed"; }
+    prefix='{billing}:'
+    node=$(owner)
+    node "$node" --scan --pattern '{billing}:*' \
+        | xargs -d '\n' -n 100 redis-cli -p "$node" UNLINK >/dev/null
+    node "$node" DEL 'loader:{billing}:' >/dev/null
+    prefix='{billing-2}:'
+    sql -c "UPDATE cameras SET name = 'second' WHERE id = 50"
+    once || { cat "$dir/once.log" >&2; die "another prefix: the loader failed"; }
+    cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "another prefix"; }
+    ! grep -q 'full load' "$dir/once.log" || die "another prefix: it is loaded again"
+    node "$(owner)" FLUSHALL >/dev/null
+    prefix='{billing}:'
+    ok "another prefix instead of SWAPDB"
 
     # another master than the one that has the keys
 

@@ -308,7 +308,7 @@ reach_redis() {
 
 find_node() {
     case $prefix in
-        *{?*}*) ;;
+        *"{"?*"}"*) ;;
         *)
             error "in a Redis Cluster the prefix needs braces: --prefix '{billing}:'"
             return 1 ;;
