@@ -1,147 +1,32 @@
-# TLS to Redis. Which of the blocks run depends on the hiredis that the module
-# was built with: those that have a section "without" are for one without TLS,
-# all others for one with it.
+# TLS to Redis. Billing::TLS chooses the blocks that the module can run.
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::Nginx::Socket 'no_plan';
 use Billing 'tls';
+use Billing::TLS;
 
-use File::Temp ();
+our $Tls = Billing::TLS->new(
+    address => 'IP:127.0.0.1',
+    name => 'DNS:redis.example, DNS:localhost',
+    wildcard => 'DNS:*.redis.example',
+    other => 'DNS:other.example, IP:127.0.0.2',
+    nul => 'DNS:127.0.0.1',
+);
 
-our $DIR = File::Temp->newdir('billing-tls-XXXXXX', TMPDIR => 1);
-chmod 0755, $DIR;
-
-# Does nginx -t complain about the certificates of a rediss:// URL, or about TLS?
-
-sub has_tls {
-    my $modules = join ' ', map { "load_module $_;" }
-                  split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // '';
-
-    open my $conf, '>', "$DIR/nginx.conf" or die "$DIR/nginx.conf: $!\n";
-    print $conf <<"END";
-$modules
-pid $DIR/nginx.pid;
-error_log stderr;
-events { }
-http {
-    server {
-        listen unix:$DIR/nginx.sock;
-        location / {
-            billing_cameras_list;
-            billing_redis rediss://127.0.0.1;
-        }
-    }
-}
-END
-    close $conf;
-
-    my $text = `$Test::Nginx::Util::NginxBinary -t -p $DIR/ -c $DIR/nginx.conf 2>&1`;
-
-    return 1 if $text =~ /\[emerg\] .*no "billing_redis_ssl_trusted_certificate"/;
-    return 0 if $text =~ /\[emerg\] .*TLS needs/;
-    die "nginx -t says neither that TLS is there nor that it is not: $text\n";
-}
-
-# Certificates: NAME.crt and NAME.key, of a CA unless they are one.
-
-sub openssl {
-    system "openssl @_ >>$DIR/openssl.log 2>&1";
-
-    return 1 if $? == 0;
-
-    {
-        open my $log, '<', "$DIR/openssl.log";
-        die "openssl @_ failed:\n", <$log>;
-    }
-}
-
-sub certificate {
-    my ($name, $time, $ca) = @_;
-
-    openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes",
-            "-config $DIR/openssl.conf -extensions $name -subj /CN=$name",
-            "$time -keyout $DIR/$name.key -out $DIR/$name.crt",
-            $ca ? "-CA $DIR/$ca.crt -CAkey $DIR/$ca.key" : '');
-}
-
-sub certificates {
-    open my $conf, '>', "$DIR/openssl.conf" or die "$DIR/openssl.conf: $!\n";
-    print $conf <<'END';
-[req]
-distinguished_name = dn
-[dn]
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[ca2]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[address]
-subjectAltName = IP:127.0.0.1
-[name]
-subjectAltName = DNS:redis.example, DNS:localhost
-[wildcard]
-subjectAltName = DNS:*.redis.example
-[other]
-subjectAltName = DNS:other.example, IP:127.0.0.2
-[nul]
-subjectAltName = DNS:127.0.0.1
-[expired]
-subjectAltName = IP:127.0.0.1
-[foreign]
-subjectAltName = IP:127.0.0.1
-[client]
-extendedKeyUsage = clientAuth
-END
-    close $conf;
-
-    my $valid = '-days 2';
-
-    certificate($_, $valid) for qw(ca ca2);
-    certificate($_, $valid, 'ca') for qw(address name wildcard other nul client);
-    certificate('foreign', $valid, 'ca2');
-
-    # before OpenSSL 3.4 there is only the way to let it end at once
-
-    eval { certificate('expired', '-not_before 20200101000000Z'
-                                  . ' -not_after 20200102000000Z', 'ca') }
-        or certificate('expired', '-days 0', 'ca');
-
-    # Redis and the workers are not root
-
-    chmod 0644, glob "$DIR/*.key";
-}
+our $DIR = $Tls->{dir};
 
 sub server {
-    my ($name, @more) = @_;
-
-    return "--tls-port auto --tls-cert-file $DIR/$name.crt --tls-key-file"
-           . " $DIR/$name.key --tls-ca-cert-file $DIR/ca.crt @more\n"
-           . ("@more" =~ /tls-auth-clients/ ? '' : "--tls-auth-clients no\n");
+    return join ' ', $Tls->server(@_);
 }
 
 our $URL = 'billing_redis rediss://127.0.0.1:$TEST_NGINX_OWN_PORT;';
 our $CA = "billing_redis_ssl_trusted_certificate $DIR/ca.crt;";
 
-our $TLS = has_tls();
+our $REASON = $Tls->reason;
 
-# why there is none
-
-our $REASON = qx(printf '#include <hiredis/hiredis.h>\nHIREDIS_MAJOR' | gcc -E -P - | tail -n 1) == 0
-    ? 'TLS needs hiredis 1\.0 or later, and the module was built with an older one'
-    : 'TLS needs the hiredis_ssl library, and the module was built without it';
-
-certificates() if $TLS;
-
-my @blocks = grep { /^=== / } split /^(?==== )/m, do { local $/; <DATA> };
-my @chosen = grep { $TLS xor /^--- without$/m } @blocks;
-
-diag('the module is built ' . ($TLS ? 'with' : 'without') . ' TLS: '
-     . @chosen . ' of ' . @blocks . ' blocks are for it');
-
-Test::Base::spec_string(join '', @chosen);
+$Tls->choose(do { local $/; <DATA> });
 
 run_tests();
 
@@ -289,7 +174,7 @@ billing_redis_ssl_certificate_key none.key;
 === TEST 15: a client's certificate is sent to Redis
 --- http_config eval
 "$::URL $::CA billing_redis_ssl_certificate $::DIR/client.crt; billing_redis_ssl_certificate_key $::DIR/client.key;"
---- server eval: ::server('address', '--tls-auth-clients yes')
+--- server eval: ::server('address', 'yes')
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"login":"admin"}                               -> 3 4
@@ -298,7 +183,7 @@ billing_redis_ssl_certificate_key none.key;
 
 === TEST 16: a server that wants a client's certificate, and gets none, is a fault
 --- http_config eval: $::URL . $::CA . 'billing_redis_timeout 1s;'
---- server eval: ::server('address', '--tls-auth-clients yes')
+--- server eval: ::server('address', 'yes')
 --- cases
 {"cameras_ids":[3]}                             -> 503
 --- logged
@@ -310,7 +195,7 @@ billing_redis_ssl_certificate_key none.key;
 --- http_config eval
 "$::URL $::CA billing_redis_ssl_certificate $::DIR/foreign.crt; billing_redis_ssl_certificate_key $::DIR/foreign.key;
 billing_redis_timeout 1s;"
---- server eval: ::server('address', '--tls-auth-clients yes')
+--- server eval: ::server('address', 'yes')
 --- cases
 {"cameras_ids":[3]}                             -> 503
 --- logged

@@ -3,6 +3,9 @@
 #     my $cluster = Billing::Cluster->new(masters => 3, replicas => 1);
 #     $cluster->start;
 #
+# "args" are further arguments of all nodes, and "each" a function that returns
+# those of the n-th one.
+#
 # The nodes are Billing::Server objects: the masters first, then the replicas in
 # the same order. Each has a further port for the cluster's own bus.
 
@@ -25,12 +28,13 @@ sub new {
     my $self = bless { masters => 3, replicas => 1, timeout => 2000, args => [], %args },
                      $class;
 
-    for (1 .. $self->{masters} * (1 + $self->{replicas})) {
+    for my $n (0 .. $self->{masters} * (1 + $self->{replicas}) - 1) {
         push @{ $self->{nodes} }, Billing::Server->new(
             '--cluster-enabled', 'yes', '--cluster-port', Billing::Ports::reserve(),
             '--cluster-node-timeout', $self->{timeout}, '--appendonly', 'no',
             '--cluster-allow-replica-migration', 'no', '--repl-diskless-sync-delay', 0,
-            '--repl-ping-replica-period', 1, @{ $self->{args} });
+            '--repl-ping-replica-period', 1, @{ $self->{args} },
+            $self->{each} ? $self->{each}->($n) : ());
     }
 
     return $self;
@@ -50,7 +54,10 @@ sub replica {
 sub start {
     my ($self) = @_;
 
-    $_->start for $self->nodes;
+    for ($self->nodes) {
+        $_->start;
+        $_->{id} = $_->command('CLUSTER', 'MYID');
+    }
 
     my ($first, @others) = $self->nodes;
     my @masters = $self->masters;
@@ -77,7 +84,7 @@ sub start {
 
     for my $n (0 .. $count - @masters - 1) {
         $self->{nodes}[@masters + $n]->command('CLUSTER', 'REPLICATE',
-            $masters[$n % @masters]->command('CLUSTER', 'MYID'));
+            $masters[$n % @masters]{id});
     }
 
     $self->wait_for('replicas are in step', sub {
@@ -147,8 +154,9 @@ sub owner {
         s/\A:// for $from, $to;
         next if $slot < $from || $slot > $to;
 
-        my ($port) = $master->[1] =~ /(\d+)/;
-        return (grep { $_->{port} == $port } $self->nodes)[0];
+        # the port may be another one for clients with TLS
+
+        return (grep { $_->{id} eq $master->[2] } $self->nodes)[0];
     }
 
     return undef;
@@ -189,8 +197,8 @@ sub move {
 sub migrate {
     my ($self, $slot, $from, $to) = @_;
 
-    $to->command('CLUSTER', 'SETSLOT', $slot, 'IMPORTING', $from->command('CLUSTER', 'MYID'));
-    $from->command('CLUSTER', 'SETSLOT', $slot, 'MIGRATING', $to->command('CLUSTER', 'MYID'));
+    $to->command('CLUSTER', 'SETSLOT', $slot, 'IMPORTING', $from->{id});
+    $from->command('CLUSTER', 'SETSLOT', $slot, 'MIGRATING', $to->{id});
 }
 
 sub migrate_keys {
@@ -204,15 +212,13 @@ sub migrate_keys {
 sub assign {
     my ($self, $slot, $to) = @_;
 
-    my $id = $to->command('CLUSTER', 'MYID');
-
     # the new owner first: a node is not to learn that nobody has the slot
 
-    $to->command('CLUSTER', 'SETSLOT', $slot, 'NODE', $id);
+    $to->command('CLUSTER', 'SETSLOT', $slot, 'NODE', $to->{id});
 
     for my $node ($self->masters) {
         next if !$node->{pid} || $node->{port} == $to->{port};
-        eval { $node->command('CLUSTER', 'SETSLOT', $slot, 'NODE', $id) };
+        eval { $node->command('CLUSTER', 'SETSLOT', $slot, 'NODE', $to->{id}) };
     }
 
     delete $self->{place};

@@ -22,7 +22,8 @@ use Billing::Ports;
 use Billing::Server;
 use POSIX ();
 
-# The lines are in the configuration behind those that each sentinel has.
+# The lines are in the configuration behind those that each sentinel has. With the
+# line "tls-port auto" the sentinel's port is for TLS alone.
 
 sub new {
     my ($class, @lines) = @_;
@@ -33,22 +34,48 @@ sub new {
     return bless $self, $class;
 }
 
+sub file {
+    my ($self) = @_;
+
+    return "$self->{dir}/sentinel.conf";
+}
+
 sub run {
     my ($self) = @_;
 
-    my ($dir, $file) = ($self->{dir}, "$self->{dir}/sentinel.conf");
+    my ($dir, $file) = ($self->{dir}, $self->file);
 
     # a sentinel writes what it has learned into its configuration
 
     if (!-e $file) {
+        my @lines = map { s/\Atls-port auto\z/tls-port $self->{port}/r } @{ $self->{lines} };
+        my $port = (grep { /\Atls-port / } @lines) ? 0 : $self->{port};
+
         open my $out, '>', $file or die "$file: $!\n";
-        print $out map { "$_\n" } "port $self->{port}", 'bind 127.0.0.1', "dir $dir",
+        print $out map { "$_\n" } "port $port", 'bind 127.0.0.1', "dir $dir",
                                   "unixsocket $self->{socket}", 'unixsocketperm 777',
-                                  @{ $self->{lines} };
+                                  @lines;
         close $out or die "$file: $!\n";
     }
 
     exec 'redis-server', $file, '--sentinel' or POSIX::_exit(1);
+}
+
+# Puts other lines in the place of those that begin with the same word, in the
+# configuration of a sentinel that was stopped.
+
+sub configure {
+    my ($self, @lines) = @_;
+
+    my $file = $self->file;
+    my %lines = map { (split / /)[0] => $_ } @lines;
+
+    open my $in, '<', $file or die "$file: $!\n";
+    my @new = map { $lines{ (split / /)[0] } ? () : $_ } <$in>;
+
+    open my $out, '>', $file or die "$file: $!\n";
+    print $out map({ "$_\n" } @lines), @new;
+    close $out or die "$file: $!\n";
 }
 
 sub set {

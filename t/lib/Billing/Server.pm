@@ -4,8 +4,8 @@
 #     my $server = Billing::Server->new('--databases', 3);
 #     $server->start;
 #
-# Where the arguments have a --tls-port, the port is for TLS alone; "--tls-port
-# auto" chooses one.
+# Where the arguments have a --tls-port, the server has no port without TLS unless
+# they have a --port as well; "--tls-port auto" is the server's port.
 
 package Billing::Server;
 
