@@ -66,7 +66,7 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
     if (reason == NULL) {
-        reason = ngx_http_billing_redis_ssl_error(event);
+        reason = ngx_http_billing_redis_ssl_error(event, conn->reason);
     }
 
 #endif
@@ -78,7 +78,9 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     if (conn->state == NGX_HTTP_BILLING_REDIS_CONNECTING
         || conn->state == NGX_HTTP_BILLING_REDIS_GREETING)
     {
-        reason = ngx_http_billing_redis_ssl_hint(conn, reason, text);
+        reason = ngx_http_billing_redis_ssl_hint(event, conn->server->peer,
+                                                 event->reason == conn->reason,
+                                                 reason, text);
     }
 
     if (event->unreadable) {

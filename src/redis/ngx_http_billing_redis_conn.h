@@ -415,19 +415,24 @@ const char *ngx_http_billing_redis_ssl_open(
     ngx_http_billing_redis_event_t *event, ngx_str_t *name, char *text,
     redisAsyncContext *ac);
 
-/* Returns the error of a connection with TLS, or NULL. */
+/*
+ * Returns the error of a connection with TLS, or NULL.  The error may be in the
+ * text, of NGX_HTTP_BILLING_REDIS_REASON bytes.
+ */
 const char *ngx_http_billing_redis_ssl_error(
-    ngx_http_billing_redis_event_t *event);
+    ngx_http_billing_redis_event_t *event, char *text);
 
 #endif
 
 /*
- * For a connection that failed before it could be used.  Returns the reason; or
- * text, of NGX_HTTP_BILLING_REDIS_REASON bytes, with the reason and a hint that
- * the URL may be wrong: "rediss://" for a port without TLS, or the reverse.
+ * For a connection that failed before it could be used; "told" if the worker
+ * has closed the connection.  Returns the reason; or text, of
+ * NGX_HTTP_BILLING_REDIS_REASON bytes, with the reason and a hint that the URL
+ * may be wrong: "rediss://" for a port without TLS, or the reverse.
  */
-const char *ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
-    const char *reason, u_char *text);
+const char *ngx_http_billing_redis_ssl_hint(
+    ngx_http_billing_redis_event_t *event, ngx_http_billing_redis_peer_t *peer,
+    ngx_uint_t told, const char *reason, u_char *text);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

@@ -450,11 +450,8 @@ ngx_http_billing_redis_control_wrong(ngx_http_billing_redis_control_t *control)
         ngx_http_billing_redis_error_redact(&reply->text);
     }
 
-    ngx_http_billing_redis_error_line(control->reason,
-                                      (const char *) reply->text.data,
-                                      sizeof(control->reason));
-
-    ngx_http_billing_redis_control_fail(control, control->reason);
+    ngx_http_billing_redis_control_fail(control,
+                                        (const char *) reply->text.data);
 }
 
 
@@ -462,7 +459,12 @@ static void
 ngx_http_billing_redis_control_fail(ngx_http_billing_redis_control_t *control,
     const char *reason)
 {
-    ngx_http_billing_redis_event_close(&control->event, reason);
+    /* the reason may be a reply's text, which is freed with the connection */
+
+    ngx_http_billing_redis_error_line(control->reason, reason,
+                                      sizeof(control->reason));
+
+    ngx_http_billing_redis_event_close(&control->event, control->reason);
 }
 
 
@@ -482,6 +484,7 @@ ngx_http_billing_redis_control_close(ngx_http_billing_redis_control_t *control)
 static void
 ngx_http_billing_redis_control_closed(ngx_http_billing_redis_event_t *event)
 {
+    u_char                             text[NGX_HTTP_BILLING_REDIS_REASON];
     const char                        *reason;
     redisAsyncContext                 *ac;
     ngx_http_billing_redis_control_t  *control;
@@ -493,13 +496,21 @@ ngx_http_billing_redis_control_closed(ngx_http_billing_redis_event_t *event)
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
     if (reason == NULL) {
-        reason = ngx_http_billing_redis_ssl_error(event);
+        reason = ngx_http_billing_redis_ssl_error(event, control->reason);
     }
 
 #endif
 
     if (reason == NULL) {
         reason = ac->c.err ? ac->c.errstr : "connection closed";
+    }
+
+    if (control->state == NGX_HTTP_BILLING_REDIS_CONTROL_CONNECTING
+        || control->state == NGX_HTTP_BILLING_REDIS_CONTROL_HELLO)
+    {
+        reason = ngx_http_billing_redis_ssl_hint(event, control->server->peer,
+                                             event->reason == control->reason,
+                                             reason, text);
     }
 
     if (control->timer.timer_set) {

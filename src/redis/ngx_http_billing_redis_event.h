@@ -60,6 +60,9 @@ struct ngx_http_billing_redis_event_s {
 #if (NGX_HTTP_BILLING_REDIS_SSL)
     /* freed by hiredis with the context */
     SSL                              *ssl;
+
+    /* the name or address that the certificate has to have */
+    ngx_str_t                        *ssl_name;
 #endif
 
     unsigned                          writing:1;

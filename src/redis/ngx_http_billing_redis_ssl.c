@@ -8,7 +8,7 @@
 
 
 static ngx_uint_t ngx_http_billing_redis_ssl_refuses_plain(
-    ngx_http_billing_redis_conn_t *conn);
+    ngx_http_billing_redis_event_t *event, ngx_uint_t told);
 
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
@@ -22,7 +22,7 @@ static ngx_uint_t ngx_http_billing_redis_ssl_refuses_plain(
 static ngx_int_t ngx_http_billing_redis_ssl_set_name(SSL *ssl,
     ngx_str_t *name);
 static const char *ngx_http_billing_redis_ssl_reason(SSL *ssl,
-    redisAsyncContext *ac);
+    ngx_str_t *name, redisAsyncContext *ac, char *text);
 static int ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store);
 static ngx_uint_t ngx_http_billing_redis_ssl_unanswered(
     ngx_http_billing_redis_event_t *event);
@@ -127,10 +127,11 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_shared_t *shared,
 
     reason = NULL;
 
-    if (ngx_http_billing_redis_ssl_set_name(ssl, conf->name.len ? &conf->name
-                                                                : name)
-        != NGX_OK)
-    {
+    if (conf->name.len) {
+        name = &conf->name;
+    }
+
+    if (ngx_http_billing_redis_ssl_set_name(ssl, name) != NGX_OK) {
         reason = "the name to verify cannot be set";
 
     } else {
@@ -139,10 +140,13 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_shared_t *shared,
                        ngx_http_billing_redis_ssl_verify);
 
         if (redisInitiateSSL(&ac->c, ssl) != REDIS_OK) {
-            ngx_cpystrn((u_char *) text,
-                        (u_char *) ngx_http_billing_redis_ssl_reason(ssl, ac),
-                        NGX_HTTP_BILLING_REDIS_REASON);
-            reason = text;
+            reason = ngx_http_billing_redis_ssl_reason(ssl, name, ac, text);
+
+            if (reason != text) {
+                ngx_cpystrn((u_char *) text, (u_char *) reason,
+                            NGX_HTTP_BILLING_REDIS_REASON);
+                reason = text;
+            }
         }
     }
 
@@ -154,6 +158,7 @@ ngx_http_billing_redis_ssl_open(ngx_http_billing_redis_shared_t *shared,
     }
 
     event->ssl = ssl;
+    event->ssl_name = name;
 
     return NULL;
 }
@@ -199,23 +204,42 @@ ngx_http_billing_redis_ssl_verify(int ok, X509_STORE_CTX *store)
 
 
 const char *
-ngx_http_billing_redis_ssl_error(ngx_http_billing_redis_event_t *event)
+ngx_http_billing_redis_ssl_error(ngx_http_billing_redis_event_t *event,
+    char *text)
 {
     return event->ssl
-           ? ngx_http_billing_redis_ssl_reason(event->ssl, event->context)
+           ? ngx_http_billing_redis_ssl_reason(event->ssl, event->ssl_name,
+                                               event->context, text)
            : NULL;
 }
 
 
 static const char *
-ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
+ngx_http_billing_redis_ssl_reason(SSL *ssl, ngx_str_t *name,
+    redisAsyncContext *ac, char *text)
 {
-    long  rc;
+    long         rc;
+    const char  *reason;
 
     rc = SSL_get_verify_result(ssl);
 
     if (rc != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE) {
-        return X509_verify_cert_error_string(rc);
+
+        reason = X509_verify_cert_error_string(rc);
+
+        if (rc != X509_V_ERR_HOSTNAME_MISMATCH
+            && rc != X509_V_ERR_IP_ADDRESS_MISMATCH)
+        {
+            return reason;
+        }
+
+        /* the server's name in the log may be another one */
+
+        ngx_snprintf((u_char *) text, NGX_HTTP_BILLING_REDIS_REASON - 1,
+                     "%s, \"%V\" expected%Z", reason, name);
+        text[NGX_HTTP_BILLING_REDIS_REASON - 1] = '\0';
+
+        return text;
     }
 
     /* hiredis reports errors of the system only, and there was none */
@@ -234,28 +258,27 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, redisAsyncContext *ac)
 
 
 const char *
-ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
-    const char *reason, u_char *text)
+ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_event_t *event,
+    ngx_http_billing_redis_peer_t *peer, ngx_uint_t told, const char *reason,
+    u_char *text)
 {
     char  *hint;
 
-    if (!(conn->event.context->c.flags & REDIS_CONNECTED)
-        || conn->server->peer->port == 0)
-    {
+    if (!(event->context->c.flags & REDIS_CONNECTED) || peer->port == 0) {
         return reason;
     }
 
     hint = NULL;
 
-    if (conn->server->peer->ssl_name.len == 0) {
+    if (peer->ssl_name.len == 0) {
 
-        if (ngx_http_billing_redis_ssl_refuses_plain(conn)) {
+        if (ngx_http_billing_redis_ssl_refuses_plain(event, told)) {
             hint = "the port may be one with TLS";
         }
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-    } else if (ngx_http_billing_redis_ssl_unanswered(&conn->event)
+    } else if (ngx_http_billing_redis_ssl_unanswered(event)
                && ngx_strstr(reason, "alert") == NULL)
     {
         hint = "the port may be one without TLS";
@@ -278,19 +301,16 @@ ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_conn_t *conn,
 /* a TLS server reads a command as a broken record, sends an alert, closes */
 
 static ngx_uint_t
-ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_event_t *event,
+    ngx_uint_t told)
 {
-    ngx_http_billing_redis_event_t  *event;
-
-    event = &conn->event;
-
     if (event->received) {
         return event->unreadable
                && event->reader.start
                && event->reader.start[0] == NGX_HTTP_BILLING_REDIS_SSL_ALERT;
     }
 
-    return event->reason != conn->reason;
+    return !told;
 }
 
 
