@@ -298,7 +298,7 @@ billing_redis redis://127.0.0.1:$TEST_NGINX_NODE0_PORT/3;
 --- cases
 {"cameras_ids":[3]}                             -> 502
 --- logged
-\[error\] .*redis server "127\.0\.0\.1:\d+" is down: ERR SELECT is not allowed in cluster mode
+\[error\] .*redis server "127\.0\.0\.1:\d+" is down: ERR (?:SELECT is not allowed in cluster mode|DB index is out of range)
 
 
 
@@ -534,7 +534,38 @@ CLUSTER => error ERR This instance has cluster support disabled
 
 
 
-=== TEST 21: a replica answers while its master is gone
+=== TEST 21: while slots are migrated atomically, and back, all answers are right
+--- needs_command: cluster|migrateslots
+--- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
+--- config eval: $::STATUS
+--- run
+my ($home, $other) = $::Cluster->masters;
+my $list = join ' ', 100001 .. 101000;
+my @ids = grep { my $slot = Billing::Cluster::slot("${Prefix}camera:$_"); $slot >= 1000 && $slot <= 3000 }
+          100001 .. 101000;
+is(::ids(ask('{"login":"long"}')), $list, 'before');
+ok(wait_for(5, sub { (::metric('cluster_slots') // 0) == 16384 }), 'the map is read');
+my $redirects = ::metric('redis_redirects_total');
+my ($asked, @wrong);
+
+my $requests = sub {
+    my $id = $ids[$asked++ % @ids];
+    push @wrong, $id if ask("{\"cameras_ids\":[$id]}")->{body} ne ::one($id);
+    push @wrong, 'the list' if $asked % 4 == 0 && ::ids(ask('{"login":"long"}')) ne $list;
+};
+
+for my $to ($other, $home, $other, $home) {
+    $::Cluster->migrate_slots(1000, 3000, $to, $requests);
+    $requests->() for 1 .. 8;
+}
+
+is(join(' ', @wrong), '', 'no answer is wrong');
+cmp_ok($asked, '>', 32, 'requests came meanwhile');
+cmp_ok(::metric('redis_redirects_total') - $redirects, '>=', 4, 'and were redirected');
+
+
+
+=== TEST 22: a replica answers while its master is gone
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_SECOND_PORT;
 billing_redis_timeout 3s;
@@ -559,7 +590,7 @@ mode 2
 
 
 
-=== TEST 22: a master that is back is asked again, and a replica is asked for reads only
+=== TEST 23: a master that is back is asked again, and a replica is asked for reads only
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 --- fake
@@ -586,7 +617,7 @@ is($Fake3->count('HMGET'), $reads, 'and the replica is not');
 
 
 
-=== TEST 23: CLUSTER FAILOVER: the new master is asked
+=== TEST 24: CLUSTER FAILOVER: the new master is asked
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run
@@ -606,7 +637,7 @@ is(::reads($master), $old, 'and not the old one');
 
 
 
-=== TEST 24: a master is killed: no request fails
+=== TEST 25: a master is killed: no request fails
 --- http_config eval: $::SEED . 'billing_redis_timeout 5s;'
 --- config eval: $::STATUS
 --- run

@@ -257,7 +257,44 @@ $::Cluster->move($slot, $::Nodes[$::Other]);
 
 
 
-=== TEST 4: a slot that another node has taken without a word is found within the lag
+=== TEST 4: no answer is old while slots are migrated atomically, nor after that
+--- needs_command: cluster|migrateslots
+--- http_config eval: $::CACHE . '1h;'
+--- config eval: $::CONFIG
+--- run
+my ($home, $other) = ($::Nodes[$::Other], $::Nodes[($::Other + 1) % 3]);
+my ($id, $same) = @{ $::Ids[$::Other] };
+my @slots = sort { $a <=> $b } map { Billing::Cluster::slot(::key("camera:$_")) } $id, $same;
+::cached($id, $same);
+my ($n, $slowest, @wrong) = (0, 0);
+
+# a write is refused when its slot has just moved
+
+my $change = sub {
+    my $name = 'Changed ' . ++$n;
+    wait_for(5, sub { eval { ::command('HSET', ::key("camera:$id"), 'name', $name); 1 } })
+        or push @wrong, "write $n";
+    my $ms = ::until_is($id, "$name\$");
+    $slowest = $ms if $ms > $slowest;
+    push @wrong, ::get($same) if ::get($same) !~ /^200 \w+ Camera $same$/;
+};
+
+for my $to ($other, $home, $other, $home) {
+    $::Cluster->migrate_slots(@slots, $to, $change);
+    $change->() for 1 .. 5;
+    ::cached($same);
+    is(::warm($id), ::hit($id, "Changed $n"), 'kept again');
+    $change->();
+}
+
+cmp_ok($slowest, '<', 300, "each of $n changes is seen at once");
+is(join(' ', @wrong), '', 'what did not change is the same');
+::command('HSET', ::key("camera:$id"), 'name', "Camera $id");
+::cached($id);
+
+
+
+=== TEST 5: a slot that another node has taken without a word is found within the lag
 --- http_config eval: $::CACHE . '500ms;'
 --- config eval: $::CONFIG
 --- run
@@ -277,7 +314,7 @@ $::Cluster->move($slot, $::Nodes[$::Other]);
 
 
 
-=== TEST 5: what comes after ASKING is not kept
+=== TEST 6: what comes after ASKING is not kept
 --- http_config eval: $::CACHE . '1h;'
 --- config eval: $::CONFIG
 --- run
@@ -303,7 +340,7 @@ $::Cluster->move($slot, $from);
 
 
 
-=== TEST 6: nodes are asked about slots and for keys while the cache is used, and not otherwise
+=== TEST 7: nodes are asked about slots and for keys while the cache is used, and not otherwise
 --- http_config eval: $::CACHE . '200ms;'
 --- config eval: $::CONFIG
 --- run
@@ -335,7 +372,7 @@ is(::warm($id), ::hit($id), 'and what was kept is used again');
 
 
 
-=== TEST 7: "epoch" makes all nodes' records begin anew
+=== TEST 8: "epoch" makes all nodes' records begin anew
 --- http_config eval: $::CACHE . '1h;'
 --- config eval: $::CONFIG
 --- run
@@ -366,7 +403,7 @@ is(::get($other), "200 MISS Camera $other", 'as with FLUSHALL of that node');
 
 
 
-=== TEST 8: while the node of "epoch" does not answer, no node's records are used
+=== TEST 9: while the node of "epoch" does not answer, no node's records are used
 --- http_config
 billing_redis redis://t_epoch:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
 billing_cache 8m;
@@ -398,7 +435,7 @@ is(scalar(grep { $_ eq "200 MISS Camera $id" } @answers), 10, 'the same when it 
 
 
 
-=== TEST 9: with braces in the prefix one node has all keys, and the others are not asked
+=== TEST 10: with braces in the prefix one node has all keys, and the others are not asked
 --- http_config eval: $::CACHE . '200ms;'
 --- config
 location = /api/v1/billing/cameras/list { billing_cameras_list; billing_token off; billing_redis_prefix "{tag}y:"; add_header X-Cache $billing_cache always; }
@@ -423,7 +460,7 @@ is(::get(3), '200 MISS Changed', 'and so is "epoch"');
 
 
 
-=== TEST 10: two prefixes, each with an "epoch" of its own
+=== TEST 11: two prefixes, each with an "epoch" of its own
 --- http_config eval: $::CACHE . '1h;'
 --- config eval
 $::CONFIG . 'location = /two { billing_cameras_list; billing_token off;
@@ -448,7 +485,7 @@ cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
 
 
 
-=== TEST 11: a reload begins with an empty cache, and a worker that exits leaves nothing behind
+=== TEST 12: a reload begins with an empty cache, and a worker that exits leaves nothing behind
 --- http_config eval: $::CACHE . '1h;'
 --- config eval: $::CONFIG
 --- run
@@ -476,7 +513,7 @@ unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]|open socket|exited on signa
 
 
 
-=== TEST 12: nodes that do not let the worker track changes are used without the cache
+=== TEST 13: nodes that do not let the worker track changes are used without the cache
 --- http_config
 billing_redis redis://t_plain:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
 billing_cache 8m;
@@ -504,7 +541,7 @@ is(join(' ', grep { $said{$_} > 1 } keys %said), '', 'said once');
 
 
 
-=== TEST 13: nodes that speak RESP2 only are used without the cache
+=== TEST 14: nodes that speak RESP2 only are used without the cache
 --- http_config
 billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
 billing_cache 8m;
@@ -532,7 +569,7 @@ is(scalar @said, 2, 'said once');
 
 
 
-=== TEST 14: without the right to CLUSTER SLOTS the cache is not used
+=== TEST 15: without the right to CLUSTER SLOTS the cache is not used
 --- http_config
 billing_redis redis://t_slots:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
 billing_cache 8m;
@@ -557,7 +594,7 @@ $_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
 
 
 
-=== TEST 15: a demoted node is not used any more
+=== TEST 16: a demoted node is not used any more
 --- http_config eval: $::CACHE . '400ms;'
 --- config eval: $::CONFIG
 --- run
@@ -582,7 +619,7 @@ ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and 
 
 
 
-=== TEST 16: what a replica answers is not kept
+=== TEST 17: what a replica answers is not kept
 --- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
 --- config eval: $::CONFIG
 --- run

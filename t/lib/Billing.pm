@@ -51,6 +51,8 @@
 #
 #                      MODE: REASON
 #
+#   --- needs_command   A command, as "cluster|slots": the block is left out, which
+#                  the run says, where the server does not know the command.
 #   --- run        Perl that runs once nginx is up: tests that need a connection
 #                  of their own. The block's request follows.
 #

@@ -67,8 +67,8 @@ sub prepare {
     prepare_logs($block);
 }
 
-# A block may not fit the mode of run.sh. And run.sh links to a long suite as
-# SUITE-1of3.t, SUITE-2of3.t and so on: each runs every third block.
+# A block may not fit the mode of run.sh, or the server. And run.sh links to a long
+# suite as SUITE-1of3.t, SUITE-2of3.t and so on: each runs every third block.
 
 sub is_left_out {
     my ($block) = @_;
@@ -80,9 +80,21 @@ sub is_left_out {
         return 1;
     }
 
+    if (defined $block->needs_command && !has_command($block->needs_command)) {
+        Test::More::diag($block->name . ": left out: the server does not know \""
+                         . uc($block->needs_command =~ tr/|/ /r) . '"');
+        return 1;
+    }
+
     my ($part, $parts) = $0 =~ /-(\d+)of(\d+)\.t\z/ or return 0;
 
     return $block->seq_num % $parts != $part - 1;
+}
+
+sub has_command {
+    my ($name) = @_;
+
+    return defined Billing::redis()->command('COMMAND', 'INFO', $name)->[0];
 }
 
 # A master process if the block asks for one, and else if run.sh does.

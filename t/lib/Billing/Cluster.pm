@@ -224,6 +224,30 @@ sub assign {
     delete $self->{place};
 }
 
+# Has a range of slots of one master migrated atomically to another one, as the
+# servers do by themselves. The code runs until the other one has all of them.
+
+sub migrate_slots {
+    my ($self, $first, $last, $to, $code) = @_;
+
+    my @order = ('CLUSTER', 'MIGRATESLOTS', 'SLOTSRANGE', $first, $last, 'NODE', $to->{id});
+    my $end = time + 30;
+
+    # a node refuses while it ends another migration
+
+    until (eval { $self->owner($first)->command(@order) }) {
+        die "cluster: $@" if time > $end;
+        sleep 0.05;
+    }
+
+    delete $self->{place};
+
+    until ($self->owner($first) == $to && $self->owner($last) == $to) {
+        die "cluster: slots $first to $last are not migrated\n" if time > $end;
+        $code->();
+    }
+}
+
 sub stop {
     my ($self) = @_;
 

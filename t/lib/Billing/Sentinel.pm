@@ -58,7 +58,7 @@ sub run {
         close $out or die "$file: $!\n";
     }
 
-    exec 'redis-server', $file, '--sentinel' or POSIX::_exit(1);
+    exec $Billing::Server::PROGRAM, $file, '--sentinel' or POSIX::_exit(1);
 }
 
 # Puts other lines in the place of those that begin with the same word, in the

@@ -19,6 +19,10 @@ use Time::HiRes qw(sleep);
 use Billing::Ports;
 use Billing::Redis;
 
+# Valkey's is run where the environment names it.
+
+our $PROGRAM = $ENV{BILLING_REDIS_SERVER} // 'redis-server';
+
 sub new {
     my ($class, @args) = @_;
 
@@ -74,7 +78,7 @@ sub run {
 
     s/\Aauto\z/$self->{port}/ for @args;
 
-    exec 'redis-server', '--bind', '127.0.0.1', '--port', $tls ? 0 : $self->{port},
+    exec $PROGRAM, '--bind', '127.0.0.1', '--port', $tls ? 0 : $self->{port},
          '--unixsocket', $self->{socket}, '--unixsocketperm', '777',
          '--save', '', '--dir', $dir, @args
         or POSIX::_exit(1);
