@@ -380,9 +380,16 @@ my $safe = Billing::Cluster->new(masters => 2, replicas => 0, args => [
     '--tls-cert-file', "$dir/crt", '--tls-key-file', "$dir/key",
     '--tls-ca-cert-file', "$dir/crt" ]);
 $safe->start;
-$safe->load([ 'SET', 'billing:synced_at', 1 ],
-            map { ([ 'HSET', "billing:camera:$_", 'external_id', "e-$_", 'name', 'x' ],
-                   [ 'SET', "billing:external:e-$_", $_ ]) } 1 .. 20);
+
+# over the socket, which has no TLS, newer servers announce no port
+
+for ([ 'SET', 'billing:synced_at', 1 ],
+     map { ([ 'HSET', "billing:camera:$_", 'external_id', "e-$_", 'name', 'x' ],
+            [ 'SET', "billing:external:e-$_", $_ ]) } 1 .. 20)
+{
+    ($safe->masters)[Billing::Cluster::slot($_->[1]) < 8192 ? 0 : 1]->command(@$_);
+}
+
 $_->command('ACL', 'SETUSER', 'checker', 'on', '>y/@', '~billing:*',
             split ' ', "$rights $more_rights") for $safe->masters;
 
