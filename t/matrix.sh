@@ -6,7 +6,8 @@
 #     sh t/matrix.sh
 #     sh t/matrix.sh trixie
 #
-# "laravel" stands for t/laravel.sh, which compares the module with Laravel.
+# "valkey" stands for sid with its Valkey in the place of Redis, and "laravel" for
+# t/laravel.sh, which compares the module with Laravel.
 #
 # A release that cannot be had fails, too.
 
@@ -22,7 +23,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=t/lib/debian-root.sh
 . "$root/t/lib/debian-root.sh"
 
-[ $# -gt 0 ] || set -- bookworm trixie sid laravel
+[ $# -gt 0 ] || set -- bookworm trixie sid valkey laravel
 
 work=$(mktemp -d /tmp/billing-matrix.XXXXXX)
 root_begin
@@ -44,18 +45,30 @@ run() {
         return
     fi
 
+    case $1 in
+        valkey) debian=sid name=Valkey server=valkey-server ;;
+        *)      debian=$1 name=Redis server=redis-server ;;
+    esac
+
     dir=$work/$1
     result="not tested"
 
-    root_make "$1" "$dir" && root_copy "$dir" || return 1
-    root_run "$dir" sh /src/conf/install.sh || return 1
+    root_make "$debian" "$dir" && root_copy "$dir" || return 1
+    root_run "$dir" sh /src/conf/install.sh "$server" || return 1
 
     versions="nginx $(version "$dir" nginx)"
     versions="$versions, hiredis $(version "$dir" libhiredis-dev)"
-    versions="$versions, Redis $(version "$dir" redis-server)"
+    versions="$versions, $name $(version "$dir" "$server")"
 
     result="$versions, failed"
-    root_run "$dir" sh /src/t/run.sh || return 1
+
+    # a suite that run.sh leaves out runs by itself
+
+    for suite in '' t/coherence.t t/cluster_coherence.t; do
+        root_run "$dir" env BILLING_REDIS_SERVER="$server" \
+            sh /src/t/run.sh ${suite:+"$suite"} || return 1
+    done
+
     result="$versions, passed"
 }
 

@@ -18,12 +18,25 @@ use Billing::Cluster;
 
 use constant LINES => 10;
 
-# The faults for single servers, or those for a cluster.
+# The faults for single servers, or those for a cluster. A fault that the server lacks
+# a command for is left out, and that is said.
 
 sub names {
     my ($cluster) = @_;
 
-    return $cluster ? @Billing::Check::ClusterFaults::ORDER : @Billing::Check::Faults::ORDER;
+    return @Billing::Check::Faults::ORDER if !$cluster;
+
+    my $server = Billing::Server->new;
+    $server->start;
+
+    return grep {
+        my $command = $Billing::Check::ClusterFaults::NEEDS{$_};
+        my $known = !$command || defined $server->command('COMMAND', 'INFO', $command)->[0];
+
+        print STDERR "# $_ is left out: the server does not know \"",
+                     uc($command =~ tr/|/ /r), "\"\n" if !$known;
+        $known;
+    } @Billing::Check::ClusterFaults::ORDER;
 }
 
 # The option "cluster" is a Billing::Cluster that runs: its nodes are the servers.

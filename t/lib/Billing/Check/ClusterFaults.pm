@@ -11,8 +11,12 @@ use Billing::Check::Writers;
 use Billing::Cluster;
 use Billing::Server;
 
-our @ORDER = qw(calm kill pause reshard taken epoch flush synced reload failover takeover
-                crash frozen join mixed);
+our @ORDER = qw(calm kill pause reshard migrate taken epoch flush synced reload failover
+                takeover crash frozen join mixed);
+
+# Commands that not all servers know.
+
+our %NEEDS = (migrate => 'cluster|migrateslots');
 
 # milliseconds after which nodes take one for dead
 
@@ -66,6 +70,17 @@ our %FAULT = (
             my $n = 0;
             repeat($run, $seconds, 0.02, sub { reshard($run, some_slot($run), 0.05); $n++ });
             return "$n slots";
+        },
+    },
+
+    # slots are migrated atomically, while their keys change
+    migrate => {
+        allowed => 0.12, gap => 0.01, least => 2,
+        do => sub {
+            my ($run, $seconds) = @_;
+            my $n = 0;
+            repeat($run, $seconds, 0.02, sub { $n += migrate($run, some_slot($run)) });
+            return $n && "$n slots";
         },
     },
 
@@ -253,13 +268,19 @@ sub owner {
     my ($run, $slot) = @_;
 
     for my $node (masters($run)) {
-        for (@{ $node->{slots} }) {
-            my ($first, $last) = /\A(\d+)(?:-(\d+))?\z/;
-            return $node if $slot >= $first && $slot <= ($last // $first);
-        }
+        return $node if has_slot($node, $slot);
     }
 
     die "slot $slot has no node\n";
+}
+
+sub has_slot {
+    my ($node, $slot) = @_;
+
+    return grep {
+        my ($first, $last) = /\A(\d+)(?:-(\d+))?\z/;
+        $slot >= $first && $slot <= ($last // $first);
+    } @{ $node->{slots} };
 }
 
 # Each master has a replica in step, and all nodes agree on who is one.
@@ -427,6 +448,28 @@ sub reshard {
     order($run, $source, 'CLUSTER', 'SETSLOT', $slot, 'NODE', $to->{id});
 
     wait_for($run, "slot $slot has moved", sub { owner($run, $slot)->{id} eq $to->{id} });
+}
+
+sub migrate {
+    my ($run, $slot) = @_;
+
+    my $from = owner($run, $slot);
+    my $to = another($run, $slot, $from) // return 0;
+
+    # a node refuses while it ends another migration
+
+    wait_for($run, "a migration of slot $slot begins", sub {
+        $run->command($from->{server}, 'CLUSTER', 'MIGRATESLOTS', 'SLOTSRANGE', $slot, $slot,
+                      'NODE', $to->{id}) !~ /\A-/
+    });
+
+    for my $node ($from, $to) {
+        wait_for($run, "slot $slot is migrated", sub {
+            grep { $_->{id} eq $to->{id} && has_slot($_, $slot) } masters($run, $node->{server})
+        });
+    }
+
+    return 1;
 }
 
 sub take {
