@@ -307,7 +307,11 @@ $cluster->move($moved, $masters[0]);
 my $scans = calls($masters[2], 'scan');
 kill 'CONT', $pid;
 my $end = time + 20;
-sleep 0.001 while calls($masters[2], 'scan') == $scans && time < $end;
+while (calls($masters[2], 'scan') == $scans) {
+    die "the third master is not read\n" if time > $end;
+    sleep 0.001;
+}
+
 kill 'STOP', $pid;
 $cluster->move($moved, $masters[2]);
 kill 'CONT', $pid;
@@ -322,7 +326,11 @@ fill();
 $cluster->migrate($moved, $masters[2], $masters[0]);
 kill 'CONT', $pid;
 $end = time + 20;
-sleep 0.01 until calls($masters[2], 'cluster\|nodes') >= 2 || time > $end;
+until (calls($masters[2], 'cluster\|nodes') >= 2) {
+    die "the third master is not asked where its slots are\n" if time > $end;
+    sleep 0.01;
+}
+
 $cluster->migrate_keys($moved, $masters[2], $masters[0]);
 $cluster->assign($moved, $masters[0]);
 ($status, $text) = end_check($out);
@@ -452,6 +460,25 @@ for (
     is($other->count('ASKING') - $asking, $title =~ /ASK/ ? 1 : 0,
        "a node $title: whether ASKING is sent");
 }
+
+# a list that moves while it is read, to a node that has other cursors
+
+sub page {
+    my ($cursor, @members) = @_;
+
+    return 'raw *2\\r\\n' . reply($cursor) . '*' . @members . '\\r\\n'
+           . join('', map { reply($_) } @members) . "\n";
+}
+
+$other->change('once ZSCAN => ' . page(0) . 'ZSCAN => ' . page(0, 'x', 1));
+$fake->change('SCAN => raw *2\\r\\n' . reply(0) . '*1\\r\\n' . reply('billing:login:x')
+              . "\n2 times ZSCAN => " . page(7, 1, 1)
+              . "ZSCAN => error MOVED 1 127.0.0.1:$other->{port}\n"
+              . rules($fake->{port}, '$-1\\r\\n'));
+($status, $text) = check('-p', $fake->{port});
+like($text, qr/^error: "billing:login:x" has a member that is no integer from 1 to 2\^53 - 1: "x"$/m,
+     'a list that moves while it is read: its fault is found');
+is($other->count('ZSCAN'), 2, 'a list that moves while it is read: the end is reached');
 
 $fake->change(rules($fake->{port}, '$-1\\r\\n')
               . "HMGET => error MOVED 1 127.0.0.1:$fake->{port}\n");
