@@ -226,7 +226,7 @@ case $kind in
         left_out='check_cache check_cache_cluster cluster_coherence coherence conf'
         left_out="$left_out failover faults"
         left_out="$left_out cluster cluster_cache hostile_nodes nchan openapi"
-        left_out="$left_out reload sentinel symbols"
+        left_out="$left_out reload sentinel symbols tls_nodes"
         ;;
     valgrind)
         left_out='check_cache check_cache_cluster cluster_coherence coherence conf'
