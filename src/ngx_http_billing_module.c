@@ -14,6 +14,10 @@
 #define NGX_HTTP_BILLING_CACHE_LAG    1000
 #define NGX_HTTP_BILLING_CLIENTS      0
 
+/* a worker keeps twice as many bytes of free memory for the next requests */
+
+#define NGX_HTTP_BILLING_SPARE        (256 * 1024)
+
 
 static ngx_int_t ngx_http_billing_init(ngx_conf_t *cf);
 static void *ngx_http_billing_create_main_conf(ngx_conf_t *cf);
@@ -26,6 +30,7 @@ static char *ngx_http_billing_merge_cache(ngx_conf_t *cf,
 static void ngx_http_billing_merge_ssl(ngx_http_billing_redis_ssl_conf_t *conf,
     ngx_http_billing_redis_ssl_conf_t *prev);
 static ngx_int_t ngx_http_billing_init_process(ngx_cycle_t *cycle);
+static void ngx_http_billing_keep_memory(ngx_log_t *log);
 static void ngx_http_billing_exit_process(ngx_cycle_t *cycle);
 
 
@@ -514,6 +519,10 @@ ngx_http_billing_init_process(ngx_cycle_t *cycle)
 
     ngx_http_billing_status_attach(&bmcf->status);
 
+    if (bmcf->redis.nelts) {
+        ngx_http_billing_keep_memory(cycle->log);
+    }
+
     /* after an upgrade, a reload goes on with the module that is loaded */
 
     if (bmcf->cache_sets.nelts) {
@@ -522,6 +531,26 @@ ngx_http_billing_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * glibc gives free memory at the end of the heap back to the system if there is
+ * more than 128 KB of it.  The next requests pay for the page faults by which
+ * the memory comes back.  A larger block is mapped by itself: when it is freed,
+ * glibc raises this bound to twice the block's size.
+ */
+
+static void
+ngx_http_billing_keep_memory(ngx_log_t *log)
+{
+    void  *block;
+
+    block = ngx_alloc(NGX_HTTP_BILLING_SPARE, log);
+
+    if (block) {
+        ngx_free(block);
+    }
 }
 
 
