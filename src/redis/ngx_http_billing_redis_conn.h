@@ -298,7 +298,10 @@ const char *ngx_http_billing_redis_conn_open(
 void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
-/* Closes a connection that owes a reply for silence milliseconds or longer. */
+/*
+ * Closes a connection that has pipelines in flight and has been silent for so
+ * many milliseconds.
+ */
 void ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
     ngx_msec_t silence);
 
@@ -425,14 +428,14 @@ const char *ngx_http_billing_redis_ssl_error(
 #endif
 
 /*
- * For a connection that failed before it could be used; "told" if the worker
- * has closed the connection.  Returns the reason; or text, of
+ * For a connection that failed before it could be used, and that the worker or
+ * the server has closed.  Returns the reason; or text, of
  * NGX_HTTP_BILLING_REDIS_REASON bytes, with the reason and a hint that the URL
  * may be wrong: "rediss://" for a port without TLS, or the reverse.
  */
 const char *ngx_http_billing_redis_ssl_hint(
     ngx_http_billing_redis_event_t *event, ngx_http_billing_redis_peer_t *peer,
-    ngx_uint_t told, const char *reason, u_char *text);
+    ngx_uint_t closed_by_worker, const char *reason, u_char *text);
 
 
 #endif /* _NGX_HTTP_BILLING_REDIS_CONN_H_INCLUDED_ */

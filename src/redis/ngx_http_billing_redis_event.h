@@ -77,8 +77,8 @@ struct ngx_http_billing_redis_event_s {
 
 /*
  * Watches a context that has just begun to connect.  The caller has set the
- * event's handlers and data.  On NGX_ERROR nothing is
- * attached, and the caller frees the context.
+ * event's handlers and data.  On NGX_ERROR nothing is attached, and the caller
+ * frees the context.
  */
 ngx_int_t ngx_http_billing_redis_event_attach(
     ngx_http_billing_redis_event_t *event, redisAsyncContext *ac,

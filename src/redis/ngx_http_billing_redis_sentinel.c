@@ -228,8 +228,6 @@ ngx_http_billing_redis_sentinel_open(
     control = &sentinel->control;
     server = NULL;
 
-    server = NULL;
-
     for (i = 0; i < route->nservers && server == NULL; i++) {
         server = route->servers[(sentinel->place + i) % route->nservers];
 

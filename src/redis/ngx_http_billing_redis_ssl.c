@@ -8,7 +8,7 @@
 
 
 static ngx_uint_t ngx_http_billing_redis_ssl_refuses_plain(
-    ngx_http_billing_redis_event_t *event, ngx_uint_t told);
+    ngx_http_billing_redis_event_t *event, ngx_uint_t closed_by_worker);
 
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
@@ -259,8 +259,8 @@ ngx_http_billing_redis_ssl_reason(SSL *ssl, ngx_str_t *name,
 
 const char *
 ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_event_t *event,
-    ngx_http_billing_redis_peer_t *peer, ngx_uint_t told, const char *reason,
-    u_char *text)
+    ngx_http_billing_redis_peer_t *peer, ngx_uint_t closed_by_worker,
+    const char *reason, u_char *text)
 {
     char  *hint;
 
@@ -272,7 +272,9 @@ ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_event_t *event,
 
     if (peer->ssl_name.len == 0) {
 
-        if (ngx_http_billing_redis_ssl_refuses_plain(event, told)) {
+        if (ngx_http_billing_redis_ssl_refuses_plain(event,
+                                                     closed_by_worker))
+        {
             hint = "the port may be one with TLS";
         }
 
@@ -302,7 +304,7 @@ ngx_http_billing_redis_ssl_hint(ngx_http_billing_redis_event_t *event,
 
 static ngx_uint_t
 ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_event_t *event,
-    ngx_uint_t told)
+    ngx_uint_t closed_by_worker)
 {
     if (event->received) {
         return event->unreadable
@@ -310,7 +312,7 @@ ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_event_t *event,
                && event->reader.start[0] == NGX_HTTP_BILLING_REDIS_SSL_ALERT;
     }
 
-    return !told;
+    return !closed_by_worker;
 }
 
 
