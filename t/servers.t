@@ -734,7 +734,7 @@ cmp_ok($Fake->count('accept'), '<=', 2, 'not more than one for each of two worke
 
 === TEST 37: more requests than may wait are refused at once
 --- fake
-listen 3
+listen never
 --- http_config
 billing_redis_queue 3;
 billing_redis_timeout 15s;
@@ -751,6 +751,7 @@ for (1 .. 3) {
     cmp_ok(Time::HiRes::time() - $start, '<', 1, 'one too many: at once');
 }
 
+$Fake->up;
 answers($_->response, '3', 'one that waited') for @waiting;
 answers(ask('{"cameras_ids":[4]}'), '4', 'and the next');
 --- errors_allowed
@@ -759,7 +760,7 @@ answers(ask('{"cameras_ids":[4]}'), '4', 'and the next');
 
 === TEST 38: a caller who leaves makes room for another one that waits
 --- fake
-listen 6
+listen never
 --- http_config
 billing_redis_queue 2;
 billing_redis_timeout 20s;
@@ -777,6 +778,7 @@ $client->send(text('{"cameras_ids":[5]}'));
 select undef, undef, undef, 0.3;
 answers(ask('{"cameras_ids":[4]}'), '503', 'one too many again');
 
+$Fake->up;
 answers($client->response, '5', 'the one that took its place');
 answers($waiting[1]->response, '3', 'the one that stayed');
 --- errors_allowed
