@@ -368,7 +368,7 @@ HMGET
 
 
 
-=== TEST 17: a proxy that closes the connection on HELLO is spoken to in RESP2 on a second one
+=== TEST 17: a proxy that closes the connection on HELLO is spoken to in RESP2 on a third one
 --- http_config eval: $::CACHE
 --- fake
 HELLO => close
@@ -376,9 +376,9 @@ HELLO => close
 answers(ask('{"cameras_ids":[3]}'), '3', 'ids');
 answers(ask($EXAMPLE), '3 4', 'a login');
 --- fake_log
-\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 PING\n
+\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n
 --- no_fake_log
-^3 accept
+^4 accept
 --- logged
 \[notice\] .*redis server "127\.0\.0\.1:\d+" closes the connection on HELLO, the worker's cache is not used
 --- logged_times
@@ -396,7 +396,7 @@ ECHO => close
 --- run
 answers(ask($EXAMPLE), '3 4', 'a login');
 --- fake_log
-\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 PING\n2 ECHO \S+\n3 accept\n3 PING\n3 EVAL
+\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n3 ECHO \S+\n4 accept\n4 PING\n4 EVAL
 --- logged_times
 1 closes the connection on HELLO
 0 is down
@@ -415,7 +415,7 @@ ok(wait_for(5, sub { ::logged('idle connection .* is closed') }), 'a lost connec
 recovers($EXAMPLE, '3 4', 'in RESP3');
 is(::logged('is tracked$'), 1, 'tracked');
 --- fake_log
-^3 HELLO 3 SETNAME nginx-billing\n3 CLIENT TRACKING
+^4 HELLO 3 SETNAME nginx-billing\n4 CLIENT TRACKING
 --- logged
 \[notice\] .*redis server "127\.0\.0\.1:\d+" accepts CLIENT TRACKING, the worker's cache is used
 --- logged_times
@@ -893,3 +893,20 @@ is($nginx->ended(10), 'status 0', 'ended');
 my $found = () = $nginx->log_text =~ /tracked no longer/g;
 is($found, 2, 'each worker had an owner and lost it');
 unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]/, 'no alert');
+
+
+
+=== TEST 43: a connection that is lost while HELLO is awaited costs no cache
+--- http_config eval: $::CACHE
+--- fake
+conn 1 HELLO => close
+resp3 master
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'ids');
+--- fake_log
+\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n2 CLIENT TRACKING
+--- logged
+is tracked$
+--- logged_times
+0 closes the connection on HELLO
+0 is down

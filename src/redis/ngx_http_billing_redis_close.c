@@ -3,9 +3,13 @@
 #include "ngx_http_billing_redis_error.h"
 
 
+/* connections closed in a row while HELLO was awaited, before RESP2 is tried */
+
+#define NGX_HTTP_BILLING_REDIS_HELLOS  2
+
 /* milliseconds that a draining connection waits for its last replies */
 
-#define NGX_HTTP_BILLING_REDIS_DRAIN  10000
+#define NGX_HTTP_BILLING_REDIS_DRAIN   10000
 
 
 static void ngx_http_billing_redis_conn_return(
@@ -89,9 +93,13 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
                && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
     {
-        /* so does a proxy that does not know HELLO: RESP2 is tried next */
+        /*
+         * A proxy that does not know HELLO closes each such connection.  Other
+         * losses need not make the worker go without its cache.
+         */
 
-        conn->server->resp2 = 1;
+        conn->server->resp2 = (++conn->server->hello_closes
+                               == NGX_HTTP_BILLING_REDIS_HELLOS);
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
 
     } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE

@@ -294,6 +294,8 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
 
     reply = &conn->event.reader.reply;
 
+    conn->server->hello_closes = 0;
+
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
         && (ngx_http_billing_redis_conn_unready(reply)
             || ngx_http_billing_redis_error_client(&reply->text,

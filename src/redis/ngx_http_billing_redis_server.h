@@ -54,6 +54,9 @@ typedef struct {
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                      late;
 
+    /* connections in a row that were closed while HELLO was awaited */
+    ngx_uint_t                      hello_closes;
+
     ngx_http_billing_redis_limit_t  limit_down;
     ngx_http_billing_redis_limit_t  limit_lost;
     ngx_http_billing_redis_limit_t  limit_late;
