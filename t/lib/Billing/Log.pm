@@ -11,7 +11,10 @@ use Test::Nginx::Util ();
 
 our @EXPORT = qw(prepare_logs check_log error_log);
 
-# Lists what Test::Nginx must not find in the log.
+my $RELOAD = ($ENV{TEST_NGINX_MODE} // '') eq 'reload';
+
+# Lists what Test::Nginx must not find in the log. With --reload, check_log() looks
+# for errors instead, as workers of the blocks before may log some.
 
 sub prepare_logs {
     my ($block) = @_;
@@ -24,8 +27,7 @@ sub prepare_logs {
     my @never = ('[alert]', '[crit]', '[emerg]');
     @never = grep { $_ ne '[crit]' } @never if defined $block->crit_allowed;
     my @unwanted = @never;
-    push @unwanted, '[error]' if ($block->logged // '') !~ /\[error/
-                                 && !defined $block->errors_allowed;
+    push @unwanted, '[error]' if errors_are_faults($block) && !$RELOAD;
 
     my $more = $block->no_error_log;
     push @unwanted, ref $more eq 'ARRAY' ? @$more
@@ -33,6 +35,12 @@ sub prepare_logs {
 
     $block->set_value(no_error_log => \@unwanted);
     $block->set_value(no_shutdown_error_log => [ @never, 'open socket' ]);
+}
+
+sub errors_are_faults {
+    my ($block) = @_;
+
+    return ($block->logged // '') !~ /\[error/ && !defined $block->errors_allowed;
 }
 
 # Tests the log against the block's "logged" and "logged_times".
@@ -52,6 +60,11 @@ sub check_log {
         my $found = () = $lines =~ /$pattern/mg;
         Test::More::is($found, $times, "$name - so often logged: $pattern");
     }
+
+    if ($RELOAD && !defined $block->must_die && errors_are_faults($block)) {
+        my ($error) = $lines =~ /^(.*\[error\].*)$/m;
+        Test::More::is($error, undef, "$name - no errors");
+    }
 }
 
 # With --reload, workers of the blocks before log until they exit. Their lines are
@@ -65,7 +78,7 @@ sub error_log {
     local $/;
     my $lines = <$in>;
 
-    if (($ENV{TEST_NGINX_MODE} // '') eq 'reload') {
+    if ($RELOAD) {
         $shutting_down{$_} = 1 for $lines =~ / (\d+)#\d+: gracefully shutting down$/mg;
         $lines =~ s/^\S+ \S+ \[\w+\] (\d+)#.*\n/$shutting_down{$1} ? '' : $&/gem;
     }
