@@ -257,10 +257,11 @@ my ($is, $failed) = keep_asking(1, $EXAMPLE, '3 4', sub { 0 });
 is($failed, 0, 'none failed');
 --- fake_log
 ^1 ECHO [0-9a-f]{8}\.1$
-^2 EVAL return ARGV\[1\] 1 t_failover:synced_at [0-9a-f]{8}\.1$
+^2 ECHO [0-9a-f]{8}\.1$
+^3 EVAL return ARGV\[1\] 1 t_failover:synced_at [0-9a-f]{8}\.1$
 --- no_fake_log
-^2 ECHO
-^3 accept
+^3 ECHO
+^4 accept
 --- logged
 \[notice\] .*redis server "127\.0\.0\.1:\d+" refuses ECHO
 
@@ -282,12 +283,12 @@ ECHO => error NOPERM this user has no permissions to run the 'echo' command
 === TEST 14: replies that are out of step are noticed by EVAL, too
 --- fake
 ECHO => close
-conn 2 HMGET => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
+conn 3 HMGET => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$-1\r\n
 --- cases
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
 --- fake_log
-^3 EVAL
+^4 EVAL
 --- errors_allowed
 
 
@@ -559,3 +560,19 @@ cmp_ok(Time::HiRes::time() - $start, '<', 1.9, 'within its time');
 $Fake->change('');
 recovers($EXAMPLE, '3 4', 'it answers');
 --- errors_allowed
+
+
+
+=== TEST 28: a connection that is lost once on ECHO does not end ECHO
+--- fake
+once ECHO => close
+--- run
+answers(ask($EXAMPLE), '3 4', 'a login');
+--- fake_log
+^1 ECHO [0-9a-f]{8}\.1$
+^2 ECHO [0-9a-f]{8}\.1$
+--- no_fake_log
+EVAL
+--- logged_times
+0 refuses ECHO
+0 is down

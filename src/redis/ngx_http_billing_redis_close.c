@@ -3,15 +3,17 @@
 #include "ngx_http_billing_redis_error.h"
 
 
-/* connections closed in a row while HELLO was awaited, before RESP2 is tried */
+/* connections closed in a row on HELLO or ECHO, before the command is replaced */
 
-#define NGX_HTTP_BILLING_REDIS_HELLOS  2
+#define NGX_HTTP_BILLING_REDIS_CLOSES  2
 
 /* milliseconds that a draining connection waits for its last replies */
 
 #define NGX_HTTP_BILLING_REDIS_DRAIN   10000
 
 
+static const char *ngx_http_billing_redis_conn_closed_on(
+    ngx_http_billing_redis_conn_t *conn, const char *reason);
 static void ngx_http_billing_redis_conn_return(
     ngx_http_billing_redis_conn_t *conn);
 
@@ -90,29 +92,11 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     if (event->unreadable) {
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_REPLY;
 
-    } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
-               && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
+    } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN
+               && (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
+                   || conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE))
     {
-        /*
-         * A proxy that does not know HELLO closes each such connection.  Other
-         * losses need not make the worker go without its cache.
-         */
-
-        conn->server->resp2 = (++conn->server->hello_closes
-                               == NGX_HTTP_BILLING_REDIS_HELLOS);
-        conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
-
-    } else if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE
-               && conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN)
-    {
-        /* the server, or a proxy, closed the connection at the first fence */
-
-        if (ngx_http_billing_redis_conn_no_echo(conn)) {
-            conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
-
-        } else {
-            reason = "server closes the connection on ECHO and on EVAL";
-        }
+        reason = ngx_http_billing_redis_conn_closed_on(conn, reason);
     }
 
     if (conn->timer.timer_set) {
@@ -129,6 +113,41 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
     conn->shared->lost(conn, state, reason);
 
     ngx_http_billing_redis_conn_return(conn);
+}
+
+
+/*
+ * A proxy that does not know HELLO, or ECHO, closes each connection on the
+ * command, which is replaced then.  A single loss replaces nothing.
+ */
+
+static const char *
+ngx_http_billing_redis_conn_closed_on(ngx_http_billing_redis_conn_t *conn,
+    const char *reason)
+{
+    ngx_http_billing_redis_server_t  *server;
+
+    server = conn->server;
+    conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
+
+    if (++server->closes < NGX_HTTP_BILLING_REDIS_CLOSES) {
+        return reason;
+    }
+
+    server->closes = 0;
+
+    if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO) {
+        server->resp2 = 1;
+        return reason;
+    }
+
+    if (ngx_http_billing_redis_conn_no_echo(conn)) {
+        return reason;
+    }
+
+    conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_CONN;
+
+    return "server closes the connection on ECHO and on EVAL";
 }
 
 

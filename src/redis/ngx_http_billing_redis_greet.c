@@ -294,7 +294,7 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
 
     reply = &conn->event.reader.reply;
 
-    conn->server->hello_closes = 0;
+    conn->server->closes = 0;
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
         && (ngx_http_billing_redis_conn_unready(reply)
@@ -382,6 +382,7 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
 
     if (ngx_http_billing_redis_conn_is_fence(conn)) {
         conn->due = 0;
+        conn->server->closes = 0;
 
         if (conn->shared->tracking && !conn->event.reader.resp3) {
 

@@ -158,7 +158,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
 
     server->healthy = 0;
     server->resp2 = 0;
-    server->hello_closes = 0;
+    server->closes = 0;
 
     ngx_http_billing_redis_server_delay(server);
 
@@ -228,7 +228,7 @@ ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
     /* another server may be behind the address by now */
 
     server->resp2 = 0;
-    server->hello_closes = 0;
+    server->closes = 0;
 
     if (inflight == 0) {
         ngx_log_error(NGX_LOG_INFO, server->log, 0,

@@ -54,8 +54,8 @@ typedef struct {
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                      late;
 
-    /* connections in a row that were closed while HELLO was awaited */
-    ngx_uint_t                      hello_closes;
+    /* connections in a row that were closed on HELLO, or on the first fence */
+    ngx_uint_t                      closes;
 
     ngx_http_billing_redis_limit_t  limit_down;
     ngx_http_billing_redis_limit_t  limit_lost;
