@@ -156,11 +156,12 @@ sync_loader() {
     sh "$root/conf/loader/sync.sh" "$@"
 }
 
-# Where the cache is: options, a socket and a prefix
+# Where the cache is: options, a socket, a prefix, and the ports of a cluster
 
 options="-s $dir/redis.sock"
 socket=$dir/redis.sock
 prefix=billing:
+ports=
 
 once() {
     # shellcheck disable=SC2086
@@ -248,6 +249,16 @@ synced() {
     ok "$1"
 }
 
+# synced_at of the server, or of the cluster, where its slot may be on its way
+
+synced_at() {
+    if [ -z "$ports" ]; then
+        redis GET "${prefix}synced_at"
+    else
+        node "$(owner)" -c GET "${prefix}synced_at" | tail -n 1
+    fi
+}
+
 # fails <title> <words of the message> <option> ...: the loader fails, says why, and
 # moves neither the outbox nor synced_at.
 
@@ -257,7 +268,7 @@ fails() {
     shift 2
 
     before=$(sql -c 'SELECT max(id), count(*) FROM billing.outbox')
-    synced_at=$(redis GET billing:synced_at)
+    synced_at=$(synced_at)
 
     if sync_loader --once "$@" >"$dir/once.log" 2>&1; then
         die "$title: the loader did not fail"
@@ -266,7 +277,7 @@ fails() {
     grep -q "$words" "$dir/once.log" || { cat "$dir/once.log" >&2; die "$title"; }
     is "$title: outbox" "$(sql -c 'SELECT max(id), count(*) FROM billing.outbox')" \
         "$before"
-    is "$title: synced_at" "$(redis GET billing:synced_at)" "$synced_at"
+    is "$title: synced_at" "$(synced_at)" "$synced_at"
     ok "$title"
 }
 
@@ -760,6 +771,7 @@ test_cluster() {
     options="-s $dir/redis.sock"
     socket=$dir/redis.sock
     prefix=billing:
+    ports=
     once --full || { cat "$dir/once.log" >&2; die "after the cluster"; }
     synced "after the cluster"
 }
