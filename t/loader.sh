@@ -659,6 +659,10 @@ is_replaced() {
         && node "$1" CLUSTER INFO | grep -q '^cluster_state:ok'
 }
 
+is_cut_off() {
+    node "$1" -h 127.0.0.2 EXISTS "loader:$prefix" | grep -q '^CLUSTERDOWN '
+}
+
 test_cluster() {
     mkfifo "$dir/orders" "$dir/done"
     perl "$root/t/lib/loader.pl" cluster "$dir" <"$dir/orders" >"$dir/done" &
@@ -699,6 +703,33 @@ test_cluster() {
         || { cat "$dir/once.log" >&2; die "a cluster: a user of an ACL"; }
     cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "a cluster: a user"; }
     ok "a cluster, a user of an ACL"
+
+    # A node that sees no other one says CLUSTERDOWN for ever. It knows the nodes that do
+    # not have the slot.
+
+    # shellcheck disable=SC2086
+    set -- $ports
+    mkdir "$dir/cut-off"
+    {
+        node "$1" CLUSTER NODES | grep -v ":$(owner)@" | sed 's/myself,//; s/@[0-9]*/@1/'
+        printf '%040d 127.0.0.2:%s@%s myself,master - 0 0 0 connected\n' 0 "$1" "$2"
+        echo 'vars currentEpoch 9 lastVoteEpoch 0'
+    } >"$dir/cut-off/nodes.conf"
+    redis-server --port "$1" --bind 127.0.0.2 --dir "$dir/cut-off" --save '' \
+        --cluster-enabled yes --cluster-port "$2" --cluster-node-timeout 100 \
+        --logfile "$dir/cut-off/log" &
+    cut_off=$!
+    others="$others $cut_off"
+    options="-h 127.0.0.2 -p $1 --prefix $prefix"
+    wait_for 10 is_cut_off "$1" || die "a node is not cut off"
+    sql -c "UPDATE cameras SET name = 'cut off' WHERE id = 50"
+    once || { cat "$dir/once.log" >&2; die "a node that is cut off is named"; }
+    cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "a node cut off"; }
+    is_cut_off "$1" || die "the node is not cut off any more"
+    ok "a node that is cut off is named"
+
+    kill "$cut_off"
+    options="-p $port --prefix $prefix"
 
     # Redis writes no key to the node that the key has just left
 

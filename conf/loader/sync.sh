@@ -284,24 +284,44 @@ use_node() {
     [ -z "${1%:*}" ] || node="-h $(quote "${1%:*}") $node"
 }
 
+# learn_nodes: as the node in use knows them
+
+learn_nodes() {
+    call CLUSTER NODES
+    found=$(echo "$reply" | awk '$2 ~ /.:[0-9]+@/ { sub(/@.*/, "", $2); print $2 }')
+    nodes=${found:-$nodes}
+}
+
 # With a wrong password or database, redis-cli says so and goes on with another. Where
-# the node of a cluster that the options name is down, another one will do.
+# the node of a cluster that the options name is down, or sees too few others, another
+# one will do.
 
 reach_redis() {
     node=
-    call PING
+    call EXISTS "$own"
     first=$reply
 
+    case $nodes:$reply in
+        :CLUSTERDOWN\ *) learn_nodes ;;
+    esac
+
     for name in $nodes; do
-        [ "$reply" != PONG ] || break
+        ! is_reached || break
         use_node "$name"
-        call PING
+        call EXISTS "$own"
     done
 
-    [ "$reply" != PONG ] || return 0
+    is_reached && return 0
 
     error "no connection to Redis: $(echo "$first" | head -n 1)"
     return 1
+}
+
+is_reached() {
+    case $reply in
+        [01] | MOVED\ * | ASK\ *) ;;
+        *) return 1 ;;
+    esac
 }
 
 # find_node <reply>: a node of a cluster has said who has the keys.
@@ -315,9 +335,7 @@ find_node() {
     esac
 
     use_node "${1##* }"
-    call CLUSTER NODES
-    found=$(echo "$reply" | awk '$2 ~ /.:[0-9]+@/ { sub(/@.*/, "", $2); print $2 }')
-    nodes=${found:-$nodes}
+    learn_nodes
 }
 
 # A session is one of psql, and one turn in Redis. After any error another one is
