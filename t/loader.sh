@@ -728,6 +728,24 @@ test_cluster() {
     is_cut_off "$1" || die "the node is not cut off any more"
     ok "a node that is cut off is named"
 
+    # MOVED without a host, or with "?" for it, means the host of the node that says so,
+    # which is another host than that of the options
+
+    for type in unknown-endpoint hostname; do
+        for node in $ports; do
+            node "$node" CONFIG SET cluster-preferred-endpoint-type "$type" >/dev/null
+        done
+
+        sql -c "UPDATE cameras SET name = '$type' WHERE id = 50"
+        once || { cat "$dir/once.log" >&2; die "MOVED without a host: $type"; }
+        cluster_is_right || { diff "$dir/expected" "$dir/cache" >&2; die "$type"; }
+    done
+
+    for node in $ports; do
+        node "$node" CONFIG SET cluster-preferred-endpoint-type ip >/dev/null
+    done
+    ok "MOVED without a host"
+
     kill "$cut_off"
     options="-p $port --prefix $prefix"
 

@@ -277,11 +277,15 @@ transfer() {
     return 1
 }
 
-# use_node <host:port>: without a host, the one that the options name.
+# use_node <host:port>: without a host, the one of the node that has named it.
 
 use_node() {
-    node="-p $(quote "${1##*:}")"
-    [ -z "${1%:*}" ] || node="-h $(quote "${1%:*}") $node"
+    case ${1%:*} in
+        '' | '?') ;;
+        *) host="-h $(quote "${1%:*}")" ;;
+    esac
+
+    node="$host -p $(quote "${1##*:}")"
 }
 
 # learn_nodes: as the node in use knows them
@@ -298,6 +302,7 @@ learn_nodes() {
 
 reach_redis() {
     node=
+    host=
     call EXISTS "$own"
     first=$reply
 
