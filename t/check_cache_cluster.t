@@ -480,6 +480,22 @@ like($text, qr/^error: "billing:login:x" has a member that is no integer from 1 
      'a list that moves while it is read: its fault is found');
 is($other->count('ZSCAN'), 2, 'a list that moves while it is read: the end is reached');
 
+# A hash without a field that is read moves in the same way. What was read of it
+# before does not count twice.
+
+for my $fields (2048, 2049) {
+    $other->change('once HSCAN => ' . page(0)
+                   . 'HSCAN => ' . page(0, map { ("f$_", 1) } 1 .. $fields)
+                   . 'HMGET => raw *7\\r\\n' . '$-1\\r\\n' x 7 . "\n");
+    $fake->change('once HSCAN => ' . page(7, map { ("f$_", 1) } 1 .. 100)
+                  . "HSCAN => error MOVED 1 127.0.0.1:$other->{port}\n"
+                  . 'HMGET => raw *7\\r\\n' . '$-1\\r\\n' x 7 . "\n"
+                  . rules($fake->{port}, '$-1\\r\\n'));
+    ($status, $text) = check('-p', $fake->{port});
+    is(() = $text =~ /^error: "billing:camera:5" has more than 2048 fields$/mg,
+       $fields > 2048 ? 1 : 0, "a hash of $fields fields moves while it is read");
+}
+
 $fake->change(rules($fake->{port}, '$-1\\r\\n')
               . "HMGET => error MOVED 1 127.0.0.1:$fake->{port}\n");
 ($status, $text) = check('-p', $fake->{port});
