@@ -324,6 +324,24 @@ is($text, "check-cache: 127.0.0.1:$fake->{port} does not answer within 1 s\n",
    'a server that does not answer: output');
 is((check('-p', $fake->{port}, '-t', 'x'))[0], 2, '-t without a number');
 
+# a token that is there when it is read, and has expired when Redis counts the keys
+# that expire
+
+sub bulk {
+    return '$' . length($_[0]) . "\\r\\n$_[0]\\r\\n";
+}
+
+$fake->change('INFO => raw ' . bulk('db0:keys=2,expires=1') . "\n"
+              . 'SCAN => raw *2\\r\\n' . bulk(0) . '*2\\r\\n' . bulk('billing:camera:3')
+              . bulk("billing:token:$hex") . "\n"
+              . 'HMGET => raw *7\\r\\n' . '$-1\\r\\n' x 6 . bulk('') . "\n"
+              . "HLEN => raw :1\\r\\n\nGETRANGE => raw " . bulk('1') . "\n"
+              . "once TTL => raw :5\\r\\n\nonce TTL => raw :-2\\r\\n\n"
+              . "TTL => raw :1000\\r\\n\nEXISTS => raw :1\\r\\n\n");
+($status, $text) = check('-p', $fake->{port});
+like($text, qr/^warning: "billing:camera:3" expires: only tokens may$/m,
+     'a camera expires, and a token has expired meanwhile') or diag $text;
+
 # A program that is stopped while it waits, and continued
 
 sub state_of {
