@@ -5,6 +5,10 @@
 #
 #     sh conf/load-sample.sh -s /path/to/redis.sock
 #
+# In a Redis Cluster, redis-cli needs -c, to follow keys to their nodes, and any node:
+#
+#     sh conf/load-sample.sh -c -h 10.0.0.1
+#
 #     --ttl S     seconds until the token expires, 86400 by default; 0: never
 #     --remove    takes away what was loaded, unless it has been changed since
 #
@@ -47,12 +51,12 @@ case $#:$ttl in
 esac
 
 # redis-cli exits with 0 after an error reply. Here, every other reply than a
-# number or OK is an error.
+# number or OK is an error, but for what -c says of nodes.
 
 redis() {
     replies=$(redis-cli "$@")
 
-    if echo "$replies" | grep -vE '^([0-9]+|OK)$' >&2; then
+    if echo "$replies" | grep -vE '^([0-9]+|OK|-> Redirected to slot .*)$' >&2; then
         exit 1
     fi
 }
@@ -195,9 +199,22 @@ undo() {
     sample | grep '^HSET'
 } | undo "$@"
 
+# In a cluster, --scan shows the keys of one node.
+
+left() {
+    redis-cli "$@" --scan --pattern 'billing:*'
+
+    redis-cli "$@" CLUSTER NODES \
+        | awk '$3 ~ /master$/ { sub(/@.*/, "", $2); print $2 }' \
+        | while read -r node; do
+              redis-cli "$@" -h "${node%:*}" -p "${node##*:}" --scan \
+                  --pattern 'billing:*' </dev/null
+          done
+}
+
 # synced_at is the sample's where nothing else is left
 
-if ! redis-cli "$@" --scan --pattern 'billing:*' | grep -qvx billing:synced_at; then
+if ! left "$@" | grep -qvx billing:synced_at; then
     redis "$@" DEL billing:synced_at
 fi
 

@@ -203,6 +203,36 @@ is((check('--prefix={billing}:', @seed))[1],
    "warning: \"{billing}:external:{x}\" leads to camera 999, which does not exist\n"
    . $CLEAN =~ s/3 ext/4 ext/r =~ s/0 w/1 w/r, 'a prefix in braces: a fault');
 
+# the sample, and its removal: synced_at stays where any node has another key
+
+sub sample {
+    my @args = @_;
+
+    my $out = qx(sh $FindBin::RealBin/../conf/load-sample.sh @args 2>&1);
+    return ($? >> 8, $out);
+}
+
+my @any = ('-c', '-h', '127.0.0.1', '-p', $masters[0]{port});
+
+$_->command('FLUSHALL') for @masters;
+($status, $text) = sample(@any);
+is($status, 0, 'the sample: status') or diag $text;
+is((check())[1] =~ s/.*--remove takes it away\n//r,
+   "308 cameras, 308 external ids, 4 logins, 1 tokens on 3 masters: 0 errors, 1 warnings,"
+   . " 0 notes\n", 'the sample: nothing else than its token is wrong with it');
+($status, $text) = sample(@any, '--remove');
+is($status, 0, 'the sample, --remove: status') or diag $text;
+is(join(' ', map { $_->command('DBSIZE') } @masters) =~ s/://gr, '0 0 0',
+   'the sample, --remove: nothing is left');
+
+for my $n (0 .. 2) {
+    $_->command('FLUSHALL') for @masters;
+    $cluster->load([ 'SET', 'billing:synced_at', 1 ], [ 'SET', "billing:$strange[$n]", 1 ]);
+    sample(@any, '--remove');
+    is($masters[ number_of('billing:synced_at') ]->command('GET', 'billing:synced_at'), 1,
+       "the sample, --remove: master $n has another's key");
+}
+
 # a user with the rights that --help names, and without some of them
 
 my ($rights, $more_rights) = (check('--help'))[1]
