@@ -56,7 +56,7 @@ sub run {
 
     srand $opt{seed};
 
-    my $run = Billing::Check::Run->new(lag => 1, %$fault, long => $opt{long},
+    my $run = Billing::Check::Run->new(lag => 1, %$fault, name => $name, long => $opt{long},
                                        cluster => $opt{cluster});
 
     $run->wait(0.3);

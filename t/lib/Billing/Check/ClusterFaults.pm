@@ -695,6 +695,9 @@ sub mixed {
         $n++;
     });
 
+    # nodes may not yet agree on a slot that was taken
+
+    wait_well($run);
     return "$n faults";
 }
 

@@ -199,11 +199,8 @@ sub received {
     $self->{seen}{slowest} = max($self->{seen}{slowest},
                                  $question->{received} - $question->{sent});
 
-    if (($cache // '') eq 'HIT') {
-        $self->{seen}{hits}++;
-        $self->{last_hits}++ if $self->{settled};
-    }
-
+    $self->{last}{ $cache // '-' }++ if $self->{last};
+    $self->{seen}{hits}++ if ($cache // '') eq 'HIT';
     $self->{seen}{stale}++ if ($cache // '') eq 'STALE';
 
     if    ($status == 200) { $self->judge($question, $body) }
