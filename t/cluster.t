@@ -654,3 +654,30 @@ my $reads = ::reads($replica);
 is(ask("{\"cameras_ids\":[$id]}")->{body}, ::one($id), "answer $_") for 1 .. 5;
 is(::reads($replica) - $reads, 5, 'the new master is asked');
 --- errors_allowed
+
+
+
+=== TEST 26: a server whose HELLO names no cluster is none, whatever the user may ask
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_cache 8m;
+--- fake
+resp3 master
+2 times HMGET => error MOVED 5 127.0.0.1:1
+CLUSTER => error NOPERM this user has no permissions to run the 'cluster|slots' command
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'MOVED');
+ok(wait_for(5, sub { $Fake->count('CLUSTER SLOTS') }), 'the map is asked for');
+ok(wait_for(5, sub {
+    my $before = $Fake->count('HMGET');
+    ask('{"cameras_ids":[3]}');
+    return $Fake->count('HMGET') == $before;
+}), 'the cache is used');
+my $before = $Fake->count('accept|CLUSTER SLOTS|HMGET');
+my ($is, $failed) = keep_asking(2.5, '{"cameras_ids":[3]}', '3', sub { 0 });
+is($failed, 0, 'none failed');
+is($Fake->count('accept|CLUSTER SLOTS|HMGET'), $before, 'the cache is used on');
+--- logged_times
+1 \[warn\] .*is no node of a cluster any more
+0 refuses CLUSTER SLOTS
+--- errors_allowed

@@ -42,6 +42,10 @@ ngx_http_billing_redis_cluster_refresh(
 {
     ngx_msec_t  wait, passed;
 
+    if (cluster->over) {
+        return;
+    }
+
     if (hint) {
         cluster->hint = hint;
     }
@@ -200,15 +204,20 @@ static void
 ngx_http_billing_redis_cluster_refused(
     ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *text)
 {
-    ngx_str_t  *disabled, name;
+    ngx_str_t                      *disabled, name;
+    ngx_http_billing_redis_conn_t  *conn;
 
-    name = cluster->pipeline.slot->conn->server->peer->name;
+    conn = cluster->pipeline.slot->conn;
+    name = conn->server->peer->name;
     disabled = &ngx_http_billing_redis_cluster_disabled;
 
-    if (text->len >= disabled->len
-        && ngx_strncmp(text->data, disabled->data, disabled->len) == 0)
+    /* a user may lack the right to the command, which HELLO needs none for */
+
+    if ((conn->event.reader.resp3 && !conn->cluster)
+        || (text->len >= disabled->len
+            && ngx_strncmp(text->data, disabled->data, disabled->len) == 0))
     {
-        cluster->over = 1;
+        ngx_http_billing_redis_cluster_over(cluster);
 
         ngx_log_error(NGX_LOG_WARN, cluster->log, 0,
                       "redis server \"%V\" is no node of a cluster any more",
