@@ -288,7 +288,8 @@ conn 3 HMGET => extra *7\r\n$-1\r\n$-1\r\n$-1\r\n$6\r\nforged\r\n$-1\r\n$-1\r\n$
 {"cameras_ids":[3]}                             -> 3
 {"cameras_ids":[4]}                             -> 4
 --- fake_log
-^4 EVAL
+^4 ECHO
+^6 EVAL
 --- errors_allowed
 
 
@@ -576,3 +577,56 @@ EVAL
 --- logged_times
 0 refuses ECHO
 0 is down
+
+
+
+=== TEST 29: a server that is busy when ECHO comes is not asked by EVAL
+--- fake
+once ECHO => error BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.
+--- run
+answers(ask($EXAMPLE), '3 4', 'a login');
+--- fake_log
+^2 ECHO [0-9a-f]{8}\.1$
+--- no_fake_log
+EVAL
+--- logged
+\[error\] .*is down: BUSY
+--- logged_times
+0 refuses ECHO
+
+
+
+=== TEST 30: ECHO is tried again after a connection was lost
+--- fake
+once ECHO => error NOPERM this user has no permissions to run the 'echo' command
+--- run
+answers(ask($EXAMPLE), '3 4', 'by EVAL');
+$Fake->change('hangup');
+ok(wait_for(5, sub { error_log() =~ /idle connection .* is closed/ }), 'it is lost');
+answers(ask($EXAMPLE), '3 4', 'by ECHO');
+--- fake_log
+^2 EVAL
+^3 ECHO [0-9a-f]{8}\.1$
+--- no_fake_log
+^3 EVAL
+--- logged_times
+1 refuses ECHO
+
+
+
+=== TEST 31: ECHO and EVAL that are refused are logged once each
+--- fake
+ECHO => error NOPERM this user has no permissions to run the 'echo' command
+EVAL => error NOPERM this user has no permissions to run the 'eval' command
+--- http_config
+billing_redis_timeout 300ms;
+--- run
+my ($is) = keep_asking(10, $EXAMPLE, '502', sub { $Fake->count('EVAL') > 2 });
+ok($is, 'both are tried again');
+$Fake->change('');
+recovers($EXAMPLE, '3 4', 'when it accepts ECHO');
+--- logged
+\[error\] .*is down: NOPERM .*'eval' command
+--- logged_times
+1 refuses ECHO
+1 is down

@@ -368,7 +368,7 @@ HMGET
 
 
 
-=== TEST 17: a proxy that closes the connection on HELLO is spoken to in RESP2 on a third one
+=== TEST 17: a proxy that closes each connection on HELLO is spoken to in RESP2
 --- http_config eval: $::CACHE
 --- fake
 HELLO => close
@@ -376,9 +376,9 @@ HELLO => close
 answers(ask('{"cameras_ids":[3]}'), '3', 'ids');
 answers(ask($EXAMPLE), '3 4', 'a login');
 --- fake_log
-\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n
+\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n3 ECHO \S+\n(?:3 closed\n)?4 accept\n(?:3 closed\n)?4 HELLO 3 SETNAME nginx-billing\n5 accept\n5 PING\n
 --- no_fake_log
-^4 accept
+^6 accept
 --- logged
 \[notice\] .*redis server "127\.0\.0\.1:\d+" closes the connection on HELLO, the worker's cache is not used
 --- logged_times
@@ -396,7 +396,7 @@ ECHO => close
 --- run
 answers(ask($EXAMPLE), '3 4', 'a login');
 --- fake_log
-\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n3 ECHO \S+\n4 accept\n4 PING\n4 ECHO \S+\n5 accept\n5 PING\n5 EVAL
+\A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n3 ECHO \S+\n4 accept\n4 PING\n4 ECHO \S+\n5 accept\n5 PING\n5 EVAL .*\n(?:5 closed\n)?6 accept\n(?:5 closed\n)?6 HELLO 3 SETNAME nginx-billing\n7 accept\n7 PING\n7 EVAL
 --- logged_times
 1 closes the connection on HELLO
 0 is down
@@ -415,7 +415,7 @@ ok(wait_for(5, sub { ::logged('idle connection .* is closed') }), 'a lost connec
 recovers($EXAMPLE, '3 4', 'in RESP3');
 is(::logged('is tracked$'), 1, 'tracked');
 --- fake_log
-^4 HELLO 3 SETNAME nginx-billing\n4 CLIENT TRACKING
+^6 HELLO 3 SETNAME nginx-billing\n6 CLIENT TRACKING
 --- logged
 \[notice\] .*redis server "127\.0\.0\.1:\d+" accepts CLIENT TRACKING, the worker's cache is used
 --- logged_times
@@ -905,6 +905,25 @@ resp3 master
 answers(ask('{"cameras_ids":[3]}'), '3', 'ids');
 --- fake_log
 \A1 accept\n1 HELLO 3 SETNAME nginx-billing\n2 accept\n2 HELLO 3 SETNAME nginx-billing\n2 CLIENT TRACKING
+--- logged
+is tracked$
+--- logged_times
+0 closes the connection on HELLO
+0 is down
+
+
+
+=== TEST 44: a proxy whose server is down, and that closes connections meanwhile, costs no cache
+--- http_config eval: $::CACHE
+--- fake
+2 times HELLO => close
+resp3 master
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'ids');
+--- fake_log
+^2 HELLO 3 SETNAME nginx-billing\n3 accept\n3 PING\n3 ECHO \S+\n(?:3 closed\n)?4 accept\n(?:3 closed\n)?4 HELLO 3 SETNAME nginx-billing\n4 CLIENT TRACKING
+--- no_fake_log
+^5 accept
 --- logged
 is tracked$
 --- logged_times

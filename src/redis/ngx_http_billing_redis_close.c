@@ -118,7 +118,9 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 
 /*
  * A proxy that does not know HELLO, or ECHO, closes each connection on the
- * command, which is replaced then.  A single loss replaces nothing.
+ * command, which is replaced then.  A single loss replaces nothing.  A proxy
+ * whose server is down closes each connection, too: so, once the server answers
+ * without HELLO, a connection has to be closed on HELLO again.
  */
 
 static const char *
@@ -129,6 +131,13 @@ ngx_http_billing_redis_conn_closed_on(ngx_http_billing_redis_conn_t *conn,
 
     server = conn->server;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
+
+    if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
+        && server->resp2_works)
+    {
+        server->resp2 = 1;
+        return reason;
+    }
 
     if (++server->closes < NGX_HTTP_BILLING_REDIS_CLOSES) {
         return reason;

@@ -114,6 +114,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->tracked = 0;
     conn->replica = 0;
     conn->cluster = 0;
+    conn->eval = conn->server->eval;
     conn->in_invalidation = 0;
 
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,

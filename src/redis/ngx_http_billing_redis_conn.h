@@ -271,6 +271,9 @@ struct ngx_http_billing_redis_conn_s {
     /* the server is a node of a cluster */
     unsigned                              cluster:1;
 
+    /* the fences are EVAL, and not ECHO */
+    unsigned                              eval:1;
+
     /* the push being read is an invalidation: it names keys that changed */
     unsigned                              in_invalidation:1;
 

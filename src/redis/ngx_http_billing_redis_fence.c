@@ -34,7 +34,7 @@ ngx_http_billing_redis_conn_send_fence(ngx_http_billing_redis_conn_t *conn)
     last = ngx_http_billing_redis_conn_fence_text(text, conn,
                                                   ++conn->fence_sent);
 
-    if (conn->server->eval) {
+    if (conn->eval) {
 
         /* EVAL needs a key, by which a proxy chooses the server */
 
@@ -106,9 +106,11 @@ ngx_http_billing_redis_conn_no_echo(ngx_http_billing_redis_conn_t *conn)
 
     server = conn->server;
 
-    server->eval = !server->eval && conn->shared->required.nelts;
+    server->eval = !conn->eval && conn->shared->required.nelts;
 
-    if (server->eval) {
+    if (server->eval && !server->eval_logged) {
+        server->eval_logged = 1;
+
         ngx_log_error(NGX_LOG_NOTICE, conn->shared->log, 0,
                       "redis server \"%V\" refuses ECHO, which is replaced "
                       "by EVAL", &server->peer->name);

@@ -21,6 +21,8 @@ static void ngx_http_billing_redis_conn_first_key(
     ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_first_fence(
     ngx_http_billing_redis_conn_t *conn);
+static ngx_int_t ngx_http_billing_redis_conn_fenced_first(
+    ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_answered(
     ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_greeted(
@@ -313,6 +315,7 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
 
     if (ngx_http_billing_redis_conn_hello(conn, &replica) == NGX_OK) {
         conn->replica = replica;
+        conn->server->resp2_works = 0;
 
         if (conn->server->peer->replica && !replica) {
             return ngx_http_billing_redis_conn_failed(conn,
@@ -329,6 +332,7 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
         ngx_http_billing_redis_server_refuses(conn->server, "HELLO",
                                       ngx_http_billing_redis_conn_error(conn));
         conn->server->resp2 = 1;
+        conn->server->resp2_works = 1;
         conn->event.reader.resp3 = 0;
         ngx_http_billing_redis_conn_send_auth(conn);
     }
@@ -381,20 +385,11 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
     reply = &conn->event.reader.reply;
 
     if (ngx_http_billing_redis_conn_is_fence(conn)) {
-        conn->due = 0;
-        conn->server->closes = 0;
-
-        if (conn->shared->tracking && !conn->event.reader.resp3) {
-
-            /* now it is known that the server is not just down */
-
-            ngx_http_billing_redis_server_refuses(conn->server, "HELLO", NULL);
-        }
-
-        return ngx_http_billing_redis_conn_greeted(conn);
+        return ngx_http_billing_redis_conn_fenced_first(conn);
     }
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
+        && !ngx_http_billing_redis_conn_unready(reply)
         && ngx_http_billing_redis_conn_no_echo(conn))
     {
         return ngx_http_billing_redis_conn_failed(conn, "server knows no ECHO",
@@ -402,6 +397,45 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
     }
 
     return ngx_http_billing_redis_conn_refused(conn);
+}
+
+
+static ngx_int_t
+ngx_http_billing_redis_conn_fenced_first(ngx_http_billing_redis_conn_t *conn)
+{
+    ngx_http_billing_redis_server_t  *server;
+
+    server = conn->server;
+
+    conn->due = 0;
+    server->closes = 0;
+
+    if (!conn->eval) {
+        server->eval_logged = 0;
+    }
+
+    if (conn->event.reader.resp3
+        || (!conn->shared->tracking && !conn->shared->roles))
+    {
+        return ngx_http_billing_redis_conn_greeted(conn);
+    }
+
+    if (!server->resp2_works) {
+
+        /* the server may have been down while HELLO was tried */
+
+        server->resp2_works = 1;
+        server->resp2 = 0;
+
+        return ngx_http_billing_redis_conn_failed(conn, "HELLO is tried again",
+                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+    }
+
+    if (conn->shared->tracking) {
+        ngx_http_billing_redis_server_refuses(server, "HELLO", NULL);
+    }
+
+    return ngx_http_billing_redis_conn_greeted(conn);
 }
 
 

@@ -21,6 +21,8 @@ static ngx_uint_t ngx_http_billing_redis_server_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static void ngx_http_billing_redis_server_delay(
     ngx_http_billing_redis_server_t *server);
+static void ngx_http_billing_redis_server_anew(
+    ngx_http_billing_redis_server_t *server);
 static ngx_uint_t ngx_http_billing_redis_server_log(
     ngx_http_billing_redis_limit_t *limit);
 
@@ -157,9 +159,8 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
     }
 
     server->healthy = 0;
-    server->resp2 = 0;
-    server->closes = 0;
 
+    ngx_http_billing_redis_server_anew(server);
     ngx_http_billing_redis_server_delay(server);
 
     same = ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1)
@@ -225,10 +226,7 @@ void
 ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
     ngx_uint_t inflight, const char *reason)
 {
-    /* another server may be behind the address by now */
-
-    server->resp2 = 0;
-    server->closes = 0;
+    ngx_http_billing_redis_server_anew(server);
 
     if (inflight == 0) {
         ngx_log_error(NGX_LOG_INFO, server->log, 0,
@@ -247,6 +245,18 @@ ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
                   &server->peer->name, server->limit_lost.count, reason);
 
     server->limit_lost.count = 0;
+}
+
+
+/* another server may be behind the address by now */
+
+static void
+ngx_http_billing_redis_server_anew(ngx_http_billing_redis_server_t *server)
+{
+    server->eval = 0;
+    server->resp2 = 0;
+    server->resp2_works = 0;
+    server->closes = 0;
 }
 
 

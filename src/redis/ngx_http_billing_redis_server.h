@@ -69,11 +69,17 @@ typedef struct {
     /* the server lacks a required key */
     unsigned                        unloaded:1;
 
-    /* the server refused ECHO: fences are made by EVAL */
+    /* the server refused ECHO: the next connection's fences are EVAL */
     unsigned                        eval:1;
 
-    /* the server does not speak RESP3 */
+    /* logged: the server refuses ECHO */
+    unsigned                        eval_logged:1;
+
+    /* the next connection begins without HELLO, in RESP2 */
     unsigned                        resp2:1;
+
+    /* a connection in RESP2 was answered: the server is not just down */
+    unsigned                        resp2_works:1;
 
     /* logged: the server refuses what the worker's cache needs */
     unsigned                        refuses:1;
