@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'answer';
+use Test::Nginx::Socket 'no_plan';
 
 run_tests();
 

@@ -6,8 +6,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'cluster';
+use Test::Nginx::Socket 'no_plan';
 use Billing::Cluster;
 
 our $Cluster = Billing::Cluster->new(timeout => 1000);

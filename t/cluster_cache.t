@@ -8,10 +8,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Billing 'cluster_cache';
 use Test::Nginx::Socket 'no_plan';
 use Time::HiRes qw(sleep time);
 
-use Billing 'cluster_cache';
 use Billing::Cluster;
 
 our $Cluster = Billing::Cluster->new(timeout => 3000,

@@ -5,8 +5,8 @@ use lib "$FindBin::Bin/lib";
 
 use File::Temp ();
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'config';
+use Test::Nginx::Socket 'no_plan';
 
 # Configurations without the shared preamble: billing_redis, and the location.
 

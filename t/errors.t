@@ -4,8 +4,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'errors';
+use Test::Nginx::Socket 'no_plan';
 
 our $URL = 'billing_redis redis://bob:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;'
            . ' billing_redis_timeout 1s;';

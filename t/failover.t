@@ -4,8 +4,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'failover';
+use Test::Nginx::Socket 'no_plan';
 
 our $FAKES = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT'
              . ' redis://127.0.0.1:$TEST_NGINX_FAKE2_PORT;';

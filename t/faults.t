@@ -5,8 +5,8 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use HTTP::Date ();
-use Test::Nginx::Socket 'no_plan';
 use Billing 'faults';
+use Test::Nginx::Socket 'no_plan';
 
 # The memory of a process in KiB.
 

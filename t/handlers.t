@@ -5,8 +5,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'handlers';
+use Test::Nginx::Socket 'no_plan';
 
 # Sends a request, leaves when Redis has got its command, and waits until nginx
 # has noticed. Redis answers later.

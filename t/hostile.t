@@ -4,8 +4,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'hostile';
+use Test::Nginx::Socket 'no_plan';
 
 # The reply for a forged hash, which no camera has.
 

@@ -6,8 +6,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'hostile_nodes';
+use Test::Nginx::Socket 'no_plan';
 use Billing::Cluster;
 
 our $FAKE = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;';

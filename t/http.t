@@ -4,8 +4,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'http';
+use Test::Nginx::Socket 'no_plan';
 
 use IO::Uncompress::Gunzip ();
 

@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'login';
+use Test::Nginx::Socket 'no_plan';
 
 # many() gives a login the cameras from..to; cameras() is the answer for them.
 

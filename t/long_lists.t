@@ -3,9 +3,9 @@
 use strict;
 use warnings;
 
+use Billing 'long_lists';
 use Test::Nginx::Socket 'no_plan';
 
-use Billing 'long_lists';
 
 our $CONFIG = <<"END";
     location = $Billing::URI {

@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'names';
+use Test::Nginx::Socket 'no_plan';
 use Billing::DNS;
 
 # A name server, and three Redis servers with one port, which have the fixtures.

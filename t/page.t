@@ -5,8 +5,8 @@ use lib "$FindBin::Bin/lib";
 
 use Digest::SHA qw(sha256_base64);
 use JSON::PP ();
-use Test::Nginx::Socket 'no_plan';
 use Billing 'page';
+use Test::Nginx::Socket 'no_plan';
 
 our $PAGE = '/status?format=html';
 

@@ -4,8 +4,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'params_body';
+use Test::Nginx::Socket 'no_plan';
 
 run_tests();
 

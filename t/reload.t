@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'reload';
+use Test::Nginx::Socket 'no_plan';
 
 # A long list of cameras with long names, and the answer for it.
 

@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'resp3';
+use Test::Nginx::Socket 'no_plan';
 
 our $CACHE = 'billing_cache 32m;';
 

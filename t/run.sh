@@ -186,7 +186,7 @@ chmod 755 "$dir/nginx"
 
 export TEST_NGINX_BINARY="$dir/nginx"
 export TEST_NGINX_LOAD_MODULES="$module"
-export TEST_NGINX_ERROR_LOG="$dir/error.log"
+export BILLING_ERROR_LOG="$dir/error.log"
 export TEST_NGINX_SLEEP="${TEST_NGINX_SLEEP:-0.002}"
 
 # each suite gets a port and a directory t/servroot_<port> of its own

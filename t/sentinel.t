@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'sentinel';
+use Test::Nginx::Socket 'no_plan';
 use Billing::DNS;
 use Billing::Sentinel;
 use POSIX ();

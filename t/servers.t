@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'servers';
+use Test::Nginx::Socket 'no_plan';
 
 our $TWO = 'billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT'
            . ' unix:$TEST_NGINX_REDIS_SOCKET; billing_redis_timeout 10s;';

@@ -4,8 +4,8 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
-use Test::Nginx::Socket 'no_plan';
 use Billing 'status';
+use Test::Nginx::Socket 'no_plan';
 
 our $FAKE = 'redis://127.0.0.1:$TEST_NGINX_FAKE_PORT';
 our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';

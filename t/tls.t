@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'tls';
+use Test::Nginx::Socket 'no_plan';
 use Billing::TLS;
 
 our $Tls = Billing::TLS->new(

@@ -8,8 +8,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'tls_nodes';
+use Test::Nginx::Socket 'no_plan';
 use Billing::Cluster;
 use Billing::DNS;
 use Billing::Sentinel;

@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'token';
+use Test::Nginx::Socket 'no_plan';
 
 our $OK = '?cameras_ids[]=3 -> 3';
 

@@ -3,8 +3,8 @@
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Test::Nginx::Socket 'no_plan';
 use Billing 'variables';
+use Test::Nginx::Socket 'no_plan';
 
 our $REAL = 'unix:$TEST_NGINX_REDIS_SOCKET';
 

@@ -5,10 +5,10 @@
 use strict;
 use warnings;
 
+use Billing 'worker_cache';
 use Test::Nginx::Socket 'no_plan';
 use Time::HiRes qw(sleep time);
 
-use Billing 'worker_cache';
 
 our $CACHE = 'billing_cache 8m; ';
 

@@ -1,7 +1,7 @@
 # The parts that all suites share. A suite begins with
 #
-#     use Test::Nginx::Socket 'no_plan';
 #     use Billing 'params';
+#     use Test::Nginx::Socket 'no_plan';
 #     run_tests();
 #
 # and its blocks then have, beyond what Test::Nginx knows:
@@ -69,6 +69,8 @@ package Billing;
 use strict;
 use warnings;
 
+use Billing::TestNginx;
+
 use Digest::SHA ();
 use Test::More ();
 use Test::Nginx::Socket ();
@@ -84,7 +86,6 @@ use Billing::Nginx;
 use Billing::Ports;
 use Billing::Redis;
 use Billing::Server;
-use Billing::TestNginx;
 
 our $URI = '/api/v1/billing/cameras/list';
 our $EXAMPLE = '{"cameras_ids":[],"cameras_uuid":[],"login":"admin"}';

@@ -24,17 +24,15 @@ sub prepare_logs {
         return;
     }
 
-    my @never = ('[alert]', '[crit]', '[emerg]');
-    @never = grep { $_ ne '[crit]' } @never if defined $block->crit_allowed;
-    my @unwanted = @never;
-    push @unwanted, '[error]' if errors_are_faults($block) && !$RELOAD;
+    my $never = join '|', 'alert', 'emerg', defined $block->crit_allowed ? () : 'crit';
+    my $levels = $never;
+    $levels .= '|error' if errors_are_faults($block) && !$RELOAD;
 
     my $more = $block->no_error_log;
-    push @unwanted, ref $more eq 'ARRAY' ? @$more
-                    : ref $more ? $more : split /\n/, $more // '';
+    my @more = ref $more eq 'ARRAY' ? @$more : ref $more ? $more : split /\n/, $more // '';
 
-    $block->set_value(no_error_log => \@unwanted);
-    $block->set_value(no_shutdown_error_log => [ @never, 'open socket' ]);
+    $block->set_value(no_error_log => [ qr/\[(?:$levels)\]/, @more ]);
+    $block->set_value(no_shutdown_error_log => [ qr/\[(?:$never)\]|open socket/ ]);
 }
 
 sub errors_are_faults {
@@ -43,13 +41,16 @@ sub errors_are_faults {
     return ($block->logged // '') !~ /\[error/ && !defined $block->errors_allowed;
 }
 
-# Tests the log against the block's "logged" and "logged_times".
+# Tests the log against the block's "logged" and "logged_times", and adds the log to
+# that of the run.
 
 sub check_log {
     my ($block) = @_;
 
     my $name = $block->name;
     my $lines = error_log();
+
+    keep("=== $0 $name\n$lines\n");
 
     for my $pattern (grep { /\S/ } split /\n/, $block->logged // '') {
         Test::More::like($lines, qr/$pattern/m, "$name - logged: $pattern");
@@ -65,6 +66,15 @@ sub check_log {
         my ($error) = $lines =~ /^(.*\[error\].*)$/m;
         Test::More::is($error, undef, "$name - no errors");
     }
+}
+
+sub keep {
+    my ($text) = @_;
+
+    open my $out, '>>', $ENV{BILLING_ERROR_LOG}
+        or die "cannot open $ENV{BILLING_ERROR_LOG}: $!\n";
+    print $out $text;
+    close $out or die "cannot write $ENV{BILLING_ERROR_LOG}: $!\n";
 }
 
 # With --reload, workers of the blocks before log until they exit. Their lines are

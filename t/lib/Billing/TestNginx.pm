@@ -6,14 +6,34 @@ use strict;
 use warnings;
 
 use POSIX ();
-use Test::Nginx::Util ();
 use Time::HiRes qw(sleep time);
+
+use Billing::Client;
+
+# Test::Nginx runs "nginx -V" before each block. Perl has to know the function below
+# before it compiles Test::Nginx.
+
+my %version;
+
+BEGIN {
+    *CORE::GLOBAL::readpipe = sub {
+        my ($command) = @_;
+
+        return CORE::readpipe($command) if $command !~ / -V 2>&1\z/;
+
+        $? = 0;
+        return $version{$command} //= CORE::readpipe($command);
+    };
+}
+
+use Test::Nginx::Util ();
 
 sub install {
     no warnings 'redefine';
 
     *Test::Nginx::Util::is_running = \&is_running;
     *Test::Nginx::Util::kill_process = \&end_process;
+    *Test::Nginx::Util::test_config_version = \&wait_for_reload;
 }
 
 # Test::Nginx runs ps(1) several times for each block.
@@ -50,6 +70,34 @@ sub end_process ($$$) {
         waitpid $pid, POSIX::WNOHANG();
         sleep $pause;
         $pause *= 1.5 if $pause < 0.05;
+    }
+}
+
+# Test::Nginx runs curl(1) for each of these requests. Workers of the configuration
+# before may take some of them.
+
+sub wait_for_reload ($$) {
+    my ($name) = @_;
+
+    my $give_up = time + Test::Nginx::Util::timeout();
+    my $answers = 0;
+
+    while ($answers < 20) {
+        if (time >= $give_up) {
+            Test::More::fail("$name - nginx has the new configuration");
+            return;
+        }
+
+        my $client = Billing::Client->new;
+        $client->send("GET /ver HTTP/1.0\r\nHost: Test-Nginx\r\n\r\n");
+
+        if ($client->slurp =~ /\r\n\r\n\Q$Test::Nginx::Util::ConfigVersion\E\z/) {
+            $answers++;
+            next;
+        }
+
+        $answers = 0;
+        sleep 0.01;
     }
 }
 
