@@ -228,7 +228,11 @@ ngx_http_billing_probe_synced(ngx_http_billing_probe_t *probe)
 
         for (i = 0; i < co->prefixes.nelts; i++) {
 
-            if (lookup[k]->key.len == prefix[i].synced_at.len
+            /* another node may have the key by now */
+
+            if (ngx_http_billing_redis_source(co->redis, &prefix[i].synced_at)
+                == probe->source
+                && lookup[k]->key.len == prefix[i].synced_at.len
                 && ngx_memcmp(lookup[k]->key.data, prefix[i].synced_at.data,
                               lookup[k]->key.len)
                    == 0)
