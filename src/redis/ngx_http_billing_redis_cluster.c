@@ -91,30 +91,6 @@ ngx_http_billing_redis_cluster_destroy(
 }
 
 
-void
-ngx_http_billing_redis_cluster_over(ngx_http_billing_redis_cluster_t *cluster)
-{
-    ngx_queue_t                      *q;
-    ngx_http_billing_redis_member_t  *member;
-
-    cluster->over = 1;
-    cluster->version = ++*cluster->seeds->pool.shared.number;
-
-    ngx_memzero(cluster->map, sizeof(ngx_http_billing_redis_map_t));
-
-    for (q = ngx_queue_head(&cluster->members);
-         q != ngx_queue_sentinel(&cluster->members);
-         q = ngx_queue_next(q))
-    {
-        member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
-        member->listed = 0;
-        member->slots = 0;
-    }
-
-    ngx_post_event(&cluster->changed, &ngx_posted_events);
-}
-
-
 ngx_uint_t
 ngx_http_billing_redis_cluster_source(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot)

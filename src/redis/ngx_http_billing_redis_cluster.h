@@ -205,10 +205,6 @@ void ngx_http_billing_redis_cluster_refresh(
     ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_member_t *hint);
 
-/* The servers are no cluster any more: the nodes are left. */
-void ngx_http_billing_redis_cluster_over(
-    ngx_http_billing_redis_cluster_t *cluster);
-
 /* Reads the map now, unless it is being read. */
 void ngx_http_billing_redis_cluster_compare(
     ngx_http_billing_redis_cluster_t *cluster);

@@ -17,6 +17,8 @@ static void ngx_http_billing_redis_cluster_reply(void *data, ngx_uint_t n,
     ngx_http_billing_redis_reply_t *reply);
 static void ngx_http_billing_redis_cluster_refused(
     ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *text);
+static void ngx_http_billing_redis_cluster_leave(
+    ngx_http_billing_redis_cluster_t *cluster);
 static void ngx_http_billing_redis_cluster_done(void *data,
     ngx_http_billing_redis_result_e result);
 static ngx_uint_t ngx_http_billing_redis_cluster_install(
@@ -217,7 +219,7 @@ ngx_http_billing_redis_cluster_refused(
         || (text->len >= disabled->len
             && ngx_strncmp(text->data, disabled->data, disabled->len) == 0))
     {
-        ngx_http_billing_redis_cluster_over(cluster);
+        ngx_http_billing_redis_cluster_leave(cluster);
 
         ngx_log_error(NGX_LOG_WARN, cluster->log, 0,
                       "redis server \"%V\" is no node of a cluster any more",
@@ -234,6 +236,32 @@ ngx_http_billing_redis_cluster_refused(
                       "redis server \"%V\" refuses CLUSTER SLOTS: \"%V\", "
                       "so commands find their nodes by redirects", &name, text);
     }
+}
+
+
+/* the servers are no cluster any more: the nodes are left */
+
+static void
+ngx_http_billing_redis_cluster_leave(ngx_http_billing_redis_cluster_t *cluster)
+{
+    ngx_queue_t                      *q;
+    ngx_http_billing_redis_member_t  *member;
+
+    cluster->over = 1;
+    cluster->version = ++*cluster->seeds->pool.shared.number;
+
+    ngx_memzero(cluster->map, sizeof(ngx_http_billing_redis_map_t));
+
+    for (q = ngx_queue_head(&cluster->members);
+         q != ngx_queue_sentinel(&cluster->members);
+         q = ngx_queue_next(q))
+    {
+        member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
+        member->listed = 0;
+        member->slots = 0;
+    }
+
+    ngx_post_event(&cluster->changed, &ngx_posted_events);
 }
 
 
