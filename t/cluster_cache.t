@@ -602,7 +602,7 @@ $_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
 my ($master, $replica) = ($::Nodes[$::Other], $::Cluster->replica($::Other));
 my $id = $::Ids[$::Other][0];
 ::cached($id);
-$replica->command('CLUSTER', 'FAILOVER');
+ok($::Cluster->promote($replica), 'a failover');
 ok(wait_for(10, sub { $master->info('replication', 'role') eq 'slave' }), 'demoted');
 ::commands($::READS, $master, $replica);
 ok(wait_for(0.7, sub { ::get($id); ::commands($::READS, $replica) }), 'the new master is asked');
@@ -615,58 +615,12 @@ $replica->command('HSET', ::key("camera:$id"), 'name', 'Changed');
 cmp_ok(::until_is($id, 'Changed'), '<', 100, 'a change is seen');
 $replica->command('HSET', ::key("camera:$id"), 'name', "Camera $id");
 ok(wait_for(10, sub { $master->info('replication', 'master_link_status') eq 'up' }), 'in step');
-$master->command('CLUSTER', 'FAILOVER');
+ok($::Cluster->promote($master), 'a failover');
 ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and back');
 
 
 
-=== TEST 17: a "synced_at" from before a failover raises no doubt
---- http_config eval: $::CACHE . '2s; billing_redis_timeout 20s;'
---- config eval: $::CONFIG
---- run
-my ($master, $replica) = ($::Nodes[$::Synced], $::Cluster->replica($::Synced));
-my ($id, $other) = map { $::Ids[$_][0] } $::Synced, $::Other;
-::cached($id, $other);
-
-# the next probe is due a second after one, and the node owes the answer to it
-
-::commands('get', $master);
-ok(wait_for(5, sub { ::get($id); ::commands('get', $master) }), 'the master is probed');
-my $start = Time::HiRes::time;
-my $ask_until = sub {
-    ::get($id), Time::HiRes::sleep 0.02 until Time::HiRes::time > $start + $_[0];
-};
-$ask_until->(0.8);
-$master->signal('STOP');
-$ask_until->(1.3);
-$replica->command('CLUSTER', 'FAILOVER', 'TAKEOVER');
-$replica->command('SET', ::key('synced_at'), 1800000000);
-my @others = grep { $_ != $master } @::Nodes;
-my $maps = 0;
-::commands('cluster\\|slots', @others);
-ok(wait_for(8, sub {
-    ::get($other);
-    ($maps += ::commands('cluster\\|slots', @others)) >= 2;
-}), 'the map is read');
-::cached($id);
-::commands('get', $replica);
-ok(wait_for(10, sub { ::get($id); ::commands('get', $replica) }), 'the new master is probed');
-
-$master->signal('CONT');
-ok(wait_for(10, sub { $master->info('replication', 'role') eq 'slave' }), 'demoted');
-::get($id), Time::HiRes::sleep 0.05 for 1 .. 60;
-::cached($id);
-ok(wait_for(10, sub { $master->info('replication', 'master_link_status') eq 'up' }), 'in step');
-$master->command('CLUSTER', 'FAILOVER');
-ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and back');
-::command('SET', ::key('synced_at'), 1700000000);
---- logged_times
-0 Redis did not say so
---- errors_allowed
-
-
-
-=== TEST 18: what a replica answers is not kept
+=== TEST 17: what a replica answers is not kept
 --- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
 --- config eval: $::CONFIG
 --- run

@@ -108,6 +108,23 @@ sub wait_ok {
     });
 }
 
+# Makes a replica the master. Redis may give up such a failover without a word.
+
+sub promote {
+    my ($self, $replica) = @_;
+
+    for (1 .. 4) {
+        $replica->command('CLUSTER', 'FAILOVER');
+
+        for (1 .. 60) {
+            return 1 if $replica->info('replication', 'role') eq 'master';
+            sleep 0.1;
+        }
+    }
+
+    return 0;
+}
+
 # The code runs for each node that is up, until all results are true.
 
 sub wait_for {
