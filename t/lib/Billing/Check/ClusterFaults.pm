@@ -600,8 +600,11 @@ sub lose {
         $run->{stall}->add($master->{pid});
 
     } else {
+        $run->{is_resuming} = 1;
         $master->signal('CONT');
         delete $master->{frozen};
+        wait_for($run, 'the end of the old master', sub { !is_master($run, $master, $master) });
+        delete $run->{is_resuming};
     }
 
     wait_well($run);
