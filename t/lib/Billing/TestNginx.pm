@@ -43,8 +43,8 @@ sub is_running ($) {
 
     return 0 if !kill 0, $pid;
 
-    open my $in, '<', "/proc/$pid/stat" or return 0;
-    return (<$in> // '') !~ /.*\) Z /;
+    my $stat = first_line("/proc/$pid/stat");
+    return length $stat && $stat !~ /.*\) Z /;
 }
 
 # An nginx without a master misses a signal that arrives when it has looked at
@@ -73,32 +73,49 @@ sub end_process ($$$) {
     }
 }
 
-# Test::Nginx runs curl(1) for each of these requests. Workers of the configuration
-# before may take some of them.
+# Test::Nginx runs curl(1) twenty times to see that the new workers answer. The old
+# workers must answer no more: a worker says in its title that it is shutting down.
 
 sub wait_for_reload ($$) {
     my ($name) = @_;
 
+    my $master = Test::Nginx::Util::get_pid_from_pidfile($name);
     my $give_up = time + Test::Nginx::Util::timeout();
-    my $answers = 0;
 
-    while ($answers < 20) {
+    until (has_new_configuration()
+           && workers_of($master) == $Test::Nginx::Util::Workers)
+    {
         if (time >= $give_up) {
             Test::More::fail("$name - nginx has the new configuration");
             return;
         }
 
-        my $client = Billing::Client->new;
-        $client->send("GET /ver HTTP/1.0\r\nHost: Test-Nginx\r\n\r\n");
-
-        if ($client->slurp =~ /\r\n\r\n\Q$Test::Nginx::Util::ConfigVersion\E\z/) {
-            $answers++;
-            next;
-        }
-
-        $answers = 0;
-        sleep 0.01;
+        sleep 0.005;
     }
+}
+
+sub has_new_configuration {
+    my $client = Billing::Client->new;
+    $client->send("GET /ver HTTP/1.0\r\nHost: Test-Nginx\r\n\r\n");
+
+    return $client->slurp =~ /\r\n\r\n\Q$Test::Nginx::Util::ConfigVersion\E\z/;
+}
+
+# How many workers of a master accept connections.
+
+sub workers_of {
+    my ($master) = @_;
+
+    return scalar grep { /\Anginx: worker process[\0 ]*\z/ }
+                  map { first_line("/proc/$_/cmdline") }
+                  split ' ', first_line("/proc/$master/task/$master/children");
+}
+
+sub first_line {
+    my ($file) = @_;
+
+    open my $in, '<', $file or return '';
+    return <$in> // '';
 }
 
 1;
