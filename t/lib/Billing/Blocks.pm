@@ -15,6 +15,7 @@ use Billing::FakeRedis;
 use Billing::Fixtures;
 use Billing::Log;
 use Billing::Server;
+use Billing::TestNginx;
 
 # The sections with the rules of a fake Redis. A "run" section has the fake of
 # "fake" as $Fake, and so on.
@@ -174,6 +175,8 @@ sub check_reload {
     $Master //= $pid;
 
     Test::More::is($pid, $Master, "$name - nginx was reloaded, not started");
+
+    Billing::TestNginx::remember_workers($pid);
 }
 
 # Stops a fake Redis, and tests its log against the block's sections.

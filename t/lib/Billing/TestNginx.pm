@@ -76,15 +76,15 @@ sub end_process ($$$) {
 # Test::Nginx runs curl(1) twenty times to see that the new workers answer. The old
 # workers must answer no more: a worker says in its title that it is shutting down.
 
+my %is_old;
+
 sub wait_for_reload ($$) {
     my ($name) = @_;
 
     my $master = Test::Nginx::Util::get_pid_from_pidfile($name);
     my $give_up = time + Test::Nginx::Util::timeout();
 
-    until (has_new_configuration()
-           && workers_of($master) == $Test::Nginx::Util::Workers)
-    {
+    until (has_new_configuration() && !grep { $is_old{$_} } workers_of($master)) {
         if (time >= $give_up) {
             Test::More::fail("$name - nginx has the new configuration");
             return;
@@ -101,14 +101,21 @@ sub has_new_configuration {
     return $client->slurp =~ /\r\n\r\n\Q$Test::Nginx::Util::ConfigVersion\E\z/;
 }
 
-# How many workers of a master accept connections.
+# The workers of a master that accept connections.
 
 sub workers_of {
     my ($master) = @_;
 
-    return scalar grep { /\Anginx: worker process[\0 ]*\z/ }
-                  map { first_line("/proc/$_/cmdline") }
-                  split ' ', first_line("/proc/$master/task/$master/children");
+    return grep { first_line("/proc/$_/cmdline") =~ /\Anginx: worker process[\0 ]*\z/ }
+           split ' ', first_line("/proc/$master/task/$master/children");
+}
+
+# The workers at the end of a block are old for the next one.
+
+sub remember_workers {
+    my ($master) = @_;
+
+    %is_old = map { $_ => 1 } workers_of($master);
 }
 
 sub first_line {
