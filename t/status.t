@@ -714,13 +714,15 @@ my %port = (port => $nginx->{port});
 my @names = map { "client $_" } 1 .. 110;
 my @tokens = ::tokens(@names);
 
-for (1 .. 2) {
-    ask('{"cameras_ids":[3]}', token => $_, %port) for @tokens;
-}
+my $ask = sub { ask('{"cameras_ids":[3]}', token => $_, %port) for @_ };
+
+# a worker counts a request after its answer, and another worker has the next one
+
+$ask->(@tokens[0 .. 99]);
+ok(wait_for(10, sub { 100 == grep { /^client / } keys %{ ::clients(::metrics($nginx)) } }), 'the table is full');
+$ask->(@tokens[100 .. 109], @tokens);
 
 my $expected = { (map { $_ => 2 } @names[0 .. 99]), other => 20 };
-# a worker counts a request after its answer, and another worker has the page
-
 ok(wait_for(10, sub { ::clients(::metrics($nginx))->{other} == 20 }), 'two rounds');
 is_deeply(::clients(::metrics($nginx)), $expected, 'each client');
 
