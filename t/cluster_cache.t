@@ -210,16 +210,16 @@ for my $n (0 .. 2) {
     my $id = $::Ids[$n][0];
     ::cached($id);
     ::command('HSET', ::key("camera:$id"), 'name', 'Changed');
-    cmp_ok(::until_is($id, 'Changed'), '<', 1000, "node $n: a changed camera");
+    cmp_ok(::until_is($id, 'Changed'), '<', 100, "node $n: a changed camera");
     is(::warm($id), ::hit($id, 'Changed'), 'kept again');
     ::command('HSET', ::key("camera:$id"), 'name', "Camera $id");
-    cmp_ok(::until_is($id, "Camera $id"), '<', 1000, 'and back');
+    cmp_ok(::until_is($id, "Camera $id"), '<', 100, 'and back');
 }
 
 my $id = $::Ids[0][0];
 like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token is kept');
 ::command('DEL', ::key('token:' . sha256($Token)));
-cmp_ok(::until_is($id, '^401', uri => '/token'), '<', 1000, 'until it is revoked');
+cmp_ok(::until_is($id, '^401', uri => '/token'), '<', 100, 'until it is revoked');
 ::command('SET', ::key('token:' . sha256($Token)), 'client', 'PX', 500);
 my $start = Time::HiRes::time;
 like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token that expires is kept');
@@ -252,7 +252,7 @@ is(::get($there), "200 MISS Camera $there", 'a camera of the node now');
 is(::get($third), $to == $::Epoch ? "200 MISS Camera $third" : ::hit($third), 'of the third node');
 is(::warm($moves), ::hit($moves, 'Moved'), 'kept again');
 ::command('HSET', ::key("camera:$moves"), 'name', "Camera $moves");
-cmp_ok(::until_is($moves, "Camera $moves"), '<', 1000, 'and a change is seen');
+cmp_ok(::until_is($moves, "Camera $moves"), '<', 100, 'and a change is seen');
 $::Cluster->move($slot, $::Nodes[$::Other]);
 
 
@@ -482,7 +482,7 @@ for my $prefix ($Prefix, 'two:') {
 
 ::warm(3, uri => '/two');
 ::command('HSET', 'two:camera:3', 'name', 'Changed');
-cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 1000, 'a change is seen');
+cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
 
 
 

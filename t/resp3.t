@@ -433,7 +433,7 @@ my ($is, $failed) = keep_asking(3, '{"cameras_ids":[3]}', '503', sub { 0 });
 is($failed, 0, 'all are told');
 my $n = $Fake->count('accept');
 cmp_ok($n, '>', 3, "$n attempts");
-cmp_ok($n, '<', 150, "$n attempts, not more");
+cmp_ok($n, '<', 100, "$n attempts, not more");
 like($Fake->log_text, qr/^\d+ PING$/m, 'RESP2 is tried, too');
 
 $Fake->change('resp3 master');

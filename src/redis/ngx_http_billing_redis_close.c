@@ -3,7 +3,7 @@
 #include "ngx_http_billing_redis_error.h"
 
 
-/* connections closed in a row on HELLO or ECHO, before the command is replaced */
+/* closed connections in a row after which HELLO, or ECHO, is replaced */
 
 #define NGX_HTTP_BILLING_REDIS_CLOSES  2
 

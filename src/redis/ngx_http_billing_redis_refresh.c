@@ -19,6 +19,8 @@ static void ngx_http_billing_redis_cluster_refused(
     ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *text);
 static void ngx_http_billing_redis_cluster_leave(
     ngx_http_billing_redis_cluster_t *cluster);
+static void ngx_http_billing_redis_cluster_unlist(
+    ngx_http_billing_redis_cluster_t *cluster);
 static void ngx_http_billing_redis_cluster_done(void *data,
     ngx_http_billing_redis_result_e result);
 static ngx_uint_t ngx_http_billing_redis_cluster_install(
@@ -244,13 +246,22 @@ ngx_http_billing_redis_cluster_refused(
 static void
 ngx_http_billing_redis_cluster_leave(ngx_http_billing_redis_cluster_t *cluster)
 {
-    ngx_queue_t                      *q;
-    ngx_http_billing_redis_member_t  *member;
-
     cluster->over = 1;
     cluster->version = ++*cluster->seeds->pool.shared.number;
 
     ngx_memzero(cluster->map, sizeof(ngx_http_billing_redis_map_t));
+
+    ngx_http_billing_redis_cluster_unlist(cluster);
+
+    ngx_post_event(&cluster->changed, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_billing_redis_cluster_unlist(ngx_http_billing_redis_cluster_t *cluster)
+{
+    ngx_queue_t                      *q;
+    ngx_http_billing_redis_member_t  *member;
 
     for (q = ngx_queue_head(&cluster->members);
          q != ngx_queue_sentinel(&cluster->members);
@@ -260,8 +271,6 @@ ngx_http_billing_redis_cluster_leave(ngx_http_billing_redis_cluster_t *cluster)
         member->listed = 0;
         member->slots = 0;
     }
-
-    ngx_post_event(&cluster->changed, &ngx_posted_events);
 }
 
 
@@ -354,14 +363,7 @@ ngx_http_billing_redis_cluster_install(
     ngx_http_billing_redis_shard_t   *shard;
     ngx_http_billing_redis_member_t  *member, *before;
 
-    for (q = ngx_queue_head(&cluster->members);
-         q != ngx_queue_sentinel(&cluster->members);
-         q = ngx_queue_next(q))
-    {
-        member = ngx_queue_data(q, ngx_http_billing_redis_member_t, queue);
-        member->listed = 0;
-        member->slots = 0;
-    }
+    ngx_http_billing_redis_cluster_unlist(cluster);
 
     for (i = 0; i < map->nshards; i++) {
         shard = &map->shards[i];
