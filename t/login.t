@@ -502,7 +502,7 @@ HMGET *:camera:101 => pause 0.4
 HMGET *:camera:150 => raw *7\r\n\{$-1\r\n*7}
 HGETALL *:camera:150 => pause 0.4
 --- http_config
-billing_redis_timeout 2600ms;
+billing_redis_timeout 3s;
 --- run
 my @clients = map { client() } 1 .. 8;
 $_->send(text(undef, query => '?login=many')) for @clients;

@@ -201,16 +201,17 @@ cd "$dir"
 # processors are busy.
 
 case $kind in
-    '' | reload) jobs=8 ;;
+    '') jobs=12 ;;
+    reload) jobs=8 ;;
     *) jobs=4 ;;
 esac
 
 # Without a suite named: the slowest suites first, in as many parts as given
 # (Billing.pm runs a part of a suite's blocks), and then all the others.
 
-slow='cluster_coherence:1 servers:6 sentinel:4 coherence:5 failover:3 login:4 hostile:3
-    faults:2 redis:3 resp3:2 worker_cache:2 cache:2 status:2 reload:2 http:2
-    check_cache_cluster:1 check_cache:1 params_body:1 validation:1 names:2'
+slow='cluster_coherence:1 sentinel:4 servers:6 coherence:5 failover:3 login:4 hostile:3
+    hostile_nodes:1 check_cache_cluster:1 cluster:1 faults:2 redis:3 resp3:2 worker_cache:2 cache:2 status:2 reload:2 http:2
+    check_cache:1 params_body:1 validation:1 names:2'
 
 # Suites that start nginx by themselves, or never, gain nothing from a reload
 # between blocks. In "failover" the servers of a block are gone before the worker

@@ -75,6 +75,22 @@ sub metrics {
     return series($res->{body});
 }
 
+# Waits until so many answers with status 200 are counted, and returns the page.
+# A worker counts a request after its answer, while another worker has the next one.
+
+sub counted {
+    my ($count, $nginx) = @_;
+
+    my $m;
+    my $is_counted = Billing::wait_for(10, sub {
+        $m = metrics($nginx);
+        return $m->{'nginx_billing_requests_total{status="200"}'} == $count;
+    });
+
+    Test::More::ok($is_counted, "$count answers are counted");
+    return $m;
+}
+
 # Tests that the counters given have grown by the numbers given, and no other
 # counter has. The page's own command to Redis is left out.
 
@@ -409,6 +425,7 @@ reload: counters go on from those of the blocks before
 --- config eval: ::route()
 --- run
 answers(ask('{"cameras_ids":[3]}'), '3', "request $_") for 1 .. 20;
+::counted(20);
 my %seen;
 for (1 .. 10) {
     my $m = ::metrics();
@@ -426,7 +443,7 @@ any *:camera:5 => pause 4
 my $nginx = ::nginx($::FAKE, workers => 2);
 my %port = (port => $nginx->{port});
 answers(ask('{"cameras_ids":[3]}', %port), '3', "before $_") for 1 .. 6;
-my $m = ::metrics($nginx);
+my $m = ::counted(6, $nginx);
 
 my $client = client(%port);
 $client->send(text('{"cameras_ids":[5]}'));
@@ -445,7 +462,7 @@ answers($client->response, '5', 'the one that waited');
 $client->close;
 ok($nginx->replaced(5, @old), 'the old workers are gone');
 
-$now = ::metrics($nginx);
+$now = ::counted(11, $nginx);
 is($now->{nginx_billing_requests_waiting}, 0, 'none waits');
 
 # the page's own command may be lost with its connection, and is not sent again
@@ -716,14 +733,12 @@ my @tokens = ::tokens(@names);
 
 my $ask = sub { ask('{"cameras_ids":[3]}', token => $_, %port) for @_ };
 
-# a worker counts a request after its answer, and another worker has the next one
-
 $ask->(@tokens[0 .. 99]);
-ok(wait_for(10, sub { 100 == grep { /^client / } keys %{ ::clients(::metrics($nginx)) } }), 'the table is full');
+::counted(100, $nginx);
 $ask->(@tokens[100 .. 109], @tokens);
+::counted(220, $nginx);
 
 my $expected = { (map { $_ => 2 } @names[0 .. 99]), other => 20 };
-ok(wait_for(10, sub { ::clients(::metrics($nginx))->{other} == 20 }), 'two rounds');
 is_deeply(::clients(::metrics($nginx)), $expected, 'each client');
 
 my @old = $nginx->workers;
@@ -732,7 +747,8 @@ ok($nginx->replaced(5, @old), 'a reload');
 is_deeply(::clients(::metrics($nginx)), $expected, 'as before');
 
 ask('{"cameras_ids":[3]}', token => $tokens[0], %port);
-ok(wait_for(5, sub { ::clients(::metrics($nginx))->{'client 1'} == 3 }), 'one more');
+my $m = ::counted(221, $nginx);
+is(::clients($m)->{'client 1'}, 3, 'one more');
 
 $nginx->signal('QUIT');
 is($nginx->ended(5), 'status 0', 'nginx ends');
