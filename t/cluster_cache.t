@@ -119,7 +119,7 @@ sub warm {
     my ($id, %opt) = @_;
 
     my $answer = '';
-    Billing::wait_for(4, sub { ($answer = get($id, %opt)) =~ / HIT / });
+    Billing::wait_for(10, sub { ($answer = get($id, %opt)) =~ / HIT / });
     return $answer;
 }
 
