@@ -60,6 +60,28 @@ sub sentinel {
            . "SENTINEL REPLICAS => raw *0\\r\\n\n";
 }
 
+# Some slots are one fake's, and all others are another one's.
+
+sub divided {
+    my ($fake, $other, @slots) = @_;
+
+    my ($next, @ranges) = 0;
+    my $add = sub {
+        my ($first, $last, $node) = @_;
+        push @ranges, [ $first, $last, [ '127.0.0.1', $node->{port} ] ] if $first <= $last;
+    };
+
+    for my $slot (sort { $a <=> $b } @slots) {
+        $add->($next, $slot - 1, $other);
+        $add->($slot, $slot, $fake);
+        $next = $slot + 1;
+    }
+
+    $add->($next, 16383, $other);
+
+    return slots(@ranges);
+}
+
 # An nginx whose servers do not answer ends by the signal, and without a fault.
 # A signal other than TERM lets it answer the clients' requests before that.
 
@@ -419,3 +441,55 @@ answers(ask('{"cameras_ids":[3]}'), '3', "answer $_ while the node does not answ
 --- request
 GET /none
 --- error_code: 404
+
+
+
+=== TEST 14: a "synced_at" from before a failover, which a master that hung tells late, raises no doubt
+--- http_config eval
+$::FAKE . 'billing_cache 4m; billing_cache_lag 400ms; billing_redis_timeout 30s;'
+--- config eval: $::STATUS
+--- fake
+resp3 master cluster
+--- fake2
+resp3 master cluster
+--- run
+my ($new, $old) = ($Fake, $Fake2);
+my $rest = "GET *:synced_at => raw \$10\\r\\n1800000000\\r\\n\n";
+my $map = 'CLUSTER => ' . ::divided($old, $new, map { ::slot($_) } qw(synced_at epoch)) . "\n";
+$new->change("$map$rest");
+$old->change($map);
+
+my $metric = sub {
+    my ($value) = ask(undef, uri => '/status')->{body} =~ /^nginx_billing_$_[0] (\d+)/m;
+    return $value;
+};
+my $hit = sub {
+    my $before = $metric->('cache_misses_total');
+    my $res = ask('{"cameras_ids":[3]}');
+    return $res->{status} == 200 && $metric->('cache_misses_total') == $before;
+};
+my $probes = sub { $_[0]->count('GET \S*:synced_at') };
+
+ok(wait_for(10, sub { $hit->() && $probes->($old) > 1 }), 'the cache is used');
+
+# Only a probe asks for the role: the master hangs with its answer half sent. The
+# master tells no map that would count when it answers late.
+
+$old->change("once HELLO => hold\nCLUSTER => raw *0\\r\\n");
+my $before = $probes->($old);
+ok(wait_for(10, sub { ask('{"cameras_ids":[3]}'); $probes->($old) > $before }), 'a probe waits');
+
+$before = $probes->($new);
+$new->change('CLUSTER => ' . ::whole($new, $old) . "\n$rest");
+ok(wait_for(10, sub { ask('{"cameras_ids":[3]}'); $probes->($new) > $before + 1 }), 'the new master is probed');
+
+my $generations = $metric->('cache_generations_total');
+$old->change('CLUSTER => ' . ::whole($new, $old) . "\nrelease");
+$before = $probes->($new);
+ok(wait_for(10, sub { ask('{"cameras_ids":[3]}'); $probes->($new) > $before + 3 }), 'four probes later');
+is($old->count('closed'), 0, 'the old master has answered on the connection of before');
+is($metric->('cache_generations_total'), $generations, 'no generation has ended');
+ok(wait_for(10, $hit), 'the cache is used');
+--- logged_times
+0 Redis did not say so
+--- errors_allowed

@@ -23,11 +23,13 @@
 #     hangup S      answers as usual, and closes S seconds later
 #     silent        never answers anything on this connection again
 #     pause S       answers S seconds later; later answers wait for this one
+#     hold          answers at a "release" of change(); later answers wait as well
 #     delay S       delays this answer, and each later one, by S seconds
 #     bytes         sends this answer, and each later one, byte by byte
 #
 # The fake knows no HELLO. With a line "resp3 ROLE" it is a server with that role
-# ("master" or "replica"), answers HELLO 3, and speaks RESP3 after HELLO.
+# ("master" or "replica"), answers HELLO 3, and speaks RESP3 after HELLO. With
+# "resp3 ROLE cluster" it says that it is a node of a cluster.
 #
 # With a line "listen S" the fake refuses connections for the first S seconds,
 # with "listen never" always. With "listen full" it neither refuses nor accepts
@@ -93,7 +95,8 @@ sub start {
 }
 
 # Replaces the rules; the new ones hold when this returns. A line "hangup"
-# closes all connections, and a line "push TEXT" sends the text on all of them.
+# closes all connections, a line "push TEXT" sends the text on all of them, and a
+# line "release" sends what is held back before this returns.
 
 sub change {
     my ($self, $script) = @_;
@@ -174,6 +177,13 @@ sub orders {
         $self->queue($_, $text) for values %{ $self->{conns} };
     }
 
+    if ($script =~ /^\s*release\s*$/m) {
+        for my $c (values %{ $self->{conns} }) {
+            $_->[0] = 0 for @{ $c->{out} };
+            $self->flush($c);
+        }
+    }
+
     if ($script =~ /^\s*hangup\s*$/m) {
         $self->drop($_) for values %{ $self->{conns} };
     }
@@ -216,15 +226,15 @@ sub parse {
     my ($self, $script) = @_;
 
     for my $line (split /\n/, $script) {
-        next if $line =~ /^\s*(?:#|hangup\s*$|push |$)/;
+        next if $line =~ /^\s*(?:#|hangup\s*$|release\s*$|push |$)/;
 
         if ($line =~ /^\s*listen (never|full|[\d.]+)\s*$/) {
             $self->{late} = $1;
             next;
         }
 
-        if ($line =~ /^\s*resp3 (master|replica)\s*$/) {
-            $self->{role} = $1;
+        if ($line =~ /^\s*resp3 (master|replica)(?: (cluster))?\s*$/) {
+            @$self{qw(role mode)} = ($1, $2 // 'standalone');
             next;
         }
 
@@ -340,7 +350,7 @@ sub hello {
 
     return "%7\r\n" . bulk('server') . bulk('redis') . bulk('version') . bulk('7.0.15')
            . bulk('proto') . ":3\r\n" . bulk('id') . ":$c->{number}\r\n"
-           . bulk('mode') . bulk('standalone') . bulk('role') . bulk($self->{role})
+           . bulk('mode') . bulk($self->{mode}) . bulk('role') . bulk($self->{role})
            . bulk('modules') . "*0\r\n";
 }
 
@@ -558,6 +568,8 @@ sub act {
         $c->{silent} = 1;
     } elsif ($action eq 'pause') {
         push @{ $c->{out} }, [ time + $arg, $answer ];
+    } elsif ($action eq 'hold') {
+        push @{ $c->{out} }, [ 'inf', $answer ];
     } elsif ($action eq 'delay') {
         $c->{delay} = $arg;
         $self->queue($c, $answer);
