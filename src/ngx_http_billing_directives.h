@@ -1,8 +1,7 @@
 
 /*
- * What the directives do when nginx reads them.  Each function is a "set" of
- * ngx_command_t: a mistake is returned, or logged with the directive's name and
- * the value.
+ * Functions that read the directives, each a "set" of ngx_command_t.  A mistake
+ * is returned, or logged with the directive's name and the value.
  */
 
 

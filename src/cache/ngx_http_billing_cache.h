@@ -116,16 +116,16 @@ typedef struct {
 } ngx_http_billing_lookup_t;
 
 
-/* what lookups have to do with the worker's store */
+/* how lookups use the worker's store */
 
 typedef enum {
-    /* all lookups are asked for, and nothing is kept */
+    /* Redis is asked for all lookups, and no answer is kept */
     NGX_HTTP_BILLING_STORE_PASS = 0,
 
-    /* what is in the store is not asked for, and nothing is kept */
+    /* Redis is asked for what the store lacks, and no answer is kept */
     NGX_HTTP_BILLING_STORE_READ,
 
-    /* what is in the store is not asked for, and what is asked for is kept */
+    /* Redis is asked for what the store lacks, and its answers are kept */
     NGX_HTTP_BILLING_STORE_KEEP
 } ngx_http_billing_store_use_e;
 
@@ -177,7 +177,7 @@ typedef struct {
      * when done: the name of the server that has answered, or NULL; and the
      * serial number of its connection, or 0 if there was none or several.  A
      * record of the store counts as answered on the connection that keeps the
-     * store true.  In a cluster, the number is one of the state of its slots.
+     * store true.  In a cluster, the number is that of the map of slots.
      */
     ngx_str_t                          *server;
     ngx_uint_t                          connection;
@@ -204,7 +204,7 @@ typedef struct {
     /* stale records were used, as no server answers */
     unsigned                            stale:1;
 
-    /* for the caller to set: one of many lookups, as those of a long list */
+    /* for the caller to set: hits do not count as use, as in a long list */
     unsigned                            once:1;
 
     /* several connections have answered */
@@ -234,7 +234,7 @@ ngx_int_t ngx_http_billing_cache_require(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_str_t *prefix);
 
 /*
- * Has the set's records be kept in a store of size bytes for each worker.
+ * Has the set's records kept in a store of size bytes for each worker.
  * At configuration, after ngx_http_billing_cache_require() for all prefixes;
  * the times are in milliseconds.  A set that has other values already is a
  * mistake, which is logged.

@@ -19,7 +19,7 @@
     ((256 - NGX_HTTP_BILLING_RECORD_PAGES) / 2)
 
 
-/* a page of ids, which follow; after: the id after which the page begins */
+/* the head of a page, which begins after an id; n ids follow the head */
 
 typedef struct {
     int64_t     after;
@@ -85,7 +85,7 @@ ngx_http_billing_cache_read_record(ngx_http_billing_cache_t *cache,
 
     case NGX_HTTP_BILLING_KIND_TOKEN:
 
-        /* the name is for the log, after the record may be gone */
+        /* the log needs the name when the record may be gone */
 
         text.data = data;
         text.len = entry->len;

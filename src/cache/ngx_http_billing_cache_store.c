@@ -141,7 +141,7 @@ ngx_http_billing_cache_look(ngx_http_billing_cache_t *cache, int64_t now,
 
         if (lookup[i]->kind == NGX_HTTP_BILLING_KIND_TTL) {
 
-            /* the record of the token, which precedes, has ended in time */
+            /* the lookup before is the token's, whose record has a deadline */
 
             lookup[i]->stored = lookup[i - 1]->stored;
 
@@ -254,7 +254,7 @@ ngx_http_billing_cache_sending(void *data, ngx_uint_t connection,
 
         kind = ngx_http_billing_cache_record_kind(*lookup);
 
-        /* whether a login has a member is read off its first page, or asked */
+        /* an answer about one member is not kept; the login's first page is */
 
         if (kind == NGX_HTTP_BILLING_NO_RECORD
             || ((*lookup)->kind == NGX_HTTP_BILLING_KIND_MEMBER
@@ -355,8 +355,8 @@ ngx_http_billing_cache_store(ngx_http_billing_cache_t *cache,
 
 
 /*
- * Whether the n-th lookup was answered by the owner that it was sent over, and
- * that is the owner still.
+ * Whether the connection that has answered the n-th lookup was the owner when
+ * the lookup was sent, and is the owner still.
  */
 
 static ngx_uint_t
@@ -399,7 +399,7 @@ ngx_http_billing_cache_unanswered(ngx_http_billing_cache_t *cache,
 
     now = ngx_http_billing_coherence_clock();
 
-    /* a probe that no server answers must not take a stale synced_at for one */
+    /* a stale synced_at is no answer to a probe, which asks for the role */
 
     if (cache->use == NGX_HTTP_BILLING_STORE_PASS || cache->asks_role
         || !ngx_http_billing_cache_usable(cache, now, &stale) || !stale)

@@ -20,8 +20,8 @@ ngx_uint_t ngx_http_billing_cache_state(ngx_http_billing_cache_t *cache);
 
 /*
  * The commands of n lookups, from the first one on, are going to be sent over a
- * connection: takes the places of the records that may be made of the answers.
- * Releases those of an earlier try.
+ * connection.  Holds places for the records that may be made of the answers,
+ * and releases those of an earlier try.
  */
 void ngx_http_billing_cache_sending(void *data, ngx_uint_t connection,
     ngx_uint_t first, ngx_uint_t n);

@@ -193,7 +193,7 @@ ngx_http_billing_coherence_trusted(ngx_http_billing_coherence_t *co,
 }
 
 
-/* what has to be known of a cluster, whichever of its nodes has a record */
+/* whether the map of slots and the nodes that have "epoch" are fresh */
 
 static ngx_uint_t
 ngx_http_billing_coherence_cluster(ngx_http_billing_coherence_t *co,
@@ -244,7 +244,7 @@ ngx_http_billing_coherence_is_stale(ngx_http_billing_coherence_t *co,
         return 0;
     }
 
-    /* nobody else may ask, and find out that a server answers again */
+    /* while requests do not ask Redis, the probe sees that a server is back */
 
     ngx_http_billing_coherence_probe(co, source, now);
 
@@ -343,8 +343,8 @@ ngx_http_billing_coherence_failed(ngx_http_billing_coherence_t *co)
 
 
 /*
- * The news of a change may follow a reply that is newer than the change, so
- * they are waited for until the next probe.
+ * The news of a change may follow a reply that is newer than the change, so the
+ * news has time until the next probe.
  */
 
 void

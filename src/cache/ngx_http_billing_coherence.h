@@ -1,30 +1,31 @@
 
 /*
- * What makes the worker's cache true: Redis tells the connection that reads of
- * each change, and the cache answers only while this connection is known to be
- * well.  One for each set of servers.  A source is a node of a cluster; servers
- * that are no cluster are one source.  The rules for each source, and why they
- * suffice:
+ * The worker's cache is true because Redis tells the worker of each change, and
+ * because the cache answers only while the connection that is told is known to
+ * be well.  Each set of servers has a cache.  A source is a node of a cluster;
+ * servers that are no cluster are one source.  The rules for each source, and
+ * why they suffice:
  *
  *     All that is kept was read over one connection, the owner.  Replies and
  *     news of changes are one stream, so the news of a change follows every
  *     reply that is older than the change.
  *
- *     The cache is fresh for "lag" after the time at which the last commands
- *     were sent over the owner that were answered well.  Commands answered on
- *     the owner are preceded by the news of earlier changes.  A server that
- *     hangs, or a network that swallows everything, ends this by itself.
+ *     The cache is fresh for "lag" after the time at which the newest commands
+ *     were sent that the owner has answered well: the news of all earlier
+ *     changes comes before the answers.  When a server hangs, or a network
+ *     swallows everything, nothing is answered, and the cache is not fresh any
+ *     more.
  *
- *     With the owner, all that was read over it is gone.
+ *     When the owner is lost, its records end, except for stale answers.
  *
  *     While the cache is used, a probe reads synced_at every half lag.  If
  *     synced_at changes without news of the change, the news cannot be trusted.
  *
  *     In a cluster, a probe reads a key in a slot that the node is believed to
- *     have.  The slots of all nodes are compared every half lag, too, and have
- *     to be known for no longer than "lag".  A node whose slots have changed
- *     begins anew.  The node that has "epoch" has to be fresh as well, and all
- *     nodes begin anew with its owner.
+ *     have.  The map of slots is compared with the cluster's every half lag,
+ *     too, and the cache is fresh only for "lag" after the last comparison.  A
+ *     node whose slots have changed begins anew.  The node that has "epoch" has
+ *     to be fresh as well; when it gets another owner, all nodes begin anew.
  */
 
 
@@ -74,7 +75,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                      prefix;
 
-    /* keys: a change of the second one ends the generation */
+    /* keys: a change of "epoch" ends the generation */
     ngx_str_t                      synced_at;
     ngx_str_t                      epoch;
 
@@ -143,18 +144,20 @@ struct ngx_http_billing_coherence_s {
     ngx_http_billing_source_state_t   **sources;
 
     /*
-     * in a cluster, by the same clock: when the last comparison of the slots
+     * in a cluster, by the same clock: when the last comparison of the map
      * began that was answered, and when the last comparison began
      */
     int64_t                             mapped;
     int64_t                             mapping;
 
-    /* sends a probe; set by the owner of this struct */
+    /* sends a probe; set by ngx_http_billing_probe_init() */
     ngx_http_billing_coherence_probe_pt  probe;
     void                               *data;
 
     ngx_http_billing_cache_stat_t      *stat;
     ngx_http_billing_cache_gauge_t     *gauge;
+
+    /* the store's numbers, as they were when they were counted last */
     size_t                              bytes;
     ngx_uint_t                          records;
     uint64_t                            evictions;
@@ -198,7 +201,7 @@ ngx_uint_t ngx_http_billing_coherence_is_fresh(
 ngx_uint_t ngx_http_billing_coherence_is_stale(
     ngx_http_billing_coherence_t *co, ngx_uint_t source, int64_t now);
 
-/* Whether what is read of the source over the connection may be kept. */
+/* Whether data that is read from the source over the connection may be kept. */
 ngx_uint_t ngx_http_billing_coherence_keeps(ngx_http_billing_coherence_t *co,
     ngx_uint_t source, ngx_uint_t connection);
 

@@ -80,7 +80,7 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
         prefix[i].unannounced = 0;
     }
 
-    /* a change of "epoch" before this was told to nobody */
+    /* nobody was told of a change of "epoch" before this */
 
     if (source && ngx_http_billing_coherence_has_epoch(co, source)) {
         ngx_http_billing_coherence_renew_all(co, co->stale != 0);
@@ -122,7 +122,10 @@ ngx_http_billing_coherence_untracked(void *data, ngx_uint_t source)
         co->kept = 1;
     }
 
-    /* a generation without a record must not take the place of the next one */
+    /*
+     * A generation that was never fresh has no records, and is not kept: if it
+     * were, the store would not keep the next one.
+     */
 
     ngx_http_billing_coherence_renew(co, source, co->stale && state->last);
 }
@@ -182,7 +185,7 @@ ngx_http_billing_coherence_changed(void *data, ngx_uint_t source,
 }
 
 
-/* all keys have changed; the change of synced_at need not be announced then */
+/* all keys may have changed, so each synced_at counts as announced */
 
 static void
 ngx_http_billing_coherence_epoch(ngx_http_billing_coherence_t *co)

@@ -21,8 +21,8 @@ void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
     ngx_uint_t source, ngx_uint_t keep);
 
 /*
- * Begins a new generation of each source.  With keep, the stale records of a
- * source that has not answered since stay.
+ * Begins a new generation of each source.  With keep, a source keeps its stale
+ * records if it has lost its owner, and no server has answered since.
  */
 void ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co,
     ngx_uint_t keep);

@@ -19,7 +19,7 @@ typedef struct {
     /* the probe's memory */
     ngx_pool_t                     *pool;
 
-    /* a lookup for each prefix whose synced_at the source has, or one */
+    /* a lookup of each synced_at that the source has, or of a key's slot */
     ngx_http_billing_cache_t        cache;
 } ngx_http_billing_probe_t;
 
@@ -201,7 +201,7 @@ ngx_http_billing_probe_done(void *data, ngx_http_billing_redis_result_e result)
 }
 
 
-/* only what the owner has answered, and is the owner still, tells anything */
+/* an answer counts only if the connection that gave it is still the owner */
 
 static void
 ngx_http_billing_probe_synced(ngx_http_billing_probe_t *probe)

@@ -14,9 +14,9 @@
 
 
 /*
- * Has probes be sent for a set of servers, which ngx_http_billing_cache_keep()
- * was called for.  Redis has timeout milliseconds to answer; the longest one
- * counts.  At configuration; calling this function again is no fault.
+ * Has probes sent to a set of servers for which ngx_http_billing_cache_keep()
+ * was called.  Redis has timeout milliseconds to answer.  At configuration; of
+ * several calls for a set, the longest timeout counts.
  */
 ngx_int_t ngx_http_billing_probe_init(ngx_conf_t *cf,
     ngx_http_billing_cache_set_t *set, ngx_msec_t timeout);

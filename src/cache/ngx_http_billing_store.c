@@ -11,14 +11,13 @@
 
 #define NGX_HTTP_BILLING_STORE_STEPS    256
 
-/* questions whose memory is asked for at once */
+/* queries whose memory is prefetched at once */
 
 #define NGX_HTTP_BILLING_STORE_BATCH    32
 
-/* bytes of a record that are asked for before they are needed */
+/* bytes of a record that are prefetched, and bytes of a line of memory */
 
 #define NGX_HTTP_BILLING_STORE_AHEAD    1024
-
 #define NGX_HTTP_BILLING_STORE_LINE     64
 
 
@@ -149,8 +148,8 @@ ngx_http_billing_store_stat(ngx_http_billing_store_t *store)
 
 
 /*
- * The bucket, the entry, the record: each is asked for, for all of a batch,
- * before any of them is looked at.
+ * Prefetches the buckets of a whole batch of queries before any bucket is read,
+ * then likewise the entries, and then the records.
  */
 
 void
@@ -360,7 +359,7 @@ ngx_http_billing_store_commit(ngx_http_billing_store_t *store,
     record->used = entry->used;
     record->ready = 1;
 
-    /* who else holds the place, or reads what was there, keeps that */
+    /* an entry that others reference stays until they release it */
 
     ngx_http_billing_store_detach(store, entry);
 
@@ -473,7 +472,7 @@ ngx_http_billing_store_is_over(ngx_http_billing_store_t *store,
 }
 
 
-/* an entry that is not ready */
+/* returns a new entry, which is not ready */
 
 static ngx_http_billing_entry_t *
 ngx_http_billing_store_insert(ngx_http_billing_store_t *store, uint64_t hash,
@@ -520,7 +519,7 @@ ngx_http_billing_store_insert(ngx_http_billing_store_t *store, uint64_t hash,
 }
 
 
-/* takes it out of the table and the queue; frees it unless it is referenced */
+/* takes an entry out of table and queue; frees one without references */
 
 static void
 ngx_http_billing_store_detach(ngx_http_billing_store_t *store,

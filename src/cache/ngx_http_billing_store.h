@@ -1,14 +1,14 @@
 
 /*
- * What a worker remembers of the data behind it: records of bytes by kind and
- * key, in bounded memory.  The store knows neither where records come from nor
- * what they mean; who fills it says when a key has changed.
+ * A store of records in bounded memory.  A record is bytes, found by kind and
+ * key.  The store knows neither where records come from nor what they mean; its
+ * caller says when a key has changed.
  *
- * Reading what may change meanwhile.  Before the source is asked for a record,
- * the asker takes an entry by ngx_http_billing_store_hold().  When the whole
- * answer is there, ngx_http_billing_store_commit() makes a record of it, unless
- * the key was dropped, or the generation ended, after the entry was taken.  So
- * no record is older than the last change that the store was told of.
+ * Reads that race with changes.  Before the source is asked for a record, the
+ * asker takes an entry by ngx_http_billing_store_hold().  When the whole answer
+ * is there, ngx_http_billing_store_commit() makes a record of it, unless the
+ * key was dropped, or the generation ended, after the entry was taken.  So no
+ * record is older than the last change that the store was told of.
  *
  * Sources.  Records are read from sources, which have numbers.  Each source has
  * a generation of its own, with which all its records end at once.
@@ -142,7 +142,8 @@ ngx_http_billing_store_data(ngx_http_billing_entry_t *entry)
 
 /*
  * An empty store of at most size bytes, on the heap.  The seed should be
- * random and secret, as callers choose keys.  NULL is for want of memory.
+ * random and secret, as callers choose keys.  Returns NULL if there is no
+ * memory.
  */
 ngx_http_billing_store_t *ngx_http_billing_store_create(size_t size,
     u_char *seed, ngx_log_t *log);
@@ -174,11 +175,11 @@ void ngx_http_billing_store_release(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry);
 
 /*
- * Takes the place of a record that is going to be read, as a reference, which
- * several askers may share.  A record that is there already stays until
- * the new one is committed.  NULL if there is no room, or the key is longer
- * than NGX_HTTP_BILLING_STORE_MAX_KEY: then what is read is not kept.  kind is
- * below 256.
+ * Holds a place for a record that is going to be read.  The place is an entry
+ * with a reference more, and several askers may share it.  A record that is
+ * there already stays until the new one is committed.  Returns NULL if there is
+ * no room, or the key is longer than NGX_HTTP_BILLING_STORE_MAX_KEY: then the
+ * record cannot be kept.  kind is below 256.
  */
 ngx_http_billing_entry_t *ngx_http_billing_store_hold(
     ngx_http_billing_store_t *store, ngx_uint_t source, ngx_uint_t kind,
@@ -187,26 +188,26 @@ ngx_http_billing_entry_t *ngx_http_billing_store_hold(
 /*
  * Makes a record of a copy of data, valid until the deadline, or for ever if
  * that is 0.  Gives the reference back in any case.  Returns NGX_OK; or
- * NGX_DECLINED, and nothing is kept: the key was dropped meanwhile, another one
- * who has held the place was faster, or there is no room (a record may take an
- * eighth of the size at most).
+ * NGX_DECLINED, and nothing is kept: the key was dropped meanwhile, another
+ * asker with the same place was faster, or there is no room (a record may take
+ * an eighth of the size at most).
  */
 ngx_int_t ngx_http_billing_store_commit(ngx_http_billing_store_t *store,
     ngx_http_billing_entry_t *entry, ngx_str_t *data, int64_t deadline);
 
 /*
- * The key has changed: its records of all kinds and sources are dropped, and
- * what is being read of it will not be committed.  Returns how many records
- * there were.
+ * The key has changed: its records of all kinds and sources are dropped, and a
+ * record of it that is being read will not be committed.  Returns how many
+ * records were dropped.
  */
 ngx_uint_t ngx_http_billing_store_drop(ngx_http_billing_store_t *store,
     ngx_str_t *key);
 
 /*
- * Ends the source's generation: all its records are dropped, and what is being
- * read will not be committed.  With keep they can still be found by
- * NGX_HTTP_BILLING_STORE_STALE; a generation that is kept already stays that
- * one.  Takes constant time: memory is given back by and by.
+ * Ends the source's generation: all its records are dropped, and a record that
+ * is being read will not be committed.  With keep, NGX_HTTP_BILLING_STORE_STALE
+ * still finds the records; a generation that is kept already is not replaced.
+ * Takes constant time: memory is given back by and by.
  */
 void ngx_http_billing_store_renew(ngx_http_billing_store_t *store,
     ngx_uint_t source, ngx_uint_t keep);

@@ -59,8 +59,8 @@ void ngx_http_billing_store_table_remove(ngx_http_billing_store_table_t *table,
 
 /*
  * Begins to double a table that has too many entries, unless more than room
- * bytes are needed, and does a step of doubling.  Returns how many bytes more
- * the table takes since.
+ * bytes are needed, and does a step of doubling.  Returns by how many bytes the
+ * memory of the table has grown: the last step frees the old table.
  */
 ssize_t ngx_http_billing_store_table_grow(
     ngx_http_billing_store_table_t *table, ngx_uint_t entries, size_t room,

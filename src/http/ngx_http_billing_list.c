@@ -75,7 +75,7 @@ ngx_http_billing_list(ngx_http_billing_ctx_t *ctx)
 
     } else {
 
-        /* the pages that are kept have the same length everywhere */
+        /* locations share kept pages, whatever their "billing_batch" is */
 
         n = blcf->cache_size ? NGX_HTTP_BILLING_LIST_PAGE : blcf->batch;
 
@@ -365,7 +365,7 @@ ngx_http_billing_batch_next(ngx_http_billing_ctx_t *ctx, ngx_uint_t taken)
 
     if (taken < list->n) {
 
-        /* the first one may be deferred, too, if it was asked for again */
+        /* commands that are sent again may defer the first camera, too */
 
         list->size = ngx_max(taken, 1);
         return;

@@ -22,7 +22,7 @@ typedef struct {
     ngx_str_t                       type;
     size_t                          type_len;
 
-    /* of the header, if the format has one */
+    /* the value of Content-Security-Policy, or NULL */
     ngx_str_t                      *policy;
 
     /* the page shows what Redis answers */
@@ -67,7 +67,7 @@ static void ngx_http_billing_page_cleanup(void *data);
 static ngx_int_t ngx_http_billing_page_send(ngx_http_billing_page_ctx_t *ctx);
 
 
-/* the last one is the format of a page without a known "format" */
+/* the last one is for a request without a known "format" */
 
 static const ngx_http_billing_page_format_t  ngx_http_billing_page_formats[] = {
 

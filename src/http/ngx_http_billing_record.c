@@ -178,7 +178,7 @@ ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
         return;
     }
 
-    /* many servers may answer a long list */
+    /* many servers may answer a long list: the memory is used again */
 
     if (server->len > record->room) {
         record->server.len = 0;

@@ -25,7 +25,7 @@ typedef struct {
     /* the context of the handler that has the request, or had it last */
     void                     *data;
 
-    /* the name of a valid token's client, cut to a bound; or empty */
+    /* the name of a valid token's client, cut to a limit; or empty */
     ngx_str_t                 client;
 
     /* cameras in the answer so far; NULL if the answer lists none */
@@ -47,7 +47,7 @@ typedef struct {
     /* Redis was asked */
     unsigned                  redis:1;
 
-    /* of the worker's store: records were found, were missing, were stale */
+    /* the worker's store had records, lacked records, had stale records */
     unsigned                  hit:1;
     unsigned                  missed:1;
     unsigned                  stale:1;
@@ -73,7 +73,7 @@ void ngx_http_billing_record_ask(ngx_http_billing_record_t *record);
 void ngx_http_billing_record_answered(ngx_http_billing_record_t *record,
     ngx_str_t *server);
 
-/* The request's lookups have their results: whether from the worker's store. */
+/* Notes which of the request's lookups the worker's store has answered. */
 void ngx_http_billing_record_cache(ngx_http_billing_record_t *record,
     ngx_http_billing_cache_t *cache);
 

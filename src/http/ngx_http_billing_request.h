@@ -24,7 +24,7 @@
 typedef enum {
     NGX_HTTP_BILLING_PHASE_METHOD = 0,
 
-    /* the token is looked up; a server without the token is checked */
+    /* the token is looked up; if it is missing, synced_at is looked up */
     NGX_HTTP_BILLING_PHASE_TOKEN,
     NGX_HTTP_BILLING_PHASE_TOKEN_ANSWERED,
     NGX_HTTP_BILLING_PHASE_TOKEN_CHECKED,
@@ -87,7 +87,10 @@ typedef enum {
 /* cameras on their way to the client; see ngx_http_billing_list.c */
 
 typedef struct {
-    /* int64_t: the ids of this page, and the index of the first unsent one */
+    /*
+     * int64_t: the ids of this page; the index of the first unsent one; the
+     * number of the next page
+     */
     ngx_array_t                        ids;
     ngx_uint_t                         next;
     ngx_uint_t                         page;
@@ -114,7 +117,7 @@ typedef struct {
     /* the ids are those of a login, page by page */
     unsigned                           login:1;
 
-    /* the cameras have to be the login's, and are looked for among these */
+    /* only the login's cameras count: each one is looked up as its member */
     unsigned                           narrowed:1;
 
     /* the next page is asked for together with the batch */
@@ -123,7 +126,7 @@ typedef struct {
     /* the first batch is written, and is sent together with the second one */
     unsigned                           held:1;
 
-    /* a check since the answer began has found data loaded */
+    /* a batch has found synced_at since the answer began */
     unsigned                           synced:1;
 } ngx_http_billing_list_t;
 
@@ -156,7 +159,7 @@ typedef struct {
     /* the number of the connection on which the token was missing */
     ngx_uint_t                         connection;
 
-    /* no camera was found: the connection on which synced_at was found */
+    /* with "repeated": the connection on which synced_at was found */
     ngx_uint_t                         loaded;
 
     /* int64_t: the cameras that may be in the answer */
@@ -182,14 +185,14 @@ typedef struct {
      */
     unsigned                           inconclusive:1;
 
-    /* lookups since the last yield were answered without waiting */
+    /* the request has not waited since the store answered its lookups */
     unsigned                           busy:1;
 } ngx_http_billing_ctx_t;
 
 
 /*
  * Begins to gather lookups in ctx->cache, about n of them, in memory of the
- * pool.  With "billing_cache off" the worker's store has no use.  Returns
+ * pool.  With "billing_cache off" the worker's store is not used.  Returns
  * NGX_ERROR if there is no memory.
  */
 ngx_int_t ngx_http_billing_lookups(ngx_http_billing_ctx_t *ctx,

@@ -154,8 +154,9 @@ ngx_http_billing_checked_loaded(ngx_http_billing_ctx_t *ctx)
 /*
  * No camera was found.  If synced_at is missing, the server's data is not
  * loaded.  If synced_at is there, the data may have been loaded after the
- * lookups: they are repeated once, past the worker's store, and have to be
- * answered on the connection that found synced_at, which has to be there still.
+ * lookups.  So the lookups are repeated once, past the worker's store.  They
+ * prove that there is no camera if they are answered on the connection that
+ * found synced_at, and synced_at is found after them, too.
  */
 
 ngx_http_billing_action_e

@@ -77,7 +77,7 @@ ngx_http_billing_token(ngx_http_billing_ctx_t *ctx)
     r = ctx->request;
     bmcf = ngx_http_get_module_main_conf(r, ngx_http_billing_module);
 
-    /* an unsure token and synced_at are read in one pipeline */
+    /* an unsure token is read again, past the store, together with synced_at */
 
     use = (ctx->auth == NGX_HTTP_BILLING_AUTH_UNSURE)
           ? NGX_HTTP_BILLING_STORE_PASS : NGX_HTTP_BILLING_STORE_KEEP;

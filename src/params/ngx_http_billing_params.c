@@ -17,7 +17,7 @@ typedef struct {
     ngx_http_billing_params_t  *params;
     ngx_uint_t                  max_ids;
 
-    /* set if a key was not UTF-8: its name may be that of another key */
+    /* set if bytes of a key became '?': two keys may read the same now */
     ngx_uint_t                  masked;
 } ngx_http_billing_params_ctx_t;
 

@@ -15,7 +15,7 @@ typedef struct {
     /* open objects and arrays */
     ngx_uint_t                  depth;
 
-    /* the last key of the outermost object */
+    /* the parameter that the outermost object's last key names */
     ngx_uint_t                  param;
 
     /* the parameter that is open, or NULL, and its last member */

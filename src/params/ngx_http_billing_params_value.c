@@ -379,7 +379,7 @@ ngx_http_billing_value_blank(const u_char *p, const u_char *last,
 }
 
 
-/* counts as PHP's mb_strlen(): bytes that begin a character, stray bytes */
+/* as PHP's mb_strlen(), counts a stray byte as a character */
 
 static ngx_uint_t
 ngx_http_billing_value_characters(ngx_str_t *text)

@@ -99,9 +99,10 @@ extern const ngx_str_t  ngx_http_billing_params_names[NGX_HTTP_BILLING_PARAMS];
 ngx_uint_t ngx_http_billing_value_find(const u_char *name, size_t len);
 
 /*
- * These functions set a value and replace an earlier one; a member keeps its
- * key.  The text is copied if it is kept.  They return NGX_OK, or NGX_ERROR if
- * there is no memory.
+ * These functions set a value.  They replace an earlier one, so of a key that
+ * is sent twice, the last value counts.  A member keeps its key.  The text is
+ * copied if it is kept.  They return NGX_OK, or NGX_ERROR if there is no
+ * memory.
  */
 
 ngx_int_t ngx_http_billing_value_string(ngx_http_billing_values_t *values,

@@ -66,7 +66,7 @@ typedef struct {
     /* how many slots were ever used */
     ngx_atomic_t                    nslots;
 
-    /* since when is counted, in seconds since 1970 */
+    /* when the counting began, in seconds since 1970 */
     time_t                          started;
 } ngx_http_billing_zone_t;
 

@@ -108,7 +108,7 @@ ngx_http_billing_status_clients_count(
     ngx_uint_t                         slot;
     ngx_http_billing_status_client_t  *client;
 
-    /* this name is that of the rest */
+    /* the page shows the rest under this name */
 
     if (name->len == 5 && ngx_strncmp(name->data, "other", 5) == 0) {
         (void) ngx_atomic_fetch_add(&clients->table->other, 1);

@@ -248,7 +248,7 @@ ngx_http_billing_page_json_servers(ngx_http_billing_json_t *json,
 }
 
 
-/* of all workers; the servers of a cache are as this worker knows them */
+/* sums of all workers; a cache's "servers" are as this worker sees them */
 
 static void
 ngx_http_billing_page_json_gauges(ngx_http_billing_json_t *json,
@@ -320,7 +320,7 @@ ngx_http_billing_page_json_clients(ngx_http_billing_json_t *json,
 }
 
 
-/* the nodes are the servers above */
+/* the number of nodes is left out: the nodes are the cache's "servers" */
 
 static void
 ngx_http_billing_page_json_cluster(ngx_http_billing_json_t *json,

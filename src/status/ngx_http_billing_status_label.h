@@ -18,11 +18,11 @@
 ngx_int_t ngx_http_billing_status_server_label(ngx_pool_t *pool,
     ngx_http_billing_redis_peer_t *peer, ngx_str_t *label);
 
-/* Writes that label into a buffer, and returns its length, cut at last. */
+/* Writes the same label into a buffer, cut at last.  Returns its length. */
 size_t ngx_http_billing_status_server_write(u_char *buf, u_char *last,
     ngx_http_billing_redis_peer_t *peer);
 
-/* A label has to be UTF-8; a text of the configuration need not be. */
+/* Makes a label UTF-8: a text of the configuration may have any bytes. */
 void ngx_http_billing_status_label_utf8(ngx_str_t *label);
 
 /*

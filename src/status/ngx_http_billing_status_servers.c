@@ -4,15 +4,15 @@
 #include "ngx_http_billing_cache.h"
 
 
-/* servers that a worker tells of, at most */
+/* servers that a worker publishes, at most */
 
 #define NGX_HTTP_BILLING_STATUS_SERVERS           32
 
-/* milliseconds after which a worker tells again */
+/* milliseconds after which a worker publishes its servers again */
 
 #define NGX_HTTP_BILLING_STATUS_SERVERS_INTERVAL  1000
 
-/* how often a page reads servers that are written meanwhile */
+/* how often a page tries to read servers that are being written */
 
 #define NGX_HTTP_BILLING_STATUS_SERVERS_TRIES     100
 
@@ -150,7 +150,7 @@ ngx_http_billing_status_servers_handler(ngx_event_t *ev)
 }
 
 
-/* tells of the first n servers in memory of this process */
+/* publishes the first n servers of the process's own copy */
 
 static void
 ngx_http_billing_status_servers_write(

@@ -1,8 +1,8 @@
 
 /*
- * What each worker knows of the Redis servers, in a zone of shared memory: the
- * page of any worker tells how many workers use a server.  A worker finds other
- * servers while it runs, so each server is there with its name.
+ * The Redis servers as each worker sees them, in a zone of shared memory: the
+ * page of any worker tells how many workers use a server.  A worker may learn
+ * of new servers while it runs, so each server is there with its name.
  */
 
 
@@ -20,7 +20,7 @@
 #define NGX_HTTP_BILLING_STATUS_SERVER_NAME  128
 
 
-/* of one worker each gauge is 0 or 1; of all, the number of workers */
+/* a gauge is 0 or 1 for one worker, and in a sum the number of workers */
 
 typedef struct {
     ngx_uint_t                         used;
@@ -50,7 +50,7 @@ typedef struct {
     /* ngx_http_billing_cache_set_t *: the sets of servers */
     ngx_array_t                       *sets;
 
-    /* brings the servers of this process up to date, in memory of its own */
+    /* a timer that publishes the servers; the copy that is published */
     ngx_event_t                        refresh;
     ngx_http_billing_status_server_t  *now;
 } ngx_http_billing_status_servers_t;
@@ -60,15 +60,15 @@ typedef struct {
 ngx_int_t ngx_http_billing_status_servers_init(ngx_conf_t *cf,
     ngx_http_billing_status_servers_t *servers, ngx_array_t *sets, void *tag);
 
-/* A worker begins, and stops, to tell what it knows. */
+/* A worker begins, or stops, to publish its servers. */
 void ngx_http_billing_status_servers_attach(
     ngx_http_billing_status_servers_t *servers);
 void ngx_http_billing_status_servers_detach(
     ngx_http_billing_status_servers_t *servers);
 
 /*
- * Sums what the first n processes tell, this one as things are now.  Returns
- * servers in memory of the pool, or NULL if there is none.
+ * Publishes the servers of this process, and sums those of the first n ones.
+ * Returns the sum, in memory of the pool, or NULL if there is no memory.
  */
 ngx_array_t *ngx_http_billing_status_servers_sum(
     ngx_http_billing_status_servers_t *servers, ngx_pool_t *pool, ngx_uint_t n);

@@ -133,7 +133,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
 }
 
 
-/* more than the page has */
+/* an upper bound of the page's bytes */
 
 static size_t
 ngx_http_billing_page_text_size(ngx_http_billing_page_t *page)
@@ -409,7 +409,7 @@ ngx_http_billing_page_text_clients(u_char *p, u_char *last,
 }
 
 
-/* of the clusters, as this worker knows them; nothing if there is none */
+/* clusters as this worker knows them; writes nothing if there is none */
 
 static u_char *
 ngx_http_billing_page_text_clusters(u_char *p, u_char *last,
