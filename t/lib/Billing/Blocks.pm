@@ -98,7 +98,7 @@ sub has_command {
     return defined Billing::redis()->command('COMMAND', 'INFO', $name)->[0];
 }
 
-# A master process if the block asks for one, and else if run.sh does.
+# Runs a master process if the block, or run.sh, asks for one.
 
 sub prepare_master {
     my ($block) = @_;
@@ -192,12 +192,12 @@ sub check_fake {
 
     for my $pattern (grep { /\S/ } split /\n/, $block->$like // '') {
         Test::More::like($log, qr/$pattern/m,
-                         "$name - what $section was sent: $pattern");
+                         "$name - the log of $section matches: $pattern");
     }
 
     for my $pattern (grep { /\S/ } split /\n/, $block->$unlike // '') {
         Test::More::unlike($log, qr/$pattern/m,
-                           "$name - what $section was not sent: $pattern");
+                           "$name - the log of $section does not match: $pattern");
     }
 }
 

@@ -14,12 +14,12 @@ use Billing::Check::Faults;
 use Billing::Check::Run;
 use Billing::Cluster;
 
-# lines of what is wrong, at most
+# lines about violations, at most
 
 use constant LINES => 10;
 
-# The faults for single servers, or those for a cluster. A fault that the server lacks
-# a command for is left out, and that is said.
+# The faults for single servers, or those for a cluster. Where the server lacks a
+# command that a fault needs, the fault is left out, and the run says so.
 
 sub names {
     my ($cluster) = @_;
@@ -90,8 +90,8 @@ sub run {
     return \%result;
 }
 
-# Runs faults of a cluster one after another, and calls back with each result. What
-# is wrong may leave a cluster that is not well, so the next fault gets another one.
+# Runs faults of a cluster one after another, and calls back with each result. After
+# a violation the cluster may not be well, so the next fault gets another one.
 
 sub run_cluster {
     my ($done, $names, @args) = @_;
@@ -119,8 +119,8 @@ sub run_cluster {
     $cluster->stop if $cluster;
 }
 
-# Runs several of them at once, each in a process of its own, and calls back with the
-# result of each in their order.
+# Runs several faults at once, each in a process of its own, and calls back with each
+# result, in the order of the faults.
 
 sub run_all {
     my ($jobs, $done, $names, @args) = @_;

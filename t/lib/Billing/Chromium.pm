@@ -153,8 +153,8 @@ sub picture {
     close $out;
 }
 
-# What the browser has reported since the last time: errors, warnings, and what
-# the page itself logs.
+# The reports of the browser since the last call: errors, warnings, and the lines
+# that the page itself logs.
 
 sub reports {
     my ($self) = @_;

@@ -125,7 +125,7 @@ sub promote {
     return 0;
 }
 
-# The code runs for each node that is up, until all results are true.
+# Runs the code for each node that is up, until it has returned a true value for each.
 
 sub wait_for {
     my ($self, $what, $code) = @_;

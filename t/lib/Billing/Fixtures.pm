@@ -128,7 +128,7 @@ sub camera {
            . '}';
 }
 
-# The whole answer for ids in the order given; null without any.
+# The whole answer for ids in the order given; "null" without ids.
 
 sub answer {
     my @ids = @_;
@@ -146,8 +146,8 @@ my %WORDS = (
     keys    => 'must not have keys of more than 255 characters.',
 );
 
-# How a message names a key: Laravel does not recognize a member whose key has
-# a dot or an asterisk, and writes its name as one of its own properties' names.
+# The name of a key in a message. Laravel does not recognize a member whose key has a
+# dot or an asterisk, and writes the member's name as that of a property.
 
 sub name {
     my ($key) = @_;

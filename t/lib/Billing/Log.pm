@@ -59,7 +59,7 @@ sub check_log {
     for my $line (grep { /\S/ } split /\n/, $block->logged_times // '') {
         my ($times, $pattern) = split / /, $line, 2;
         my $found = () = $lines =~ /$pattern/mg;
-        Test::More::is($found, $times, "$name - so often logged: $pattern");
+        Test::More::is($found, $times, "$name - logged $times times: $pattern");
     }
 
     if ($RELOAD && !defined $block->must_die && errors_are_faults($block)) {

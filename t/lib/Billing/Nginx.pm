@@ -98,7 +98,7 @@ END
     close $conf;
 }
 
-# Writes another nginx.conf and reloads: are there new workers, and only these?
+# Writes another nginx.conf and reloads. Returns whether all workers are new ones.
 
 sub reconfigure {
     my ($self, $http, %opt) = @_;
@@ -112,9 +112,9 @@ sub reconfigure {
 }
 
 # The worker's cache is off unless the configuration has a "billing_cache": most
-# tests are about what Redis is asked. BILLING_CACHE is the default for all.
-# For a slow nginx: the module's own timeouts, unless the configuration has short
-# ones of its own.
+# tests look at the commands that Redis gets. BILLING_CACHE sets another default.
+# A slow nginx gets longer timeouts of the module, unless the configuration has
+# short ones of its own.
 
 sub defaults {
     my ($conf) = @_;
@@ -150,7 +150,7 @@ sub wait_until {
     }
 }
 
-# The pids of its processes, without the master.
+# The pids of nginx's processes, without the master.
 
 sub workers {
     my ($self) = @_;
@@ -165,7 +165,7 @@ sub signal {
     kill $signal, $self->{pid};
 }
 
-# After a reload: are there workers, and none of these?
+# Waits for a reload to end: there are workers, and none of the old ones.
 
 sub replaced {
     my ($self, $seconds, @old) = @_;
@@ -178,7 +178,7 @@ sub replaced {
     });
 }
 
-# Its exit status, if it ends within that time.
+# The master's exit status, if nginx ends within so many seconds.
 
 sub ended {
     my ($self, $seconds) = @_;

@@ -270,7 +270,7 @@ sub members {
     my (@errors, %named);
     my @members = first($world, $value);
 
-    # Laravel's Arr::dot() has an array's members, and not the array
+    # Laravel's Arr::dot() lists an array's members in the place of the array
 
     my $is_nested = sub { $_[0][1][0] eq 'array' && @{ $_[0][1][1] } };
 
@@ -279,13 +279,13 @@ sub members {
 
         next if characters($key) > $CHARS;
 
-        # JSON cannot name it otherwise
+        # JSON can only have UTF-8
 
         $key =~ tr/\x80-\xff/?/ if $key !~ /\A$UTF8*+\z/;
 
         my @words = $name eq 'cameras_ids' ? id($content) : uuid($content);
 
-        # two keys may have one name then
+        # two keys may have the same name after that
 
         next if !@words || $named{$key}++;
 
@@ -392,7 +392,7 @@ sub query {
 
         next if !defined $name;
 
-        # PHP's names are strings of C, and no bracket stands alone in them
+        # in PHP a name ends at a NUL, and a bracket without its pair is a "_"
 
         $name =~ s/\0.*//s;
         $name =~ s/\A +//;

@@ -19,7 +19,7 @@ use Time::HiRes qw(sleep);
 use Billing::Ports;
 use Billing::Redis;
 
-# Valkey's is run where the environment names it.
+# The environment can name another program, such as valkey-server.
 
 our $PROGRAM = $ENV{BILLING_REDIS_SERVER} // 'redis-server';
 
@@ -68,7 +68,7 @@ sub start {
     die "Redis did not start:\n", $log ? <$log> : ();
 }
 
-# Becomes the server.
+# Replaces this process by the server.
 
 sub run {
     my ($self) = @_;
@@ -93,7 +93,7 @@ sub command {
     return $redis->command(@words);
 }
 
-# One line of INFO.
+# The value of one line of INFO.
 
 sub info {
     my ($self, $section, $name) = @_;

@@ -68,7 +68,7 @@ END
     die "nginx -t says neither that TLS is there nor that it is not: $text\n";
 }
 
-# Why there is none: a regex for what nginx -t says.
+# Why the module has no TLS: a regex for the message of nginx -t.
 
 sub reason {
     return qx(printf '#include <hiredis/hiredis.h>\nHIREDIS_MAJOR' | gcc -E -P - | tail -n 1) == 0
@@ -76,8 +76,8 @@ sub reason {
            : 'TLS needs the hiredis_ssl library, and the module was built without it';
 }
 
-# Gives Test::Nginx those of the suite's blocks that the module can run, and says
-# how many that are.
+# Gives Test::Nginx the blocks of the suite that the module can run, and prints their
+# number.
 
 sub choose {
     my ($self, $data) = @_;
@@ -86,7 +86,7 @@ sub choose {
     my @chosen = grep { $self->{there} xor /^--- without$/m } @blocks;
 
     Test::More::diag('the module is built ' . ($self->{there} ? 'with' : 'without')
-                     . ' TLS: ' . @chosen . ' of ' . @blocks . ' blocks are for it');
+                     . ' TLS: ' . @chosen . ' of ' . @blocks . ' blocks are run');
 
     Test::Base::spec_string(join '', @chosen);
 }
@@ -104,7 +104,7 @@ sub openssl {
     die "openssl @words failed:\n", <$in>;
 }
 
-# NAME.crt and NAME.key, of an authority unless they are one.
+# Makes NAME.crt and NAME.key, signed by an authority, or an authority itself.
 
 sub certificate {
     my ($self, $name, $time, $ca) = @_;
@@ -138,7 +138,7 @@ sub certificates {
     $self->certificate($_, $valid, 'ca') for keys %names, 'client';
     $self->certificate('foreign', $valid, 'ca2');
 
-    # before OpenSSL 3.4 there is only the way to let it end at once
+    # before OpenSSL 3.4, a certificate can only end at the time of its making
 
     eval { $self->certificate('expired', '-not_before 20200101000000Z'
                                          . ' -not_after 20200102000000Z', 'ca') }
@@ -149,8 +149,8 @@ sub certificates {
     chmod 0644, glob "$dir/*.key";
 }
 
-# Arguments of a Redis that has this certificate and, as the last one, whether it
-# asks for those of its clients.
+# Arguments of a Redis with this certificate. The last argument tells whether Redis
+# asks clients for certificates.
 
 sub server {
     my ($self, $name, $clients) = @_;

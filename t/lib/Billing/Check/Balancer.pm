@@ -65,7 +65,7 @@ sub accept {
     });
 }
 
-# With {split}, the last bytes of what nginx sends come so many seconds late.
+# With {split}, the last bytes of each write of nginx come so many seconds late.
 
 sub send {
     my ($self, $pair, $bytes) = @_;
@@ -97,7 +97,7 @@ sub pass {
     $self->drain($pair);
 }
 
-# In the order in which the server has sent it.
+# Passes on the server's bytes in the order in which they came.
 
 sub drain {
     my ($self, $pair) = @_;
@@ -112,7 +112,7 @@ sub drain {
     $self->{loop}->after($queue->[0][0] - $now, sub { $self->drain($pair) }) if @$queue;
 }
 
-# Holds back all that the servers say, until it is called with 0.
+# Holds back all bytes of the servers, until the function is called with 0.
 
 sub silent {
     my ($self, $silent) = @_;

@@ -217,7 +217,7 @@ our %FAULT = (
         },
     },
 
-    # all that loses no node, at random
+    # at random, all faults in which no node is lost
     mixed => {
         lag => 0.3, allowed => 0.3 + 0.2, replicas => 1, failures => 1, settle => 1,
         conf => 'billing_redis_connections 3;',
@@ -233,9 +233,9 @@ sub repeat {
     return Billing::Check::Faults::repeat($run, $seconds, $gap, $what);
 }
 
-# --- what the nodes are
+# --- the state of the nodes
 
-# All nodes, as one that runs knows them.
+# All nodes, as a node that runs knows them.
 
 sub nodes {
     my ($run, $asked) = @_;
@@ -330,7 +330,7 @@ sub wait_for {
     die "not in time: $what\n";
 }
 
-# What has to be answered well.
+# Sends a command that must not fail. Returns the reply.
 
 sub order {
     my ($run, $server, @words) = @_;
@@ -360,7 +360,7 @@ sub slot {
     return Billing::Cluster::slot(key($name));
 }
 
-# One of those in use.
+# The slot of a key in use.
 
 sub some_slot {
     my ($run) = @_;
@@ -370,7 +370,7 @@ sub some_slot {
     return rand() < 0.1 ? Billing::Cluster::slot('billing:epoch') : slot($names[rand @names]);
 }
 
-# Cameras of which each has another one in its slot.
+# Cameras in pairs: both cameras of a pair are in one slot.
 
 my %Pairs;
 
@@ -535,7 +535,7 @@ sub flush {
     $run->resume_writers;
 }
 
-# What writes a value that was there.
+# The commands that write an earlier value again.
 
 sub restore {
     my ($run, $name, $value) = @_;
@@ -620,7 +620,7 @@ sub lose {
     });
 }
 
-# What a master has written, and what its replica says that it has.
+# The replication offsets of a master and of its replica.
 
 sub offsets {
     my ($run, $master) = @_;

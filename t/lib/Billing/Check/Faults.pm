@@ -478,7 +478,7 @@ sub storm {
         $run->resume_writers;
     }
 
-    # fewer writes, where the next one of a key would soon mend what went wrong
+    # fewer writes: the next write of a key would soon hide a violation
 
     repeat($run, $seconds, $run->{wide} ? 0.001 : 0.01, sub {
         my (@pairs, @commands, $done);
@@ -659,7 +659,7 @@ sub swap {
                                      [ 'EXEC' ] ]);
         $run->replaced($data);
 
-        # a synced_at that is told of would take the doubt away
+        # news of a change of synced_at would end the module's doubt
 
         $run->wait($told ? 1.2 * $run->{lag} : 1.5 * $run->{allowed});
         $run->resume_writers;
@@ -715,7 +715,7 @@ sub make_user {
                   '~billing:*', '+@all');
 }
 
-# What is kept may be used until the lag is over, as if the data had gone then.
+# nginx may use its cache until the lag is over, as if the data had gone at that time.
 
 sub rights {
     my ($run, $seconds) = @_;

@@ -7,8 +7,8 @@ package Billing::Check::History;
 use strict;
 use warnings;
 
-# Seconds for which a value that is over is remembered. One that is forgotten counts
-# as one that was never true.
+# Seconds for which a value that has ended is remembered. A value that is forgotten
+# counts as one that was never true.
 
 use constant MEMORY => 6;
 
@@ -47,7 +47,7 @@ sub sent {
     return \@open;
 }
 
-# The write was answered: what was true before it is true no longer.
+# The write was answered: earlier values are true no longer.
 
 sub answered {
     my ($self, $now, $open) = @_;
@@ -98,7 +98,7 @@ sub age {
         $best = $age if !defined $best || $age < $best;
     }
 
-    # what was there before the first write
+    # before the first write there was nothing
 
     return 0 if !defined $best && $value eq '' && @$states && $states->[0]{from} > $sent;
 

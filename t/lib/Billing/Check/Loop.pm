@@ -91,7 +91,7 @@ sub run {
     }
 }
 
-# Nothing is called any more.
+# Forgets all handlers.
 
 sub clear {
     my ($self) = @_;

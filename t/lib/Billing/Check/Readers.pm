@@ -1,5 +1,4 @@
-# Those who read: clients with connections that stay open, and the judgement of
-# what they are answered.
+# The readers: clients with connections that stay open, which judge each answer.
 
 package Billing::Check::Readers;
 
@@ -37,7 +36,7 @@ sub stop_readers {
 
 # --- questions
 
-# The first ones are asked for most, so that they are often in a cache.
+# The first elements are taken most often, so that many are in a cache.
 
 sub some {
     my ($n, @from) = @_;
@@ -231,8 +230,8 @@ sub failed {
 
 # --- judgement
 
-# What was said to be so may have been so too long ago. "fresh" may not come
-# from a cache: it has to have been so after the request was sent.
+# How long a value of an answer had not been true. A "fresh" value may not come from a
+# cache: it has to have been true after the request was sent.
 
 sub age {
     my ($self, $question, $name, $value, $fresh) = @_;

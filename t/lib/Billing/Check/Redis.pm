@@ -11,12 +11,12 @@ use Socket qw(SOCK_STREAM);
 
 use Billing::Redis;
 
-# What all keys begin with, instead of "billing:".
+# The prefix of all keys, instead of "billing:".
 
 our $PREFIX = 'billing:';
 
-# "gone" is called when the server has closed the connection: what was sent
-# before may have been done or not.
+# "gone" is called when the server has closed the connection: commands without a
+# reply may have been done or not.
 
 sub new {
     my ($class, $loop, $path, %handlers) = @_;

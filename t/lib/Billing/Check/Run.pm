@@ -200,7 +200,7 @@ sub commands {
     return @replies;
 }
 
-# Something that was seen is not right.
+# Notes a violation.
 
 sub wrong {
     my ($self, $what) = @_;
@@ -210,7 +210,7 @@ sub wrong {
     push @{ $self->{wrong} }, $text;
 }
 
-# Ends the run: without writers, all answers are soon what is true.
+# Ends the run: without writers, all answers are true soon.
 
 sub finish {
     my ($self) = @_;
@@ -229,7 +229,7 @@ sub finish {
 
     $self->wrong("log: $_") for $log =~ /^(.*\[(?:alert|crit|emerg)\].*)$/mg;
 
-    # that Redis does not tell of changes is believed only where this is so
+    # the module may doubt Redis only where Redis does not tell of all changes
 
     $self->wrong('the log doubts what Redis says')
         if $log =~ /Redis did not say so/ && !$self->{doubts};

@@ -53,7 +53,7 @@ sub workers {
     return split ' ', <$in> // '';
 }
 
-# Seconds that the servers and one worker waited between two times.
+# Seconds that the servers and one worker waited for a processor between two times.
 
 sub between {
     my ($self, $from, $to, $worker) = @_;

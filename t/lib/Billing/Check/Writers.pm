@@ -1,5 +1,5 @@
-# Those who change the data, each with a connection and keys of its own. A key's
-# next write is sent when the one before has been answered.
+# The writers, which change the data, each with a connection and keys of its own. A
+# key's next write is sent when the write before has been answered.
 
 package Billing::Check::Writers;
 
@@ -183,7 +183,7 @@ sub resume_writers {
     $self->tick($_) for grep { delete $_->{stopped} } @{ $self->{writers} };
 }
 
-# One write by nobody in particular; returns when it was done.
+# A write that is no writer's. Returns when the write is done.
 
 sub bulk {
     my ($self, $pairs, $commands) = @_;
@@ -198,7 +198,7 @@ sub bulk {
     die "a write failed: $self->{refused}\n" if ($done // -1) < 0;
 }
 
-# --- what each writer writes next
+# --- the next write of each writer
 
 sub pick {
     return $_[rand @_];
@@ -332,7 +332,7 @@ sub synced {
 
 # --- a whole data set
 
-# What is true of all keys in another data set, and the commands that write it.
+# Another data set: the values of all keys, and the commands that write them.
 
 sub data_set {
     my ($self) = @_;
@@ -389,7 +389,7 @@ sub data_set {
     return { pairs => \@pairs, commands => \@commands, at => $at };
 }
 
-# What is true when all data are gone.
+# The values of all keys when all data are gone.
 
 sub emptied {
     my ($self) = @_;
@@ -398,7 +398,7 @@ sub emptied {
     return map { [ $_, '' ] } sort keys %names;
 }
 
-# The data set is another one, all at once: no move is under way.
+# The data set was replaced all at once, so no move is under way.
 
 sub replaced {
     my ($self, $data) = @_;
