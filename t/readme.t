@@ -1,5 +1,6 @@
 # README.md and the pages in doc/ against the module: each directive, variable,
-# metric and log line is in both, and the examples work.
+# metric and log line is in both, and the examples work. CONTRIBUTING.md's map of
+# rules against the sources.
 
 use strict;
 use warnings;
@@ -146,6 +147,27 @@ for my $row (section('Troubleshooting', 'doc/troubleshooting.md') =~ /^\| (`[^|]
             if @parts;
     }
 }
+
+# CONTRIBUTING.md says where a rule is: the functions and tables are in those files.
+
+$page{'CONTRIBUTING.md'} = slurp("$ROOT/CONTRIBUTING.md");
+
+my @rules = section('Where a rule is', 'CONTRIBUTING.md') =~ /^\| (.*) \|$/mg;
+
+for my $rule (@rules[2 .. $#rules]) {
+    my ($title, $files, $names) = split / \| /, $rule;
+    my ($folder) = $files =~ m{`(\w+)/};
+
+    my $code = join '', map { slurp("$ROOT/src/$folder/ngx_http_billing_$_") }
+                        $files =~ m{`(?:\w+/)?(\w+\.c)`}g;
+
+    for my $name ($names =~ /`(\w+(?:\(\))?)`/g) {
+        my $text = $name =~ s/\(\)/(/r;
+        like($code, qr/^ngx_http_billing_\Q$text\E/m, "$name is in $files: $title");
+    }
+}
+
+delete $page{'CONTRIBUTING.md'};
 
 # Configurations
 
