@@ -6,6 +6,12 @@
 #include "ngx_http_billing_status_page.h"
 
 
+/*
+ * The request of a status page.  Formats that show what Redis answers wait for
+ * a lookup of each cache's synced_at, or for the deadline.
+ */
+
+
 /* milliseconds that Redis has to answer the status page's lookups */
 
 #define NGX_HTTP_BILLING_PAGE_TIMEOUT  500
