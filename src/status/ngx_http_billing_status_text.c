@@ -83,7 +83,7 @@ ngx_http_billing_page_text(ngx_http_billing_page_t *page, off_t *size)
                      "# TYPE nginx_billing_info gauge\n"
                      "nginx_billing_info{version=\"%s\"} 1\n"
                      "# HELP nginx_billing_start_time_seconds "
-                     "Since when is counted, in Unix time.\n"
+                     "When the counting began, in Unix time.\n"
                      "# TYPE nginx_billing_start_time_seconds gauge\n"
                      "nginx_billing_start_time_seconds %T\n",
                      NGX_HTTP_BILLING_VERSION, page->started);
