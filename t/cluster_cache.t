@@ -139,6 +139,11 @@ sub until_is {
     return (time - $start) * 1000;
 }
 
+# With a lag of an hour, an answer that news did not make right stays wrong. So this
+# many milliseconds tell them apart, however busy the machine is.
+
+our $NEWS = 1000;
+
 # How often a node, or each of them, has run commands: those of the cache since the
 # last time that it was asked.
 
@@ -210,16 +215,16 @@ for my $n (0 .. 2) {
     my $id = $::Ids[$n][0];
     ::cached($id);
     ::command('HSET', ::key("camera:$id"), 'name', 'Changed');
-    cmp_ok(::until_is($id, 'Changed'), '<', 100, "node $n: a changed camera");
+    cmp_ok(::until_is($id, 'Changed'), '<', $::NEWS, "node $n: a changed camera");
     is(::warm($id), ::hit($id, 'Changed'), 'kept again');
     ::command('HSET', ::key("camera:$id"), 'name', "Camera $id");
-    cmp_ok(::until_is($id, "Camera $id"), '<', 100, 'and back');
+    cmp_ok(::until_is($id, "Camera $id"), '<', $::NEWS, 'and back');
 }
 
 my $id = $::Ids[0][0];
 like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token is kept');
 ::command('DEL', ::key('token:' . sha256($Token)));
-cmp_ok(::until_is($id, '^401', uri => '/token'), '<', 100, 'until it is revoked');
+cmp_ok(::until_is($id, '^401', uri => '/token'), '<', $::NEWS, 'until it is revoked');
 ::command('SET', ::key('token:' . sha256($Token)), 'client', 'PX', 500);
 my $start = Time::HiRes::time;
 like(::warm($id, uri => '/token'), qr/^200 HIT/, 'a token that expires is kept');
@@ -242,7 +247,7 @@ my $third = $::Ids[($::Other + 2) % 3][0];
 my $slot = Billing::Cluster::slot(::key("camera:$moves"));
 $::Cluster->move($slot, $::Nodes[$to]);
 ::command('HSET', ::key("camera:$moves"), 'name', 'Moved');
-cmp_ok(::until_is($moves, 'Moved'), '<', 300, 'the camera of the slot');
+cmp_ok(::until_is($moves, 'Moved'), '<', $::NEWS, 'the camera of the slot');
 
 # the map is read after MOVED; all nodes begin anew with that of "epoch"
 
@@ -252,7 +257,7 @@ is(::get($there), "200 MISS Camera $there", 'a camera of the node now');
 is(::get($third), $to == $::Epoch ? "200 MISS Camera $third" : ::hit($third), 'of the third node');
 is(::warm($moves), ::hit($moves, 'Moved'), 'kept again');
 ::command('HSET', ::key("camera:$moves"), 'name', "Camera $moves");
-cmp_ok(::until_is($moves, "Camera $moves"), '<', 100, 'and a change is seen');
+cmp_ok(::until_is($moves, "Camera $moves"), '<', $::NEWS, 'and a change is seen');
 $::Cluster->move($slot, $::Nodes[$::Other]);
 
 
@@ -482,7 +487,7 @@ for my $prefix ($Prefix, 'two:') {
 
 ::warm(3, uri => '/two');
 ::command('HSET', 'two:camera:3', 'name', 'Changed');
-cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
+cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', $::NEWS, 'a change is seen');
 
 
 
@@ -490,7 +495,7 @@ cmp_ok(::until_is(3, 'Changed', uri => '/two'), '<', 100, 'a change is seen');
 --- http_config eval: $::CACHE . '1h;'
 --- config eval: $::CONFIG
 --- run
-my $conf = "$::CACHE 1s; billing_redis_prefix $Prefix;
+my $conf = "$::CACHE 4s; billing_redis_prefix $Prefix;
     server { listen 127.0.0.1:%PORT%; $::CONFIG }";
 my $nginx = Billing::Nginx->start($conf, alerts => 1);
 my @port = (port => $nginx->{port});
@@ -501,9 +506,9 @@ ok($nginx->reconfigure($conf, alerts => 1), 'reloaded');
 is(::get($_, @port), "200 MISS Camera $_", 'empty') for @ids;
 is(::warm($_, @port), ::hit($_), 'kept again') for @ids;
 
-# a node owes the answer to a probe
+# a node owes the answer to a probe, which is due after half the lag
 
-Time::HiRes::sleep 0.6;
+Time::HiRes::sleep 2.1;
 $::Nodes[$::Other]->signal('STOP');
 like(::get($ids[$::Other], @port), qr/^200 HIT/, 'a probe is sent');
 $nginx->signal('QUIT');
