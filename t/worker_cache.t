@@ -373,7 +373,16 @@ for my $n (1 .. 4) {
     ::get('cameras_ids[]=3'), Time::HiRes::sleep 0.01 for 1 .. 15;
 }
 
-is(::warm('cameras_ids[]=3'), '200 HIT Camera 1', 'the cache is used');
+# what was read 50 ms ago is too old: warm() waits for so long between two answers
+
+my $answer = '';
+
+for (1 .. 1000) {
+    $answer = ::get('cameras_ids[]=3');
+    last if $answer =~ / HIT /;
+}
+
+is($answer, '200 HIT Camera 1', 'the cache is used');
 --- no_error_log
 did not say so
 
