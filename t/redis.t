@@ -700,13 +700,18 @@ billing_redis_timeout 15s;
 
 === TEST 50: a replica that lost its master for good is a 503
 --- fake
+conn 1 PING => delay 0
+PING => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 HMGET => error MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.
 --- http_config
 billing_redis_timeout 1s;
 --- cases
 {"cameras_ids":[3]}                             -> 503
+--- fake_log
+^1 HMGET
+^2 PING
 --- logged
-\[error\] 
+\[error\] .*MASTERDOWN
 
 
 
