@@ -279,7 +279,7 @@ ngx_http_billing_cache_read_synced_at(ngx_http_billing_cache_t *cache,
 }
 
 
-/* the key is nobody's: a node that has its slot answers by nil or a string */
+/* no loader writes this key: a node that has its slot says nil, or a string */
 
 static void
 ngx_http_billing_cache_read_slot(ngx_http_billing_cache_t *cache,

@@ -18,7 +18,7 @@
 #define NGX_HTTP_BILLING_CAMERA_FIELDS  7
 
 
-/* parts of all cameras' JSON, and the writer of the others */
+/* the parts that the JSON of all cameras has, and the generator of the rest */
 
 typedef struct {
     ngx_http_billing_json_text_t       json;
@@ -65,8 +65,8 @@ extern const ngx_http_billing_camera_field_t
 
 
 /*
- * Prepares the writing of cameras, at configuration.  The structure is zeroed
- * before, and must not move then.  Returns NGX_OK or NGX_ERROR.
+ * Prepares the writing of cameras, at configuration.  The caller has zeroed the
+ * structure, which must not move afterwards.  Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_billing_camera_init(ngx_http_billing_camera_t *camera,
     ngx_pool_t *pool);

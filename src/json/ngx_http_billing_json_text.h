@@ -22,6 +22,8 @@
 
 #define NGX_HTTP_BILLING_JSON_PART   32
 
+/* words that are remembered */
+
 #define NGX_HTTP_BILLING_JSON_WORDS  32
 
 
@@ -37,7 +39,7 @@ typedef struct {
 } ngx_http_billing_json_word_t;
 
 
-/* Documents lie in it one behind the other; to be zeroed but for the pool. */
+/* Room for documents, one behind the other.  The caller zeroes all but pool. */
 
 typedef struct {
     ngx_pool_t                     *pool;
@@ -64,7 +66,7 @@ typedef struct {
     /* the next byte, which separates elements, is not to be written */
     ngx_uint_t                      skip;
 
-    /* by a hash of the text, each in the place of the one before */
+    /* indexed by a hash of the text; a word replaces an earlier one */
     ngx_http_billing_json_word_t    words[NGX_HTTP_BILLING_JSON_WORDS];
 
     ngx_http_billing_json_alloc_t   alloc;
@@ -73,8 +75,8 @@ typedef struct {
 
 /*
  * Allocates the generator, for parts that are generated as documents of their
- * own.  The structure is zeroed before, and must not move then.  Returns NGX_OK
- * or NGX_ERROR.
+ * own.  The caller has zeroed the structure, which must not move afterwards.
+ * Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_billing_json_text_init(ngx_http_billing_json_text_t *json,
     ngx_pool_t *pool);
@@ -84,8 +86,8 @@ void ngx_http_billing_json_text_cut(ngx_http_billing_json_text_t *json,
     ngx_http_billing_json_part_t *part);
 
 /*
- * The same, after a value that the part ends before: the value, which is
- * written and cut off, stands for the values of later documents.
+ * As ngx_http_billing_json_text_cut(), for a part that a value follows: yajl
+ * writes a dummy value, which is cut off.
  */
 void ngx_http_billing_json_text_gap(ngx_http_billing_json_text_t *json,
     ngx_http_billing_json_part_t *part);
@@ -117,7 +119,7 @@ ngx_int_t ngx_http_billing_json_text_grow(ngx_http_billing_json_text_t *json,
     size_t len);
 
 
-/* a copy of fixed size takes no call */
+/* copies a fixed number of bytes, for which the compiler needs no call */
 
 static ngx_inline void
 ngx_http_billing_json_text_part(ngx_http_billing_json_text_t *json,
