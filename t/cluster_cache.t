@@ -593,8 +593,18 @@ $like++ until Billing::Cluster::slot(::key("camera:$like")) == Billing::Cluster:
 is(::get($like), '200 MISS null', 'no camera');
 like(::get($_), qr/^200 \w+ Camera $_$/, "camera $_") for (@ids) x 4;
 is(::metric('cache_hits_total'), $hits, 'no hit');
+ok(wait_for(5, sub { ::get($ids[0]); ::metric('cache_untracked') == 1 }), 'the status page says so');
 $_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
 ::cached($ids[0]);
+is(::metric('cache_untracked'), 0, 'with the right, it does not');
+
+# a right that is taken away
+
+$_->command('ACL', 'SETUSER', 't_slots', '-cluster|slots') for @::Nodes;
+ok(wait_for(10, sub { ::get($ids[0]) !~ / HIT / && ::metric('cache_untracked') == 1 }), 'once more');
+$_->command('ACL', 'SETUSER', 't_slots', '+cluster|slots') for @::Nodes;
+::cached($ids[0]);
+is(::metric('cache_untracked'), 0, 'and back');
 --- logged
 \[error\] .*refuses CLUSTER SLOTS: "NOPERM
 

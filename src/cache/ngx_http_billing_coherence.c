@@ -161,8 +161,7 @@ ngx_http_billing_coherence_is_fresh(ngx_http_billing_coherence_t *co,
         || co->sources[source]->doubts >= NGX_HTTP_BILLING_COHERENCE_DOUBTS)
     {
         if (!co->untracked) {
-            co->untracked = 1;
-            co->gauge->untracked++;
+            ngx_http_billing_coherence_unused(co, 1, co->unmapped);
         }
 
         return 0;
@@ -207,6 +206,10 @@ ngx_http_billing_coherence_cluster(ngx_http_billing_coherence_t *co,
     }
 
     fresh = (co->mapped && now - co->mapped < (int64_t) co->lag);
+
+    if (!fresh && !co->unmapped && ngx_http_billing_redis_refused(co->redis)) {
+        ngx_http_billing_coherence_unused(co, co->untracked, 1);
+    }
 
     prefix = co->prefixes.elts;
 

@@ -64,7 +64,7 @@ typedef struct {
     ngx_atomic_t                   bytes;
     ngx_atomic_t                   records;
 
-    /* sets of servers that are in use, with an owner and without */
+    /* owners; sets of servers that are in use and whose cache is not used */
     ngx_atomic_t                   tracked;
     ngx_atomic_t                   untracked;
 } ngx_http_billing_cache_gauge_t;
@@ -170,6 +170,9 @@ struct ngx_http_billing_coherence_s {
 
     /* there is no owner, or one that is not trusted, though one was needed */
     unsigned                            untracked:1;
+
+    /* a cluster refuses to tell the slots of its nodes, which were needed */
+    unsigned                            unmapped:1;
 
     /* PTTL was refused, and a line has said so */
     unsigned                            refused:1;

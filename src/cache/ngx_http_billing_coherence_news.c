@@ -93,10 +93,9 @@ ngx_http_billing_coherence_tracked(void *data, ngx_uint_t source,
     state->doubts = 0;
     co->gauge->tracked++;
 
-    if (co->untracked) {
-        co->untracked = 0;
-        co->gauge->untracked--;
-    }
+    /* no map is read of servers that are no cluster any more */
+
+    ngx_http_billing_coherence_unused(co, 0, source && co->unmapped);
 }
 
 
@@ -146,6 +145,10 @@ ngx_http_billing_coherence_mapped(void *data)
     ngx_http_billing_coherence_t *co = data;
 
     co->mapped = co->mapping;
+
+    if (co->unmapped) {
+        ngx_http_billing_coherence_unused(co, co->untracked, 0);
+    }
 }
 
 

@@ -76,6 +76,21 @@ ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co,
 }
 
 
+void
+ngx_http_billing_coherence_unused(ngx_http_billing_coherence_t *co,
+    ngx_uint_t untracked, ngx_uint_t unmapped)
+{
+    ngx_int_t  before;
+
+    before = (co->untracked || co->unmapped);
+
+    co->untracked = untracked ? 1 : 0;
+    co->unmapped = unmapped ? 1 : 0;
+
+    co->gauge->untracked += (co->untracked || co->unmapped) - before;
+}
+
+
 ngx_uint_t
 ngx_http_billing_coherence_same(ngx_str_t *one, ngx_str_t *two)
 {

@@ -27,6 +27,10 @@ void ngx_http_billing_coherence_renew(ngx_http_billing_coherence_t *co,
 void ngx_http_billing_coherence_renew_all(ngx_http_billing_coherence_t *co,
     ngx_uint_t keep);
 
+/* Sets the two flags, and counts a set of servers whose cache is not used. */
+void ngx_http_billing_coherence_unused(ngx_http_billing_coherence_t *co,
+    ngx_uint_t untracked, ngx_uint_t unmapped);
+
 ngx_uint_t ngx_http_billing_coherence_same(ngx_str_t *one, ngx_str_t *two);
 
 

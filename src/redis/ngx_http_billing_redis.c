@@ -391,6 +391,13 @@ ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis)
 
 
 ngx_uint_t
+ngx_http_billing_redis_refused(ngx_http_billing_redis_t *redis)
+{
+    return redis->cluster && !redis->cluster->over && redis->cluster->refused;
+}
+
+
+ngx_uint_t
 ngx_http_billing_redis_version(ngx_http_billing_redis_t *redis)
 {
     return (redis->cluster && !redis->cluster->over) ? redis->cluster->version

@@ -487,6 +487,9 @@ ngx_int_t ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis,
 /* Has a node of the cluster asked for the slots of all nodes, now. */
 void ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis);
 
+/* Whether a node of the cluster has refused, lastly, to tell the slots. */
+ngx_uint_t ngx_http_billing_redis_refused(ngx_http_billing_redis_t *redis);
+
 /* A number that is new when slots of the cluster change; 0: no cluster. */
 ngx_uint_t ngx_http_billing_redis_version(ngx_http_billing_redis_t *redis);
 

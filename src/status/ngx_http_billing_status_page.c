@@ -80,7 +80,7 @@ const ngx_http_billing_metric_t  ngx_http_billing_page_gauges[] = {
       offsetof(ngx_http_billing_slot_t, cache.tracked) },
 
     { "cache_untracked", "Workers whose cache is not used, as Redis does not "
-      "tell of changes.",
+      "tell of changes, or a cluster not of its slots.",
       offsetof(ngx_http_billing_slot_t, cache.untracked) },
 
     { NULL, NULL, 0 }
