@@ -610,7 +610,40 @@ is(::metric('cache_untracked'), 0, 'and back');
 
 
 
-=== TEST 16: a demoted node is not used any more
+=== TEST 16: one node of several that refuses PTTL is logged once
+--- http_config
+billing_redis redis://t_pttl:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
+billing_cache 8m;
+--- config eval: $::CONFIG
+--- run
+$_->command('ACL', 'SETUSER', 't_pttl', 'on', '>s3cret', '~*', '+@all') for @::Nodes;
+my @tokens;
+
+for my $n (1 .. 20) {
+    push @{ $tokens[ ::place(::key('token:' . sha256("wrong $n"))) ] }, "wrong $n";
+}
+
+my $refused = sub {
+    my $found = () = Billing::error_log() =~ /refuses PTTL/g;
+    return $found;
+};
+my $ask = sub { is(ask(undef, uri => '/token', token => $tokens[$_[0]][0])->{status}, 401, 'asked') };
+
+# PTTL is sent over a connection that is told of changes
+
+ok(wait_for(5, sub { $ask->($_) for 0 .. 2; ::commands('pttl', $::Nodes[0]) }), 'all are tracked');
+$::Nodes[0]->command('ACL', 'SETUSER', 't_pttl', '-pttl');
+$ask->($_) for (0 .. 2) x 5;
+is($refused->(), 1, 'once');
+$::Nodes[0]->command('ACL', 'SETUSER', 't_pttl', '+pttl');
+$ask->($_) for (0 .. 2) x 2;
+--- logged_times
+1 refuses PTTL
+1 accepts PTTL
+
+
+
+=== TEST 17: a demoted node is not used any more
 --- http_config eval: $::CACHE . '400ms;'
 --- config eval: $::CONFIG
 --- run
@@ -635,7 +668,7 @@ ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and 
 
 
 
-=== TEST 17: what a replica answers is not kept
+=== TEST 18: what a replica answers is not kept
 --- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
 --- config eval: $::CONFIG
 --- run

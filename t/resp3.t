@@ -233,7 +233,36 @@ s3cret
 
 
 
-=== TEST 10: a server that knows no HELLO is spoken to in RESP2 on the same connection
+=== TEST 10: PTTL that is refused is logged once each time that the right is lost, and so is its return
+--- http_config eval
+'billing_redis redis://t_resp3:s3cret@127.0.0.1:$TEST_NGINX_OWN_PORT;' . $::CACHE
+--- server
+--- run
+$Server->command(::acl('t_resp3', '+client|tracking'));
+
+for my $n (1, 2) {
+    $Server->command(qw(ACL SETUSER t_resp3 -pttl));
+
+    # the worker may keep the token
+
+    $Server->command('SET', "${Prefix}token:" . sha256($Token), 'client');
+    ok(wait_for(5, sub { ask($EXAMPLE); ::logged('refuses PTTL') == $n }), "loss $n");
+    answers(ask($EXAMPLE), '3 4', "loss $n, answer $_") for 1 .. 3;
+
+    $Server->command(qw(ACL SETUSER t_resp3 +pttl));
+    ok(wait_for(5, sub { ask($EXAMPLE); ::logged('accepts PTTL') == $n }), "return $n");
+    answers(ask($EXAMPLE), '3 4', "return $n, answer $_") for 1 .. 3;
+}
+--- logged
+\[notice\] .*redis refuses PTTL: "NOPERM [^"]*", so the worker's cache keeps no tokens
+\[notice\] .*redis accepts PTTL, so the worker's cache keeps tokens
+--- logged_times
+2 refuses PTTL
+2 accepts PTTL
+
+
+
+=== TEST 11: a server that knows no HELLO is spoken to in RESP2 on the same connection
 --- http_config eval: $::CACHE
 --- fake
 --- run
@@ -258,7 +287,7 @@ CLIENT
 
 
 
-=== TEST 11: after HELLO was refused, the password follows, and is not in the log
+=== TEST 12: after HELLO was refused, the password follows, and is not in the log
 --- http_config eval
 'billing_redis redis://bob:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT/2;' . $::CACHE
 --- fake
@@ -274,7 +303,7 @@ s3cret
 
 
 
-=== TEST 12: a proxy that wants AUTH before HELLO is spoken to in RESP2
+=== TEST 13: a proxy that wants AUTH before HELLO is spoken to in RESP2
 --- http_config eval
 'billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;' . $::CACHE
 --- fake
@@ -289,7 +318,7 @@ HELLO => error NOAUTH Authentication required.
 
 
 
-=== TEST 13: errors of HELLO about the protocol or a right lead to RESP2
+=== TEST 14: errors of HELLO about the protocol or a right lead to RESP2
 --- http_config eval: $::CACHE
 --- fake
 conn 1 HELLO => error NOPROTO unsupported protocol version
@@ -312,7 +341,7 @@ join '', map { "^$_ HELLO 3 SETNAME nginx-billing\\n$_ PING\n" } 1 .. 6
 
 
 
-=== TEST 14: a wrong password in HELLO is as bad as one in AUTH
+=== TEST 15: a wrong password in HELLO is as bad as one in AUTH
 --- http_config eval
 'billing_redis redis://:s3cret@127.0.0.1:$TEST_NGINX_FAKE_PORT;
 billing_redis_timeout 1s;' . $::CACHE
@@ -328,7 +357,7 @@ PING
 
 
 
-=== TEST 15: HELLO without the password that is wanted, and a protected server
+=== TEST 16: HELLO without the password that is wanted, and a protected server
 --- http_config eval: $::FAKES
 --- fake
 HELLO => error NOAUTH HELLO must be called with the client already authenticated
@@ -346,7 +375,7 @@ PING
 
 
 
-=== TEST 16: the next server is used while the first is loading, or busy
+=== TEST 17: the next server is used while the first is loading, or busy
 --- http_config eval: $::FAKES
 --- fake
 resp3 master
@@ -368,7 +397,7 @@ HMGET
 
 
 
-=== TEST 17: a proxy that closes each connection on HELLO is spoken to in RESP2
+=== TEST 18: a proxy that closes each connection on HELLO is spoken to in RESP2
 --- http_config eval: $::CACHE
 --- fake
 HELLO => close
@@ -388,7 +417,7 @@ answers(ask($EXAMPLE), '3 4', 'a login');
 
 
 
-=== TEST 18: a proxy that resets the connection on HELLO, and knows no ECHO
+=== TEST 19: a proxy that resets the connection on HELLO, and knows no ECHO
 --- http_config eval: $::CACHE
 --- fake
 HELLO => rst
@@ -403,7 +432,7 @@ answers(ask($EXAMPLE), '3 4', 'a login');
 
 
 
-=== TEST 19: HELLO is tried again after a connection was lost
+=== TEST 20: HELLO is tried again after a connection was lost
 --- http_config eval: $::CACHE
 --- fake
 HELLO => close
@@ -423,7 +452,7 @@ is(::logged('is tracked$'), 1, 'tracked');
 
 
 
-=== TEST 20: attempts are few at a server that closes each connection
+=== TEST 21: attempts are few at a server that closes each connection
 --- http_config eval
 "billing_redis_timeout 300ms;\n$::CACHE"
 --- fake
@@ -445,7 +474,7 @@ ok(wait_for(5, sub { ::logged('is tracked$') }), 'tracked');
 
 
 
-=== TEST 21: an error and an OK for one CLIENT TRACKING cost the connection
+=== TEST 22: an error and an OK for one CLIENT TRACKING cost the connection
 --- http_config eval: $::FAKES
 --- fake
 resp3 master
@@ -464,7 +493,7 @@ HMGET
 
 
 
-=== TEST 22: pushes before each reply are harmless
+=== TEST 23: pushes before each reply are harmless
 --- http_config eval: $::PATIENT
 --- fake eval
 "resp3 master\nany => before $::OTHERS"
@@ -481,7 +510,7 @@ HMGET
 
 
 
-=== TEST 23: pushes behind each reply are harmless
+=== TEST 24: pushes behind each reply are harmless
 --- http_config eval: $::PATIENT
 --- fake eval
 "resp3 master\nany => extra $::OTHERS"
@@ -498,7 +527,7 @@ HMGET
 
 
 
-=== TEST 24: pushes that come byte by byte are harmless
+=== TEST 25: pushes that come byte by byte are harmless
 --- http_config eval
 "billing_redis_timeout 20s;\nbilling_redis_connect_timeout 10s;\n$::CACHE"
 --- fake eval
@@ -513,7 +542,7 @@ out of step
 
 
 
-=== TEST 25: a push does not stand for the reply of a server that hangs
+=== TEST 26: a push does not stand for the reply of a server that hangs
 --- http_config eval: $::FAKES . 'billing_redis_timeout 2s;'
 --- fake
 resp3 master
@@ -538,7 +567,7 @@ like($Fake2->log_text, qr/CLIENT TRACKING/, 'the second was asked');
 
 
 
-=== TEST 26: a reply to no command costs the connection, a push does not
+=== TEST 27: a reply to no command costs the connection, a push does not
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -560,7 +589,7 @@ idle connection to redis server "127\.0\.0\.1:\d+" is closed: reply to a command
 
 
 
-=== TEST 27: pushes on a connection in RESP2 cost the connection
+=== TEST 28: pushes on a connection in RESP2 cost the connection
 --- http_config eval: $::PATIENT
 --- fake
 --- run
@@ -571,7 +600,7 @@ recovers($EXAMPLE, '3 4', 'after that');
 
 
 
-=== TEST 28: requests are served while a push of 100000 keys is read
+=== TEST 29: requests are served while a push of 100000 keys is read
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -604,7 +633,7 @@ tracked no longer
 
 
 
-=== TEST 29: a script that writes 100000 keys
+=== TEST 30: a script that writes 100000 keys
 --- http_config eval: $::OWN
 --- server
 --- run
@@ -625,7 +654,7 @@ ok(wait_for(5, sub { ask('{"cameras_ids":[5]}')->{body} =~ /"New"/ }), 'the next
 
 
 
-=== TEST 30: names in a push that are longer than any key are passed over
+=== TEST 31: names in a push that are longer than any key are passed over
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -642,7 +671,7 @@ begins anew
 
 
 
-=== TEST 31: a change of the server's role is seen
+=== TEST 32: a change of the server's role is seen
 --- http_config eval: $::OWN
 --- server
 --- run
@@ -667,7 +696,7 @@ is(::logged('connection 1 to \S+ is tracked'), 3, 'the owner once more');
 
 
 
-=== TEST 32: a server that is a replica from the beginning
+=== TEST 33: a server that is a replica from the beginning
 --- http_config eval: $::PATIENT
 --- fake
 resp3 replica
@@ -682,7 +711,7 @@ answers(ask($EXAMPLE), '3 4', 'after that');
 
 
 
-=== TEST 33: a connection whose role cannot be read is tracked no longer
+=== TEST 34: a connection whose role cannot be read is tracked no longer
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -702,7 +731,7 @@ is($Fake->count('accept'), 1, 'on the same connection');
 
 
 
-=== TEST 34: replies of RESP3's own types
+=== TEST 35: replies of RESP3's own types
 --- http_config eval: $::CACHE
 --- redis
 HSET billing:camera:20 location roof
@@ -719,7 +748,7 @@ HSET billing:camera:100000000000000000 name Big
 
 
 
-=== TEST 35: scores that are no ids
+=== TEST 36: scores that are no ids
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -739,7 +768,7 @@ resp3 master
 
 
 
-=== TEST 36: with more connections than one, all requests go over the tracked one
+=== TEST 37: with more connections than one, all requests go over the tracked one
 --- http_config eval
 "billing_redis_connections 4;\n$::PATIENT"
 --- fake
@@ -754,7 +783,7 @@ answers($clients[$_]->response, 'null', "client $_") for 0 .. 7;
 
 
 
-=== TEST 37: the next connection is tracked after one was lost
+=== TEST 38: the next connection is tracked after one was lost
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -773,7 +802,7 @@ is("@order[0 .. 3]", '1 is tracked 1 is tracked no longer 2 is tracked 2 is trac
 
 
 
-=== TEST 38: a tracked connection drains when a better server is back
+=== TEST 39: a tracked connection drains when a better server is back
 --- http_config eval: $::FAKES . 'billing_redis_timeout 20s;'
 --- fake
 listen never
@@ -800,7 +829,7 @@ like($Fake->log_text, qr/nobody/, 'the first was asked');
 
 
 
-=== TEST 39: a connection that does not answer after an idle spell is tracked no longer
+=== TEST 40: a connection that does not answer after an idle spell is tracked no longer
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -818,7 +847,7 @@ is(::logged('connection 2 to \S+ is tracked'), 1, 'the second');
 
 
 
-=== TEST 40: a connection that answers late after an idle spell is tracked again
+=== TEST 41: a connection that answers late after an idle spell is tracked again
 --- http_config eval: $::PATIENT
 --- fake
 resp3 master
@@ -838,7 +867,7 @@ answers(ask($EXAMPLE), '3 4', 'after that');
 
 
 
-=== TEST 41: all requests go over the tracked connection while another one is ready, too
+=== TEST 42: all requests go over the tracked connection while another one is ready, too
 --- http_config eval
 "billing_redis_connections 2;\n$::PATIENT"
 --- fake
@@ -865,7 +894,7 @@ answers($clients[$_]->response, 'null', "client $_") for 0 .. 7;
 
 
 
-=== TEST 42: a tracked connection that ends with the worker
+=== TEST 43: a tracked connection that ends with the worker
 --- http_config eval: $::CACHE
 --- fake
 resp3 master
@@ -896,7 +925,7 @@ unlike($nginx->log_text, qr/\[(?:alert|crit|emerg)\]/, 'no alert');
 
 
 
-=== TEST 43: a connection that is lost while HELLO is awaited costs no cache
+=== TEST 44: a connection that is lost while HELLO is awaited costs no cache
 --- http_config eval: $::CACHE
 --- fake
 conn 1 HELLO => close
@@ -913,7 +942,7 @@ is tracked$
 
 
 
-=== TEST 44: a proxy whose server is down, and that closes connections meanwhile, costs no cache
+=== TEST 45: a proxy whose server is down, and that closes connections meanwhile, costs no cache
 --- http_config eval: $::CACHE
 --- fake
 2 times HELLO => close

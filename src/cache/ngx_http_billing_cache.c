@@ -523,7 +523,7 @@ ngx_http_billing_cache_answered(ngx_http_billing_cache_t *cache, ngx_uint_t n,
 
         if (lookup->kind == NGX_HTTP_BILLING_KIND_TTL) {
             ngx_http_billing_coherence_refused(&cache->set->coherence,
-                                               &reply->text);
+                                               lookup->source, &reply->text);
             return NULL;
         }
 

@@ -302,6 +302,9 @@ ngx_http_billing_cache_read_ttl(ngx_http_billing_cache_t *cache,
         return;
     }
 
+    ngx_http_billing_coherence_accepted(&cache->set->coherence,
+                                        lookup->source);
+
     if (reply->text.len == 2 && ngx_strncmp(reply->text.data, "-1", 2) == 0) {
         lookup->id = -1;
 

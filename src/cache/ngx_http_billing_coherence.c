@@ -324,17 +324,38 @@ ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
 
 void
 ngx_http_billing_coherence_refused(ngx_http_billing_coherence_t *co,
-    ngx_str_t *text)
+    ngx_uint_t source, ngx_str_t *text)
 {
-    if (co->refused) {
+    /* a cluster's other nodes add no line while the logged one is in use */
+
+    if (co->refused
+        && (co->refuser == source
+            || ngx_http_billing_coherence_owner(co, co->refuser)))
+    {
         return;
     }
 
     co->refused = 1;
+    co->refuser = source;
 
     ngx_log_error(NGX_LOG_NOTICE, co->log, 0,
                   "redis refuses PTTL: \"%V\", so the worker's cache keeps no "
                   "tokens", text);
+}
+
+
+void
+ngx_http_billing_coherence_accepted(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source)
+{
+    if (!co->refused || co->refuser != source) {
+        return;
+    }
+
+    co->refused = 0;
+
+    ngx_log_error(NGX_LOG_NOTICE, co->log, 0,
+                  "redis accepts PTTL, so the worker's cache keeps tokens");
 }
 
 

@@ -162,6 +162,9 @@ struct ngx_http_billing_coherence_s {
     ngx_uint_t                          records;
     uint64_t                            evictions;
 
+    /* the source that the last line about a refused PTTL is for */
+    ngx_uint_t                          refuser;
+
     /* no server has answered since the last failure */
     unsigned                            down:1;
 
@@ -174,7 +177,7 @@ struct ngx_http_billing_coherence_s {
     /* a cluster refuses to tell the slots of its nodes, which were needed */
     unsigned                            unmapped:1;
 
-    /* PTTL was refused, and a line has said so */
+    /* logged: the source "refuser" refuses PTTL */
     unsigned                            refused:1;
 };
 
@@ -222,9 +225,13 @@ void ngx_http_billing_coherence_answered(ngx_http_billing_coherence_t *co,
 ngx_uint_t ngx_http_billing_coherence_owner(ngx_http_billing_coherence_t *co,
     ngx_uint_t source);
 
-/* PTTL was refused with this text: valid tokens are not kept. */
+/* The source has refused PTTL with this text: valid tokens are not kept. */
 void ngx_http_billing_coherence_refused(ngx_http_billing_coherence_t *co,
-    ngx_str_t *text);
+    ngx_uint_t source, ngx_str_t *text);
+
+/* The source has answered PTTL. */
+void ngx_http_billing_coherence_accepted(ngx_http_billing_coherence_t *co,
+    ngx_uint_t source);
 
 /* No server has answered in time. */
 void ngx_http_billing_coherence_failed(ngx_http_billing_coherence_t *co);
