@@ -379,7 +379,7 @@ ngx_http_billing_cache_send(ngx_http_billing_cache_t *cache,
     cache->pipeline.data = cache;
     cache->pipeline.bulk = bulk;
     cache->pipeline.optional = cache->optional;
-    cache->pipeline.role = cache->asks_role;
+    cache->pipeline.asks_role = cache->asks_role;
 
     ngx_http_billing_redis_send(cache->set->redis, &cache->pipeline,
                                 cache->timeout, cache->deadline);

@@ -16,7 +16,7 @@ struct ngx_http_billing_redis_s {
     /* NULL, unless the servers are a cluster's */
     ngx_http_billing_redis_cluster_t  *cluster;
 
-    /* of the worker's last connection to one of the servers */
+    /* the number of the worker's last connection to one of the servers */
     ngx_uint_t                         number;
     ngx_log_t                         *log;
 };
@@ -231,7 +231,7 @@ ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis, ngx_uint_t n,
     ngx_http_billing_redis_pool_t    *pool;
     ngx_http_billing_redis_server_t  *server;
 
-    if (redis->cluster && !redis->cluster->over
+    if (redis->cluster && !redis->cluster->ended
         && redis->cluster->map->covered)
     {
         return ngx_http_billing_redis_cluster_state(redis->cluster, n, state);
@@ -327,7 +327,7 @@ ngx_http_billing_redis_send(ngx_http_billing_redis_t *redis,
     pl->part = 0;
     pl->redirected = 0;
 
-    if (redis->cluster && !redis->cluster->over) {
+    if (redis->cluster && !redis->cluster->ended) {
         ngx_http_billing_redis_split(redis->cluster, pl, timeout, deadline);
         return;
     }
@@ -360,7 +360,7 @@ ngx_http_billing_redis_answered(ngx_http_billing_redis_pipeline_t *pl,
 ngx_uint_t
 ngx_http_billing_redis_source(ngx_http_billing_redis_t *redis, ngx_str_t *key)
 {
-    if (redis->cluster == NULL || redis->cluster->over) {
+    if (redis->cluster == NULL || redis->cluster->ended) {
         return 0;
     }
 
@@ -373,7 +373,7 @@ ngx_int_t
 ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis, ngx_uint_t source,
     ngx_uint_t *tag)
 {
-    if (redis->cluster == NULL || redis->cluster->over) {
+    if (redis->cluster == NULL || redis->cluster->ended) {
         return NGX_DECLINED;
     }
 
@@ -384,7 +384,7 @@ ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis, ngx_uint_t source,
 void
 ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis)
 {
-    if (redis->cluster && !redis->cluster->over) {
+    if (redis->cluster && !redis->cluster->ended) {
         ngx_http_billing_redis_cluster_compare(redis->cluster);
     }
 }
@@ -393,14 +393,14 @@ ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis)
 ngx_uint_t
 ngx_http_billing_redis_refused(ngx_http_billing_redis_t *redis)
 {
-    return redis->cluster && !redis->cluster->over && redis->cluster->refused;
+    return redis->cluster && !redis->cluster->ended && redis->cluster->refused;
 }
 
 
 ngx_uint_t
 ngx_http_billing_redis_version(ngx_http_billing_redis_t *redis)
 {
-    return (redis->cluster && !redis->cluster->over) ? redis->cluster->version
+    return (redis->cluster && !redis->cluster->ended) ? redis->cluster->version
                                                      : 0;
 }
 
@@ -422,7 +422,7 @@ ngx_http_billing_redis_unloaded(ngx_http_billing_redis_pipeline_t *pl)
 
     /* the key has one place in a cluster: no other server may be asked */
 
-    if (redis->cluster && !redis->cluster->over) {
+    if (redis->cluster && !redis->cluster->ended) {
         return NGX_DECLINED;
     }
 
@@ -451,7 +451,7 @@ ngx_int_t
 ngx_http_billing_redis_cluster(ngx_http_billing_redis_t *redis,
     ngx_uint_t *slots, ngx_uint_t *nodes)
 {
-    if (redis->cluster == NULL || redis->cluster->over) {
+    if (redis->cluster == NULL || redis->cluster->ended) {
         return NGX_DECLINED;
     }
 
@@ -469,12 +469,12 @@ ngx_http_billing_redis_clustered(void *set)
 {
     ngx_http_billing_redis_t *redis = set;
 
-    if (redis->cluster && !redis->cluster->over) {
+    if (redis->cluster && !redis->cluster->ended) {
         return;
     }
 
     if (redis->cluster) {
-        redis->cluster->over = 0;
+        redis->cluster->ended = 0;
 
     } else {
         redis->cluster = ngx_http_billing_redis_cluster_create(&redis->node);

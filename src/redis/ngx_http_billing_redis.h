@@ -19,11 +19,12 @@
 
 
 typedef struct ngx_http_billing_redis_s       ngx_http_billing_redis_t;
-typedef struct ngx_http_billing_redis_slot_s  ngx_http_billing_redis_slot_t;
 typedef struct ngx_http_billing_redis_node_s  ngx_http_billing_redis_node_t;
 
 typedef struct ngx_http_billing_redis_split_s
                                               ngx_http_billing_redis_split_t;
+typedef struct ngx_http_billing_redis_pending_s
+                                              ngx_http_billing_redis_pending_t;
 
 
 typedef struct {
@@ -73,7 +74,7 @@ typedef struct {
     /* the same with host names resolved at configuration; NULL: not needed */
     ngx_array_t                       *resolved;
 
-    /* the servers above are sentinels; or NULL */
+    /* NULL if the servers above are no sentinels */
     ngx_http_billing_redis_sentinel_conf_t  *sentinel;
 
     /* where the directive is, for messages */
@@ -208,11 +209,11 @@ typedef void (*ngx_http_billing_redis_done_pt)(void *data,
 
 struct ngx_http_billing_redis_event_s;
 
-/* Sends commands over a connection; returns NGX_ERROR if there is no memory. */
+/* Sends commands over a connection.  NGX_ERROR: there is no memory. */
 typedef ngx_int_t (*ngx_http_billing_redis_write_pt)(void *data,
     struct ngx_http_billing_redis_event_s *event);
 
-/* Called for each part of a reply that is handed out in parts. */
+/* Called for each item of a reply that is handed out in items. */
 typedef void (*ngx_http_billing_redis_item_pt)(void *data,
     ngx_http_billing_redis_reply_t *reply);
 
@@ -238,9 +239,9 @@ typedef enum {
 
 
 /*
- * Called each time before n commands of a pipeline are sent, from the first
- * one on, with the number of the connection, which may be another one each
- * time.  It is not called for commands whose replies must not be kept.
+ * Called before n commands of a pipeline are sent, of which first is the index
+ * of the first one.  Commands that are sent again may have another connection.
+ * The function is not called for commands whose replies must not be kept.
  */
 typedef void (*ngx_http_billing_redis_sending_pt)(void *data,
     ngx_uint_t connection, ngx_uint_t first, ngx_uint_t n);
@@ -255,8 +256,8 @@ typedef struct {
 
     /*
      * For the files of redis, or NULL.  write() sends the commands, in place of
-     * those from start to last.  item() takes the items of the reply to the
-     * only command, an array, before reply() gets an empty one.
+     * those from start to last.  With item(), the only command is answered by
+     * an array: item() takes its elements, then reply() takes an empty array.
      */
     ngx_http_billing_redis_write_pt    write;
     ngx_http_billing_redis_item_pt     item;
@@ -269,16 +270,19 @@ typedef struct {
     ngx_uint_t                         ncommands;
     ngx_pool_t                        *pool;
 
-    /* the state, and the place: a queue of a node or a connection's slot */
+    /*
+     * the state, and the place: in a queue of the node, among the replies that
+     * a connection waits for, or split among nodes
+     */
     ngx_http_billing_redis_pipeline_state_e  state;
     ngx_http_billing_redis_t          *redis;
     ngx_http_billing_redis_node_t     *node;
-    ngx_http_billing_redis_slot_t     *slot;
+    ngx_http_billing_redis_pending_t  *pending;
     ngx_http_billing_redis_split_t    *split;
     ngx_queue_t                        queue;
 
     ngx_event_t                        timer;
-    ngx_msec_t                         due;
+    ngx_msec_t                         timer_due;
     ngx_msec_t                         timeout;
     ngx_msec_t                         deadline;
     ngx_http_billing_redis_result_e    result;
@@ -296,18 +300,20 @@ typedef struct {
 
     /* how often the pipeline was sent, less the failures caused by others */
     ngx_uint_t                         tries;
+
+    /* 1 while a pipeline that was sent waits to be sent again, else 0 */
     ngx_uint_t                         resend;
 
     /*
      * For the caller to set.  A bulk pipeline is large, and waits for its turn
      * so that small ones are not delayed.  An optional pipeline takes no place
-     * in the queue: it fails at once if many wait, or are in flight.  With
-     * role, the server's role is asked for, too: if the role has changed,
-     * untracked() and tracked() are called before done().
+     * in the queue, and fails at once if many wait, or are in flight.  A
+     * pipeline that asks for the server's role, too, notices a changed role:
+     * then untracked() and tracked() are called before done().
      */
     unsigned                           bulk:1;
     unsigned                           optional:1;
-    unsigned                           role:1;
+    unsigned                           asks_role:1;
 
     /* the pipeline is one of those that do the work of another one */
     unsigned                           part:1;
@@ -318,9 +324,9 @@ typedef struct {
 
 
 /*
- * Who keeps what Redis has answered, and has to be told of changes.  One
- * connection at a time is the owner: Redis tells the owner of each change of a
- * key that begins with one of the prefixes.  See
+ * A cache of replies, which has to be told of changes.  One connection at a
+ * time is the owner: Redis tells the owner of each change of a key that begins
+ * with one of the prefixes.  See
  * https://redis.io/docs/latest/develop/reference/client-side-caching/
  * All pipelines go over the owner while it can be used.
  *
@@ -344,9 +350,9 @@ typedef struct {
     size_t                             max_name;
 
     /*
-     * From now on, the connection with this number is the source's owner;
-     * replica: its server is a replica.  Called before a pipeline is sent over
-     * the owner.
+     * From now on, the connection with this number is the source's owner.
+     * replica is 1 if the owner's server is a replica, else 0.  Called before a
+     * pipeline is sent over the owner.
      */
     void                             (*tracked)(void *data, ngx_uint_t source,
                                                 ngx_uint_t connection,
@@ -365,8 +371,9 @@ typedef struct {
                                                   ngx_uint_t source);
 
     /*
-     * In a cluster: a node is being asked for the slots of all nodes; and the
-     * answer has come, and untracked() was called for those that have changed.
+     * In a cluster: mapping() says that a node is being asked for the slots of
+     * all nodes.  mapped() says that the answer has come, and that untracked()
+     * was called for each node whose slots have changed.
      */
     void                             (*mapping)(void *data);
     void                             (*mapped)(void *data);
@@ -412,10 +419,7 @@ ngx_http_billing_redis_t *ngx_http_billing_redis_add(ngx_conf_t *cf,
 ngx_int_t ngx_http_billing_redis_require(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis, ngx_str_t *key);
 
-/*
- * Has the connections that are made from now on tracked.  The struct is not
- * copied.
- */
+/* Connections made from now on are tracked.  The struct is not copied. */
 void ngx_http_billing_redis_track(ngx_http_billing_redis_t *redis,
     ngx_http_billing_redis_tracking_t *tracking);
 
@@ -431,16 +435,15 @@ void ngx_http_billing_redis_count(ngx_http_billing_redis_t *redis,
 ngx_array_t *ngx_http_billing_redis_peers(ngx_http_billing_redis_t *redis);
 
 /*
- * Tells of the n-th server what this worker knows.  Returns NGX_DECLINED if
- * there are not so many servers now.
+ * Sets state to what this worker knows of the n-th server.  Returns
+ * NGX_DECLINED if there are not so many servers now.
  */
 ngx_int_t ngx_http_billing_redis_state(ngx_http_billing_redis_t *redis,
     ngx_uint_t n, ngx_http_billing_redis_state_t *state);
 
 /*
- * Tells of the cluster, if the servers are a cluster's, what this worker knows:
- * how many slots have a node, and how many nodes there are.  Else returns
- * NGX_DECLINED.
+ * Sets how many slots of the cluster have a node, and how many nodes there are,
+ * as this worker knows.  Returns NGX_DECLINED if the servers are no cluster.
  */
 ngx_int_t ngx_http_billing_redis_cluster(ngx_http_billing_redis_t *redis,
     ngx_uint_t *slots, ngx_uint_t *nodes);
@@ -484,7 +487,7 @@ ngx_uint_t ngx_http_billing_redis_source(ngx_http_billing_redis_t *redis,
 ngx_int_t ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis,
     ngx_uint_t source, ngx_uint_t *tag);
 
-/* Has a node of the cluster asked for the slots of all nodes, now. */
+/* Asks a node of the cluster for the slots of all nodes, now. */
 void ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis);
 
 /* Whether a node of the cluster has refused, lastly, to tell the slots. */

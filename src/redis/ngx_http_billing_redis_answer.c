@@ -28,7 +28,7 @@ ngx_http_billing_redis_answer_read(
 
     answer = &reader->answer;
 
-    if (reply->part != NGX_HTTP_BILLING_REDIS_ITEM) {
+    if (reply->piece != NGX_HTTP_BILLING_REDIS_ITEM) {
         reader->n = 0;
 
         if (question == NGX_HTTP_BILLING_REDIS_SENTINEL_REPLICAS) {

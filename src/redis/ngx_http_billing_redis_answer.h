@@ -27,7 +27,7 @@ typedef struct {
                                          NGX_HTTP_BILLING_REDIS_SENTINEL_HOST];
     in_port_t                          port;
 
-    /* of a replica: its connection to its master is up */
+    /* a replica's connection to its master is up */
     unsigned                           linked:1;
 } ngx_http_billing_redis_named_t;
 

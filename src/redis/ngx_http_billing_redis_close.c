@@ -3,7 +3,7 @@
 #include "ngx_http_billing_redis_error.h"
 
 
-/* closed connections in a row after which HELLO, or ECHO, is replaced */
+/* HELLO, or ECHO, is replaced after so many closed connections in a row */
 
 #define NGX_HTTP_BILLING_REDIS_CLOSES  2
 
@@ -93,8 +93,8 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
         conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_REPLY;
 
     } else if (conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_CONN
-               && (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
-                   || conn->due == NGX_HTTP_BILLING_REDIS_FIRST_FENCE))
+               && (conn->unanswered == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
+                   || conn->unanswered == NGX_HTTP_BILLING_REDIS_FIRST_FENCE))
     {
         reason = ngx_http_billing_redis_conn_closed_on(conn, reason);
     }
@@ -117,10 +117,16 @@ ngx_http_billing_redis_conn_closed(ngx_http_billing_redis_event_t *event)
 
 
 /*
- * A proxy that does not know HELLO, or ECHO, closes each connection on the
- * command, which is replaced then.  A single loss replaces nothing.  A proxy
- * whose server is down closes each connection, too: so, once the server answers
- * without HELLO, a connection has to be closed on HELLO again.
+ * The connection was closed on HELLO or on the first fence.  A proxy that does
+ * not know HELLO, or ECHO, closes each connection on the command.  The command
+ * is replaced after two connections in a row, because one may have been lost by
+ * chance.
+ *
+ * The server behind a proxy may have been down meanwhile.  So HELLO is tried
+ * once more as soon as a connection without HELLO was answered; a connection
+ * that is closed on HELLO then settles that HELLO is not known.
+ *
+ * Returns the reason to be logged.
  */
 
 static const char *
@@ -132,7 +138,7 @@ ngx_http_billing_redis_conn_closed_on(ngx_http_billing_redis_conn_t *conn,
     server = conn->server;
     conn->blame = NGX_HTTP_BILLING_REDIS_BLAME_NONE;
 
-    if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
+    if (conn->unanswered == NGX_HTTP_BILLING_REDIS_FIRST_HELLO
         && server->resp2_works)
     {
         server->resp2 = 1;
@@ -145,7 +151,7 @@ ngx_http_billing_redis_conn_closed_on(ngx_http_billing_redis_conn_t *conn,
 
     server->closes = 0;
 
-    if (conn->due == NGX_HTTP_BILLING_REDIS_FIRST_HELLO) {
+    if (conn->unanswered == NGX_HTTP_BILLING_REDIS_FIRST_HELLO) {
         server->resp2 = 1;
         return reason;
     }
@@ -164,26 +170,28 @@ static void
 ngx_http_billing_redis_conn_return(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_int_t                           rc;
-    ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_shared_t    *shared;
+    ngx_http_billing_redis_pending_t   *pending;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     shared = conn->shared;
 
     while (conn->ninflight) {
 
-        slot = ngx_http_billing_redis_conn_slot(conn, --conn->ninflight);
-        pl = slot->pipeline;
+        pending = ngx_http_billing_redis_conn_pending(conn, --conn->ninflight);
+        pl = pending->pipeline;
 
-        shared->nbulk -= slot->bulk;
+        shared->nbulk -= pending->bulk;
 
         if (pl == NULL) {
             shared->returned(shared->returned_data, NULL, NGX_OK);
             continue;
         }
 
-        pl->slot = NULL;
+        pl->pending = NULL;
         rc = NGX_OK;
+
+        /* the replies of the first pipeline, which comes last here, were due */
 
         if (conn->ninflight
             || conn->blame == NGX_HTTP_BILLING_REDIS_BLAME_SERVER
@@ -202,6 +210,6 @@ ngx_http_billing_redis_conn_return(ngx_http_billing_redis_conn_t *conn)
         shared->returned(shared->returned_data, pl, rc);
     }
 
-    ngx_free(conn->slots);
-    conn->slots = NULL;
+    ngx_free(conn->pending);
+    conn->pending = NULL;
 }

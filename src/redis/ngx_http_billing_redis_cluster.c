@@ -2,7 +2,7 @@
 #include "ngx_http_billing_redis_cluster.h"
 
 
-/* numbers in braces among which there is one for every slot */
+/* numbers that may be tags: among them there is one for every slot */
 
 #define NGX_HTTP_BILLING_REDIS_TAGS  131072
 
@@ -149,7 +149,7 @@ ngx_http_billing_redis_cluster_moved(
     ngx_http_billing_redis_map_t    *map;
     ngx_http_billing_redis_shard_t  *shard;
 
-    if (cluster->over) {
+    if (cluster->ended) {
         return;
     }
 
@@ -210,7 +210,7 @@ ngx_http_billing_redis_cluster_route(
 
     *readonly = 0;
 
-    if (cluster->over) {
+    if (cluster->ended) {
         return NULL;
     }
 
@@ -250,7 +250,7 @@ ngx_http_billing_redis_cluster_route(
 }
 
 
-/* pipelines that wait may go elsewhere; nodes that are left are freed */
+/* a node was lost or is back, or the map is a new one */
 
 static void
 ngx_http_billing_redis_cluster_changed_handler(ngx_event_t *ev)

@@ -54,10 +54,7 @@ typedef struct {
     /* of the map in use: slots of which the node is the master */
     ngx_uint_t                          slots;
 
-    /*
-     * a key that contains this number in braces was in one of the slots when a
-     * tag was last asked for
-     */
+    /* the last tag found for the node: the next search begins with it */
     ngx_uint_t                          tag;
 
     /* the shard of which the node is the master, while a map is read */
@@ -92,7 +89,7 @@ typedef struct {
 } ngx_http_billing_redis_map_t;
 
 
-/* reads the reply to CLUSTER SLOTS; texts are of the node being read */
+/* the state of reading a reply to CLUSTER SLOTS */
 
 typedef struct {
     ngx_http_billing_redis_map_t       *map;
@@ -104,6 +101,7 @@ typedef struct {
     ngx_uint_t                          nnodes;
     ngx_uint_t                          shard;
 
+    /* the node being read, and the number of its fields so far */
     ngx_uint_t                          nfields;
     u_char                              host[
                                           NGX_HTTP_BILLING_REDIS_MAX_ITEM + 1];
@@ -112,21 +110,21 @@ typedef struct {
     size_t                              ip_len;
     in_port_t                           port;
 
-    /* predicates: a node, its address, is being read */
-    ngx_uint_t                          node;
-    ngx_uint_t                          address;
+    /* flags: a node is being read; the next value is the node's "ip" */
+    ngx_uint_t                          in_node;
+    ngx_uint_t                          ip_next;
 
     /* the range's replicas are known already, or there is no place for them */
-    ngx_uint_t                          known;
+    ngx_uint_t                          skips_replicas;
 
-    /* not understood */
+    /* the reply is not understood */
     ngx_uint_t                          wrong;
 
     /* nodes were left out, as there were too many */
     ngx_uint_t                          bounded;
 
-    /* a node was announced by a name whose address is not known */
-    ngx_uint_t                          nameless;
+    /* a node was left out, as it was announced without an address */
+    ngx_uint_t                          addressless;
 } ngx_http_billing_redis_reading_t;
 
 
@@ -135,11 +133,11 @@ struct ngx_http_billing_redis_cluster_s {
     ngx_http_billing_redis_node_t      *seeds;
 
     /*
-     * the owner's to set: called for a part of a pipeline that waits, and may
-     * be sent to another node
+     * set by the caller: called for a part of a pipeline that waits, and may be
+     * sent to another node
      */
     void                              (*reroute)(
-                                       ngx_http_billing_redis_pipeline_t *part);
+                                         ngx_http_billing_redis_pipeline_t *pl);
     ngx_log_t                          *log;
 
     /* never NULL */
@@ -157,13 +155,15 @@ struct ngx_http_billing_redis_cluster_s {
     ngx_rbtree_t                        names;
     ngx_rbtree_node_t                   sentinel;
 
-    /* the reading of a new map, and the node that is asked, NULL: a seed */
+    /* the reading of a new map, and the node that is asked; NULL: a seed */
     ngx_http_billing_redis_pipeline_t   pipeline;
     ngx_http_billing_redis_reading_t    reading;
     ngx_http_billing_redis_member_t    *asked;
 
-    /* the timer of the next reading, and when the last one began */
+    /* the timer of the next reading */
     ngx_event_t                         refresh;
+
+    /* when the last reading began, and the least time to the next one */
     ngx_msec_t                          refreshed;
     ngx_msec_t                          delay;
 
@@ -179,13 +179,13 @@ struct ngx_http_billing_redis_cluster_s {
     /* a node could not tell the map: a seed is asked next */
     unsigned                            failed:1;
 
-    /* the servers are no cluster any more */
-    unsigned                            over:1;
+    /* the servers are no cluster any more; they may become one again */
+    unsigned                            ended:1;
 
-    /* lines that are logged once per change */
-    unsigned                            logged:1;
+    /* logged: the first map, nodes that were left out, refused commands */
+    unsigned                            map_logged:1;
     unsigned                            bounded:1;
-    unsigned                            nameless:1;
+    unsigned                            addressless:1;
     unsigned                            refused:1;
 };
 
@@ -223,8 +223,8 @@ void ngx_http_billing_redis_cluster_moved(
     ngx_http_billing_redis_member_t *member);
 
 /*
- * The node to ask for a slot; NULL: one of the seeds.  readonly: the node is a
- * replica, as far as is known, and the master cannot be used.
+ * The node to ask for a slot; NULL: one of the seeds.  Sets readonly to 1 if
+ * the master cannot be used, and the node is a replica as far as is known.
  */
 ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_route(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t slot,
@@ -249,7 +249,7 @@ ngx_http_billing_redis_member_t *ngx_http_billing_redis_member(
 void ngx_http_billing_redis_member_probe(
     ngx_http_billing_redis_member_t *member);
 
-/* The node has other slots: what was kept of the node's keys is not true. */
+/* The node has other slots: replies of the node must not be kept any longer. */
 void ngx_http_billing_redis_member_renew(
     ngx_http_billing_redis_member_t *member);
 
@@ -269,8 +269,8 @@ void ngx_http_billing_redis_member_release(
     ngx_http_billing_redis_member_t *member);
 
 /*
- * Tells of the n-th node what this worker knows.  Returns NGX_DECLINED if there
- * are not so many nodes now.
+ * Sets state to what this worker knows of the n-th node.  Returns NGX_DECLINED
+ * if there are not so many nodes now.
  */
 ngx_int_t ngx_http_billing_redis_cluster_state(
     ngx_http_billing_redis_cluster_t *cluster, ngx_uint_t n,
@@ -291,9 +291,9 @@ ngx_http_billing_redis_member_t *ngx_http_billing_redis_cluster_master(
 
 /* Takes an item of the reply to CLUSTER SLOTS, and the reply's end. */
 
-void ngx_http_billing_redis_cluster_item(void *data,
+void ngx_http_billing_redis_topology_item(void *data,
     ngx_http_billing_redis_reply_t *reply);
-void ngx_http_billing_redis_cluster_read(
+void ngx_http_billing_redis_topology_end(
     ngx_http_billing_redis_cluster_t *cluster);
 
 

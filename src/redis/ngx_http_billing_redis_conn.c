@@ -43,10 +43,10 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, shared->log, 0,
                    "billing redis connect to \"%V\"", &peer->name);
 
-    conn->slots = ngx_alloc(NGX_HTTP_BILLING_REDIS_INFLIGHT
-                            * sizeof(ngx_http_billing_redis_slot_t),
-                            shared->log);
-    if (conn->slots == NULL) {
+    conn->pending = ngx_alloc(NGX_HTTP_BILLING_REDIS_INFLIGHT
+                              * sizeof(ngx_http_billing_redis_pending_t),
+                              shared->log);
+    if (conn->pending == NULL) {
         return "no memory";
     }
 
@@ -107,7 +107,7 @@ ngx_http_billing_redis_conn_open(ngx_http_billing_redis_conn_t *conn)
     conn->first = 0;
     conn->ninflight = 0;
     conn->nreplies = 0;
-    conn->due = 0;
+    conn->unanswered = 0;
     conn->nkeys = 0;
     conn->missing = NULL;
     conn->served = 0;
@@ -128,8 +128,8 @@ failed:
         redisAsyncFree(ac);
     }
 
-    ngx_free(conn->slots);
-    conn->slots = NULL;
+    ngx_free(conn->pending);
+    conn->pending = NULL;
 
     return reason;
 }

@@ -46,6 +46,7 @@ typedef enum {
     /* the server was down, and has to answer for a while before it is used */
     NGX_HTTP_BILLING_REDIS_PROBATION,
 
+    /* from this state on, the connection counts as made */
     NGX_HTTP_BILLING_REDIS_READY,
 
     /* the connection was idle, is in use again, and has not answered yet */
@@ -56,22 +57,19 @@ typedef enum {
 } ngx_http_billing_redis_conn_state_e;
 
 
-/* whose fault it is that a connection ends */
+/* the cause of a connection's end */
 
 typedef enum {
-    /*
-     * the connection's: this counts as a try for the pipeline whose replies
-     * were due, and not for the pipelines behind it
-     */
+    /* the connection: the pipeline whose replies were due has used up a try */
     NGX_HTTP_BILLING_REDIS_BLAME_CONN = 0,
 
-    /* the reply's: its pipeline fails, and no other one */
+    /* a reply: the pipeline whose replies were due fails, and no other one */
     NGX_HTTP_BILLING_REDIS_BLAME_REPLY,
 
-    /* the server's, which serves nobody now: counts as a try for no pipeline */
+    /* the server, which serves nobody now: no pipeline has used up a try */
     NGX_HTTP_BILLING_REDIS_BLAME_SERVER,
 
-    /* nobody's: counts as a try for no pipeline, nor against the server */
+    /* the worker, or chance: no try is used up, nor has the server failed */
     NGX_HTTP_BILLING_REDIS_BLAME_NONE
 } ngx_http_billing_redis_blame_e;
 
@@ -110,10 +108,10 @@ typedef struct {
     ngx_array_t                         required;
 
     /* a connection looks for the required keys when it begins */
-    ngx_uint_t                          check;
+    ngx_uint_t                          checks_keys;
 
     /* a connection asks for the server's role when it begins */
-    ngx_uint_t                          roles;
+    ngx_uint_t                          asks_role;
 
     /* the number of the worker's last connection to the set */
     ngx_uint_t                         *number;
@@ -147,8 +145,8 @@ typedef struct {
      * lost(): the connection is closed; its state before is an argument.
      * returned(): called after lost() for each pipeline that was in flight,
      * the last one first.  NGX_OK: the pipeline is to be sent again.
-     * NGX_ERROR: the pipeline has failed.  The pipeline is NULL if it was
-     * cancelled: another one may take its place.
+     * NGX_ERROR: the pipeline has failed.  A pipeline that was cancelled is
+     * NULL: another pipeline may take its place.
      */
     void                              (*lost)(
                                      ngx_http_billing_redis_conn_t *conn,
@@ -162,9 +160,9 @@ typedef struct {
     /*
      * The set, and what a connection tells the set.  clustered(): the server
      * is a node of a cluster.  redirected(): called in place of the pipeline's
-     * done(), as replies were of the kind that only a cluster sends.  NULL if
-     * the pipelines' callers take such replies themselves, or sentinels name
-     * the servers.
+     * done(), as replies were of the kind that only a cluster sends.  Both are
+     * NULL for a node of a cluster, whose pipelines take such replies
+     * themselves, and for servers that sentinels name.
      */
     void                               *set;
     void                              (*clustered)(void *set);
@@ -173,9 +171,12 @@ typedef struct {
 } ngx_http_billing_redis_shared_t;
 
 
-/* a pipeline's place among the replies, which outlives a cancelled pipeline */
+/*
+ * The replies to one pipeline that a connection waits for, even if the pipeline
+ * was cancelled.
+ */
 
-struct ngx_http_billing_redis_slot_s {
+struct ngx_http_billing_redis_pending_s {
     ngx_http_billing_redis_conn_t      *conn;
 
     /* NULL if the pipeline was cancelled */
@@ -187,18 +188,18 @@ struct ngx_http_billing_redis_slot_s {
     unsigned                            bulk:1;
 
     /* the reply with the server's role comes before the fence */
-    unsigned                            role:1;
+    unsigned                            role_due:1;
 
     /* the reply is handed out item by item */
     unsigned                            items:1;
 };
 
 
-/* the place of the pipeline that is the n-th to be answered, from 0 */
+/* the replies of the pipeline that is the n-th to be answered, from 0 */
 
-#define ngx_http_billing_redis_conn_slot(conn, n)                             \
-    (&(conn)->slots[((conn)->first + (n))                                     \
-                    & (NGX_HTTP_BILLING_REDIS_INFLIGHT - 1)])
+#define ngx_http_billing_redis_conn_pending(conn, n)                          \
+    (&(conn)->pending[((conn)->first + (n))                                   \
+                      & (NGX_HTTP_BILLING_REDIS_INFLIGHT - 1)])
 
 
 struct ngx_http_billing_redis_conn_s {
@@ -208,8 +209,8 @@ struct ngx_http_billing_redis_conn_s {
     /* counted in server->refs, until another server takes its place */
     ngx_http_billing_redis_server_t      *server;
 
-    /* a ring of pipelines, in the order of their replies */
-    ngx_http_billing_redis_slot_t        *slots;
+    /* a ring in the order of the replies: its first place, and how many */
+    ngx_http_billing_redis_pending_t     *pending;
     ngx_uint_t                            first;
     ngx_uint_t                            ninflight;
 
@@ -225,7 +226,7 @@ struct ngx_http_billing_redis_conn_s {
     ngx_uint_t                            fence_due;
 
     /* bits of the first commands without a reply; the lowest one is due next */
-    ngx_uint_t                            due;
+    ngx_uint_t                            unanswered;
 
     /* required keys whose replies are still to come */
     ngx_uint_t                            nkeys;
@@ -260,12 +261,14 @@ struct ngx_http_billing_redis_conn_s {
     /* a pipeline was answered */
     unsigned                              served:1;
 
-    /* opened to see if the server can be used again; with a probation */
+    /* opened to see if the server can be used again; a probation is to come */
     unsigned                              probe:1;
     unsigned                              probation:1;
 
-    /* Redis tells this connection of changes; its server is a replica */
+    /* Redis tells this connection of changes */
     unsigned                              tracked:1;
+
+    /* the server is a replica */
     unsigned                              replica:1;
 
     /* the server is a node of a cluster */
@@ -302,7 +305,7 @@ void ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl);
 
 /*
- * Closes a connection that has pipelines in flight and has been silent for so
+ * Closes the connection if pipelines are in flight and no reply has come for so
  * many milliseconds.
  */
 void ngx_http_billing_redis_conn_check(ngx_http_billing_redis_conn_t *conn,
@@ -315,10 +318,10 @@ void ngx_http_billing_redis_conn_drain(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_conn_close(ngx_http_billing_redis_conn_t *conn,
     const char *reason, ngx_http_billing_redis_blame_e blame);
 
-/* Makes the connection the owner, if it can be, and if there is none. */
+/* If there is no owner and the connection can be it, makes it the owner. */
 void ngx_http_billing_redis_conn_own(ngx_http_billing_redis_conn_t *conn);
 
-/* If the connection is the owner, there is none any more. */
+/* Takes the ownership from the connection, if it is the owner. */
 void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
 
 /* The rest is for the connection's own files. */
@@ -329,7 +332,7 @@ void ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn);
  */
 void ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_event_t *event);
 
-/* Handles a reply, or a part of one: a handler of conn->event. */
+/* Handles a reply, or a piece of one: a handler of conn->event. */
 void ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event);
 
 /* Handles the end of the connection: a handler of conn->event. */
@@ -378,7 +381,7 @@ ngx_int_t ngx_http_billing_redis_conn_send_role(
 ngx_int_t ngx_http_billing_redis_conn_role(
     ngx_http_billing_redis_conn_t *conn);
 
-/* Takes a part of a push. */
+/* Takes a piece of a push. */
 void ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn);
 
 /* Sends the next fence; returns NGX_ERROR if there is no memory. */

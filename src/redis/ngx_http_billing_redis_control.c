@@ -27,7 +27,7 @@ static void ngx_http_billing_redis_control_push(
     ngx_http_billing_redis_control_t *control);
 static void ngx_http_billing_redis_control_first_hello(
     ngx_http_billing_redis_control_t *control);
-static void ngx_http_billing_redis_control_part(
+static void ngx_http_billing_redis_control_answer(
     ngx_http_billing_redis_control_t *control);
 static void ngx_http_billing_redis_control_wrong(
     ngx_http_billing_redis_control_t *control);
@@ -102,7 +102,7 @@ ngx_http_billing_redis_control_open(ngx_http_billing_redis_control_t *control)
         goto failed;
     }
 
-    control->message = 0;
+    control->in_message = 0;
     control->closing = 0;
 
     ngx_http_billing_redis_control_await(control,
@@ -267,8 +267,8 @@ ngx_http_billing_redis_control_reply(ngx_http_billing_redis_event_t *event)
     control = event->data;
     reply = &event->reader.reply;
 
-    if (reply->part != NGX_HTTP_BILLING_REDIS_REPLY
-        && reply->part != NGX_HTTP_BILLING_REDIS_ITEM)
+    if (reply->piece != NGX_HTTP_BILLING_REDIS_REPLY
+        && reply->piece != NGX_HTTP_BILLING_REDIS_ITEM)
     {
         ngx_http_billing_redis_control_push(control);
         return;
@@ -298,7 +298,7 @@ ngx_http_billing_redis_control_reply(ngx_http_billing_redis_event_t *event)
         return;
 
     case NGX_HTTP_BILLING_REDIS_CONTROL_ASKING:
-        ngx_http_billing_redis_control_part(control);
+        ngx_http_billing_redis_control_answer(control);
         return;
 
     default:
@@ -316,10 +316,10 @@ ngx_http_billing_redis_control_push(ngx_http_billing_redis_control_t *control)
 
     reply = &control->event.reader.reply;
 
-    switch (reply->part) {
+    switch (reply->piece) {
 
     case NGX_HTTP_BILLING_REDIS_PUSH:
-        control->message = (reply->text.len == 7
+        control->in_message = (reply->text.len == 7
                             && ngx_strncmp(reply->text.data, "message", 7)
                                == 0);
         return;
@@ -331,8 +331,8 @@ ngx_http_billing_redis_control_push(ngx_http_billing_redis_control_t *control)
         break;
     }
 
-    if (control->message) {
-        control->message = 0;
+    if (control->in_message) {
+        control->in_message = 0;
         control->told(control->data);
         return;
     }
@@ -389,14 +389,14 @@ ngx_http_billing_redis_control_first_hello(
 
 
 static void
-ngx_http_billing_redis_control_part(ngx_http_billing_redis_control_t *control)
+ngx_http_billing_redis_control_answer(ngx_http_billing_redis_control_t *control)
 {
     ngx_int_t                        rc;
     ngx_http_billing_redis_reply_t  *reply;
 
     reply = &control->event.reader.reply;
 
-    if (reply->part == NGX_HTTP_BILLING_REDIS_REPLY
+    if (reply->piece == NGX_HTTP_BILLING_REDIS_REPLY
         && reply->type == NGX_HTTP_BILLING_REDIS_ERROR)
     {
         ngx_http_billing_redis_control_wrong(control);

@@ -39,10 +39,10 @@ typedef struct {
     /* control->reader.answer has a new answer */
     void                                   (*answered)(void *data);
 
-    /* the sentinel says that the master is another one */
+    /* the sentinel says that a master, perhaps another one, was replaced */
     void                                   (*told)(void *data);
 
-    /* the connection is closed, and not by ngx_http_..._control_close() */
+    /* the connection is closed, and not by the caller */
     void                                   (*failed)(void *data,
                                                      const char *reason);
     void                                    *data;
@@ -58,8 +58,9 @@ typedef struct {
     ngx_msec_t                               timer_due;
 
     /* the push that is read is a message */
-    unsigned                                 message:1;
+    unsigned                                 in_message:1;
 
+    /* the caller closes the connection */
     unsigned                                 closing:1;
 
     char                                     reason[

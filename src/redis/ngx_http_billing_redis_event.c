@@ -158,7 +158,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     size_t                            size;
     ssize_t                           n;
     ngx_int_t                         rc;
-    ngx_uint_t                        turn, pushed;
+    ngx_uint_t                        nbuffers, pushed;
     ngx_connection_t                 *c;
     ngx_http_billing_redis_event_t   *event;
     ngx_http_billing_redis_reader_t  *reader;
@@ -189,7 +189,7 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
     size = 0;
     pushed = 0;
 
-    for (turn = 0; /* void */ ; turn++) {
+    for (nbuffers = 0; /* void */ ; nbuffers++) {
 
         rc = ngx_http_billing_redis_event_replies(event, &pushed);
 
@@ -197,11 +197,11 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
             return;
         }
 
-        if (rc == NGX_OK && turn && (size_t) n < size) {
+        if (rc == NGX_OK && nbuffers && (size_t) n < size) {
             return;
         }
 
-        if (rc == NGX_AGAIN || turn == NGX_HTTP_BILLING_REDIS_TURN) {
+        if (rc == NGX_AGAIN || nbuffers == NGX_HTTP_BILLING_REDIS_TURN) {
             ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }
@@ -237,9 +237,9 @@ ngx_http_billing_redis_event_read_handler(ngx_event_t *rev)
 
 
 /*
- * Hands out all replies that were received, and returns NGX_OK; or NGX_AGAIN if
- * there was so much news that the rest has to wait for another turn; or
- * NGX_ERROR if the connection was closed.
+ * Hands out the replies that were received.  Returns NGX_OK if all were handed
+ * out; NGX_AGAIN if so many keys have changed that the rest has to wait for
+ * another turn; or NGX_ERROR if the connection was closed.
  */
 
 static ngx_int_t
@@ -276,7 +276,7 @@ ngx_http_billing_redis_event_replies(ngx_http_billing_redis_event_t *event,
             return NGX_OK;
         }
 
-        *pushed += (reader->reply.part == NGX_HTTP_BILLING_REDIS_PUSH_ITEM);
+        *pushed += (reader->reply.piece == NGX_HTTP_BILLING_REDIS_PUSH_ITEM);
 
         event->reply(event);
 

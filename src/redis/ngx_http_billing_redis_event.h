@@ -36,7 +36,7 @@ struct ngx_http_billing_redis_event_s {
     /* NULL from the moment that hiredis begins to free the context */
     redisAsyncContext                *context;
 
-    /* connection->idle is set by the owner while no reply is due */
+    /* connection->idle is set by the user of the event while no reply is due */
     ngx_connection_t                 *connection;
 
     ngx_http_billing_redis_reader_t   reader;

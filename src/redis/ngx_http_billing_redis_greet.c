@@ -21,9 +21,9 @@ static void ngx_http_billing_redis_conn_first_key(
     ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_first_fence(
     ngx_http_billing_redis_conn_t *conn);
-static ngx_int_t ngx_http_billing_redis_conn_fenced_first(
+static ngx_int_t ngx_http_billing_redis_conn_first_fenced(
     ngx_http_billing_redis_conn_t *conn);
-static ngx_int_t ngx_http_billing_redis_conn_answered(
+static ngx_int_t ngx_http_billing_redis_conn_send_first_fence(
     ngx_http_billing_redis_conn_t *conn);
 static ngx_int_t ngx_http_billing_redis_conn_greeted(
     ngx_http_billing_redis_conn_t *conn);
@@ -35,8 +35,10 @@ static ngx_int_t ngx_http_billing_redis_conn_failed(
 
 
 /*
- * HELLO is sent alone: a proxy that does not know HELLO may close the
- * connection, and in the other case the next commands depend on the reply.
+ * HELLO is sent alone, because the next commands depend on its reply, and
+ * because a proxy that does not know HELLO may close the connection.  A first
+ * command that found no memory is not sent; then a reply is missing, and the
+ * timer ends the connection.
  */
 
 void
@@ -48,7 +50,7 @@ ngx_http_billing_redis_conn_greet(ngx_http_billing_redis_event_t *event)
 
     conn->state = NGX_HTTP_BILLING_REDIS_GREETING;
 
-    if ((conn->shared->tracking || conn->shared->roles)
+    if ((conn->shared->tracking || conn->shared->asks_role)
         && !conn->server->resp2)
     {
         ngx_http_billing_redis_conn_send_hello(conn);
@@ -100,7 +102,7 @@ ngx_http_billing_redis_conn_send_hello(ngx_http_billing_redis_conn_t *conn)
 
     (void) ngx_http_billing_redis_event_command(&conn->event, n, argv);
 
-    conn->due = NGX_HTTP_BILLING_REDIS_FIRST_HELLO;
+    conn->unanswered = NGX_HTTP_BILLING_REDIS_FIRST_HELLO;
 
     conn->event.reader.resp3 = 1;
 
@@ -135,7 +137,7 @@ ngx_http_billing_redis_conn_send_auth(ngx_http_billing_redis_conn_t *conn)
 
     (void) ngx_http_billing_redis_event_command(&conn->event, n, argv);
 
-    conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_AUTH;
+    conn->unanswered |= NGX_HTTP_BILLING_REDIS_FIRST_AUTH;
 }
 
 
@@ -152,7 +154,7 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
 
         (void) ngx_http_billing_redis_event_command(&conn->event, 2, argv);
 
-        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
+        conn->unanswered |= NGX_HTTP_BILLING_REDIS_FIRST_SELECT;
     }
 
     /* the seeds of a cluster have no keys */
@@ -165,7 +167,7 @@ ngx_http_billing_redis_conn_send_rest(ngx_http_billing_redis_conn_t *conn)
             return NGX_ERROR;
         }
 
-        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_TRACKING;
+        conn->unanswered |= NGX_HTTP_BILLING_REDIS_FIRST_TRACKING;
     }
 
     ngx_http_billing_redis_conn_ping(conn);
@@ -194,10 +196,10 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
 
     (void) ngx_http_billing_redis_event_command(&conn->event, 1, argv);
 
-    conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_PING;
+    conn->unanswered |= NGX_HTTP_BILLING_REDIS_FIRST_PING;
     conn->missing = NULL;
 
-    if (!conn->shared->check && !conn->server->unloaded) {
+    if (!conn->shared->checks_keys && !conn->server->unloaded) {
         return;
     }
 
@@ -210,7 +212,7 @@ ngx_http_billing_redis_conn_ping(ngx_http_billing_redis_conn_t *conn)
 
         (void) ngx_http_billing_redis_event_command(&conn->event, 2, argv);
 
-        conn->due |= NGX_HTTP_BILLING_REDIS_FIRST_KEYS;
+        conn->unanswered |= NGX_HTTP_BILLING_REDIS_FIRST_KEYS;
         conn->nkeys++;
     }
 }
@@ -226,7 +228,7 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
 
     /* the lowest bit */
 
-    first = conn->due & (~conn->due + 1);
+    first = conn->unanswered & (~conn->unanswered + 1);
 
     switch (first) {
 
@@ -282,9 +284,13 @@ ngx_http_billing_redis_conn_greeting(ngx_http_billing_redis_conn_t *conn)
         return ngx_http_billing_redis_conn_first_fence(conn);
     }
 
-    conn->due &= ~first;
+    conn->unanswered &= ~first;
 
-    return conn->due ? NGX_AGAIN : ngx_http_billing_redis_conn_answered(conn);
+    if (conn->unanswered) {
+        return NGX_AGAIN;
+    }
+
+    return ngx_http_billing_redis_conn_send_first_fence(conn);
 }
 
 
@@ -306,9 +312,9 @@ ngx_http_billing_redis_conn_first_hello(ngx_http_billing_redis_conn_t *conn)
         return ngx_http_billing_redis_conn_refused(conn);
     }
 
-    conn->due = 0;
+    conn->unanswered = 0;
 
-    /* each step has a time of its own */
+    /* each step of the greeting has a time of its own */
 
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                      conn->shared->conf.connect_timeout);
@@ -385,7 +391,7 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
     reply = &conn->event.reader.reply;
 
     if (ngx_http_billing_redis_conn_is_fence(conn)) {
-        return ngx_http_billing_redis_conn_fenced_first(conn);
+        return ngx_http_billing_redis_conn_first_fenced(conn);
     }
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ERROR
@@ -401,13 +407,13 @@ ngx_http_billing_redis_conn_first_fence(ngx_http_billing_redis_conn_t *conn)
 
 
 static ngx_int_t
-ngx_http_billing_redis_conn_fenced_first(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_conn_first_fenced(ngx_http_billing_redis_conn_t *conn)
 {
     ngx_http_billing_redis_server_t  *server;
 
     server = conn->server;
 
-    conn->due = 0;
+    conn->unanswered = 0;
     server->closes = 0;
 
     if (!conn->eval) {
@@ -415,7 +421,7 @@ ngx_http_billing_redis_conn_fenced_first(ngx_http_billing_redis_conn_t *conn)
     }
 
     if (conn->event.reader.resp3
-        || (!conn->shared->tracking && !conn->shared->roles))
+        || (!conn->shared->tracking && !conn->shared->asks_role))
     {
         return ngx_http_billing_redis_conn_greeted(conn);
     }
@@ -439,10 +445,11 @@ ngx_http_billing_redis_conn_fenced_first(ngx_http_billing_redis_conn_t *conn)
 }
 
 
-/* all of the first commands are answered: the fence is next */
+/* all first commands but the fence are answered */
 
 static ngx_int_t
-ngx_http_billing_redis_conn_answered(ngx_http_billing_redis_conn_t *conn)
+ngx_http_billing_redis_conn_send_first_fence(
+    ngx_http_billing_redis_conn_t *conn)
 {
     if (ngx_http_billing_redis_reader_left(&conn->event.reader)) {
         return ngx_http_billing_redis_conn_failed(conn,
@@ -453,7 +460,7 @@ ngx_http_billing_redis_conn_answered(ngx_http_billing_redis_conn_t *conn)
     ngx_http_billing_redis_add_timer(&conn->timer, &conn->timer_due,
                                      conn->shared->conf.connect_timeout);
 
-    conn->due = NGX_HTTP_BILLING_REDIS_FIRST_FENCE;
+    conn->unanswered = NGX_HTTP_BILLING_REDIS_FIRST_FENCE;
 
     (void) ngx_http_billing_redis_conn_send_fence(conn);
 
@@ -505,7 +512,7 @@ ngx_http_billing_redis_conn_refused(ngx_http_billing_redis_conn_t *conn)
 }
 
 
-/* the reason may be the text of the reply */
+/* the reason is copied, as it may be the text of the reply */
 
 static ngx_int_t
 ngx_http_billing_redis_conn_failed(ngx_http_billing_redis_conn_t *conn,

@@ -25,9 +25,9 @@ void
 ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     ngx_http_billing_redis_pipeline_t *pl)
 {
-    ngx_msec_t                        idle;
-    ngx_http_billing_redis_slot_t    *slot;
-    ngx_http_billing_redis_shared_t  *shared;
+    ngx_msec_t                         idle;
+    ngx_http_billing_redis_shared_t   *shared;
+    ngx_http_billing_redis_pending_t  *pending;
 
     shared = conn->shared;
 
@@ -44,21 +44,21 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
         }
     }
 
-    slot = ngx_http_billing_redis_conn_slot(conn, conn->ninflight);
+    pending = ngx_http_billing_redis_conn_pending(conn, conn->ninflight);
 
-    slot->conn = conn;
-    slot->pipeline = pl;
-    slot->timeout = pl->timeout;
-    slot->ncommands = pl->ncommands;
-    slot->bulk = pl->bulk;
-    slot->role = (pl->role && conn->event.reader.resp3);
-    slot->items = (pl->item != NULL);
+    pending->conn = conn;
+    pending->pipeline = pl;
+    pending->timeout = pl->timeout;
+    pending->ncommands = pl->ncommands;
+    pending->bulk = pl->bulk;
+    pending->role_due = (pl->asks_role && conn->event.reader.resp3);
+    pending->items = (pl->item != NULL);
 
     if (conn->ninflight++ == 0) {
-        conn->event.reader.items = slot->items;
+        conn->event.reader.items = pending->items;
     }
 
-    shared->nbulk += slot->bulk;
+    shared->nbulk += pending->bulk;
 
     conn->event.connection->idle = 0;
 
@@ -68,18 +68,18 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     }
 
     pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_SENT;
-    pl->slot = slot;
+    pl->pending = pending;
     pl->sent = ngx_current_msec;
     pl->tries++;
 
-    shared->stat->commands += slot->ncommands;
+    shared->stat->commands += pending->ncommands;
     shared->stat->retries += pl->resend;
 
     pl->resend = 0;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, shared->log, 0,
                    "billing redis send %ui commands on connection %ui to "
-                   "\"%V\"", slot->ncommands, conn->number,
+                   "\"%V\"", pending->ncommands, conn->number,
                    &conn->server->peer->name);
 
     if (pl->sending) {
@@ -87,7 +87,8 @@ ngx_http_billing_redis_conn_send(ngx_http_billing_redis_conn_t *conn,
     }
 
     if (ngx_http_billing_redis_conn_write(conn, pl) != NGX_OK
-        || (slot->role && ngx_http_billing_redis_conn_send_role(conn) != NGX_OK)
+        || (pending->role_due
+            && ngx_http_billing_redis_conn_send_role(conn) != NGX_OK)
         || ngx_http_billing_redis_conn_send_fence(conn) != NGX_OK)
     {
         ngx_http_billing_redis_conn_close(conn, "no memory for a command",
@@ -113,8 +114,8 @@ void
 ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 {
     ngx_http_billing_redis_conn_t      *conn;
-    ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_reply_t     *reply;
+    ngx_http_billing_redis_pending_t   *pending;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     conn = event->data;
@@ -122,7 +123,7 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
 
     /* a push answers no command: it is no sign that the server answers */
 
-    switch (reply->part) {
+    switch (reply->piece) {
 
     case NGX_HTTP_BILLING_REDIS_REPLY:
         break;
@@ -177,12 +178,12 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
         return;
     }
 
-    slot = ngx_http_billing_redis_conn_slot(conn, 0);
+    pending = ngx_http_billing_redis_conn_pending(conn, 0);
 
-    if (conn->nreplies == slot->ncommands) {
+    if (conn->nreplies == pending->ncommands) {
 
-        if (slot->role) {
-            slot->role = 0;
+        if (pending->role_due) {
+            pending->role_due = 0;
 
             if (ngx_http_billing_redis_conn_role(conn) != NGX_OK) {
                 conn->shared->stat->errors++;
@@ -197,7 +198,7 @@ ngx_http_billing_redis_conn_reply(ngx_http_billing_redis_event_t *event)
         return;
     }
 
-    pl = slot->pipeline;
+    pl = pending->pipeline;
 
     if (pl) {
 
@@ -223,7 +224,7 @@ ngx_http_billing_redis_conn_item(ngx_http_billing_redis_conn_t *conn)
 
     conn->replied = ngx_current_msec;
 
-    pl = ngx_http_billing_redis_conn_slot(conn, 0)->pipeline;
+    pl = ngx_http_billing_redis_conn_pending(conn, 0)->pipeline;
 
     if (pl) {
         pl->item(pl->data, &conn->event.reader.reply);
@@ -234,9 +235,9 @@ ngx_http_billing_redis_conn_item(ngx_http_billing_redis_conn_t *conn)
 static void
 ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
 {
-    ngx_http_billing_redis_slot_t      *slot;
     ngx_http_billing_redis_reply_t     *reply;
     ngx_http_billing_redis_shared_t    *shared;
+    ngx_http_billing_redis_pending_t   *pending;
     ngx_http_billing_redis_pipeline_t  *pl;
 
     shared = conn->shared;
@@ -264,8 +265,8 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
         return;
     }
 
-    slot = ngx_http_billing_redis_conn_slot(conn, 0);
-    pl = slot->pipeline;
+    pending = ngx_http_billing_redis_conn_pending(conn, 0);
+    pl = pending->pipeline;
 
     conn->first++;
     conn->ninflight--;
@@ -275,10 +276,10 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
 
     if (conn->ninflight) {
         conn->event.reader.items
-                            = ngx_http_billing_redis_conn_slot(conn, 0)->items;
+                         = ngx_http_billing_redis_conn_pending(conn, 0)->items;
     }
 
-    shared->nbulk -= slot->bulk;
+    shared->nbulk -= pending->bulk;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, shared->log, 0,
                    "billing redis pipeline answered on connection %ui%s",
@@ -290,7 +291,7 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
         shared->duration(shared->duration_data, ngx_current_msec - pl->sent);
 
         pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
-        pl->slot = NULL;
+        pl->pending = NULL;
         pl->server = &conn->server->peer->name;
         pl->connection = conn->number;
 
@@ -313,9 +314,9 @@ ngx_http_billing_redis_conn_fenced(ngx_http_billing_redis_conn_t *conn)
 void
 ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
 {
-    ngx_msec_int_t                  left;
-    ngx_http_billing_redis_conn_t  *conn;
-    ngx_http_billing_redis_slot_t  *slot;
+    ngx_msec_int_t                     left;
+    ngx_http_billing_redis_conn_t     *conn;
+    ngx_http_billing_redis_pending_t  *pending;
 
     conn = ev->data;
 
@@ -323,9 +324,10 @@ ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
         return;
     }
 
-    slot = ngx_http_billing_redis_conn_slot(conn, 0);
+    pending = ngx_http_billing_redis_conn_pending(conn, 0);
 
-    left = (ngx_msec_int_t) (conn->replied + slot->timeout - ngx_current_msec);
+    left = (ngx_msec_int_t) (conn->replied + pending->timeout
+                             - ngx_current_msec);
 
     if (left > 0) {
         ngx_http_billing_redis_add_timer(ev, &conn->watch_due,
@@ -337,14 +339,14 @@ ngx_http_billing_redis_conn_watch(ngx_event_t *ev)
         return;
     }
 
-    if (slot->pipeline == NULL) {
+    if (pending->pipeline == NULL) {
 
         /* the caller has left, so nobody else counts the timeout */
 
         conn->shared->stat->timeouts++;
     }
 
-    ngx_http_billing_redis_conn_check(conn, slot->timeout);
+    ngx_http_billing_redis_conn_check(conn, pending->timeout);
 }
 
 

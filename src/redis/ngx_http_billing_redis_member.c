@@ -70,7 +70,7 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
         return NULL;
     }
 
-    /* what else is announced may be an address that only nodes can reach */
+    /* beside a host that is an address, ip may be one that only nodes reach */
 
     if (ngx_http_billing_redis_member_numeric(host)
         || !ngx_http_billing_redis_member_numeric(ip))
@@ -300,7 +300,7 @@ failed:
 }
 
 
-/* the node is spoken to as the one that has announced the node */
+/* the credentials are those of the server that has announced the node */
 
 static ngx_int_t
 ngx_http_billing_redis_member_peer(ngx_pool_t *pool,
@@ -387,7 +387,7 @@ ngx_http_billing_redis_member_noticed(void *data)
 {
     ngx_http_billing_redis_member_t *member = data;
 
-    ngx_msec_t                         pace;
+    ngx_msec_t                         pace, retry;
     ngx_queue_t                       *q;
     ngx_http_billing_redis_member_t   *other;
     ngx_http_billing_redis_server_t   *server;
@@ -415,12 +415,12 @@ ngx_http_billing_redis_member_noticed(void *data)
     }
 
     pace = ngx_min(pace, NGX_HTTP_BILLING_REDIS_MAX_PACE);
-    pace = ngx_current_msec + pace / 2 + ngx_random() % (pace / 2 + 1);
+    retry = ngx_current_msec + pace / 2 + ngx_random() % (pace / 2 + 1);
 
     server = member->node.pool.route.servers[0];
 
-    if ((ngx_msec_int_t) (pace - server->retry) > 0) {
-        server->retry = pace;
+    if ((ngx_msec_int_t) (retry - server->retry) > 0) {
+        server->retry = retry;
     }
 }
 

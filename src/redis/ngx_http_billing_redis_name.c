@@ -105,7 +105,7 @@ ngx_http_billing_redis_name_resolved(ngx_resolver_ctx_t *ctx)
 }
 
 
-/* sorted, because the resolver gives the addresses in an order by chance */
+/* sorted, because the resolver gives the addresses in a random order */
 
 static ngx_http_billing_redis_address_t *
 ngx_http_billing_redis_name_addresses(ngx_http_billing_redis_name_t *name,
@@ -162,7 +162,7 @@ ngx_http_billing_redis_name_set(ngx_http_billing_redis_name_t *name,
 {
     ngx_uint_t  i;
 
-    name->known = 1;
+    name->tried = 1;
 
     for (i = 0; i < n && i < name->naddrs; i++) {
         if (ngx_http_billing_redis_name_compare(&addrs[i], &name->addrs[i])) {
@@ -202,8 +202,8 @@ ngx_http_billing_redis_name_failed(ngx_http_billing_redis_name_t *name,
                       name->naddrs ? ", its last addresses are kept" : "");
     }
 
-    if (!name->known) {
-        name->known = 1;
+    if (!name->tried) {
+        name->tried = 1;
         name->changed(name->data);
     }
 }

@@ -42,8 +42,8 @@ typedef struct {
     ngx_http_billing_redis_address_t   *addrs;
     ngx_uint_t                          naddrs;
 
-    /* the first attempt has ended */
-    unsigned                            known:1;
+    /* the first attempt has ended, with addresses or without */
+    unsigned                            tried:1;
 
     /* private: the attempt under way, or NULL */
     ngx_resolver_ctx_t                 *ctx;

@@ -4,15 +4,17 @@
 
 
 typedef struct {
-    ngx_http_billing_redis_source_t   source;
-    ngx_http_billing_redis_pool_t    *pool;
+    ngx_http_billing_redis_discovery_t   discovery;
+    ngx_http_billing_redis_pool_t       *pool;
 
-    /* one for each of the URLs; those without a host name are not used */
-    ngx_http_billing_redis_name_t    *names;
+    /* one for each of the URLs; not used if the host is no name */
+    ngx_http_billing_redis_name_t       *names;
 
-    /* a change of addresses may become known in the midst of anything */
-    ngx_event_t                       posted;
-    ngx_uint_t                        changed;
+    /* the servers are set by an event, and not within a callback */
+    ngx_event_t                          posted;
+
+    /* addresses have changed, and the servers are not set yet */
+    ngx_uint_t                           changed;
 } ngx_http_billing_redis_names_t;
 
 
@@ -52,9 +54,9 @@ ngx_http_billing_redis_names_init(ngx_conf_t *cf,
     names->posted.data = names;
     names->posted.log = pool->shared.log;
 
-    names->source.ask = ngx_http_billing_redis_names_ask;
-    names->source.close = ngx_http_billing_redis_names_close;
-    names->source.data = names;
+    names->discovery.ask = ngx_http_billing_redis_names_ask;
+    names->discovery.close = ngx_http_billing_redis_names_close;
+    names->discovery.data = names;
 
     for (i = 0; i < conf->peers->nelts; i++) {
         name = &names->names[i];
@@ -75,7 +77,7 @@ ngx_http_billing_redis_names_init(ngx_conf_t *cf,
         }
     }
 
-    pool->source = &names->source;
+    pool->discovery = &names->discovery;
 
     return NGX_OK;
 }

@@ -13,8 +13,8 @@
 
 
 /*
- * At configuration: makes the pool's source of servers.  The pool's conf has a
- * resolver.
+ * At configuration: makes the discovery of the pool's servers.  The pool's conf
+ * has a resolver.
  */
 ngx_int_t ngx_http_billing_redis_names_init(ngx_conf_t *cf,
     ngx_http_billing_redis_pool_t *pool);

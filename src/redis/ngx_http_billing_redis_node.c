@@ -72,7 +72,7 @@ ngx_http_billing_redis_node_send(ngx_http_billing_redis_node_t *node,
     pl->node = node;
     pl->timeout = timeout;
     pl->deadline = deadline;
-    pl->slot = NULL;
+    pl->pending = NULL;
     pl->server = NULL;
     pl->connection = 0;
     pl->tries = 0;
@@ -86,7 +86,7 @@ ngx_http_billing_redis_node_send(ngx_http_billing_redis_node_t *node,
 
     left = (ngx_msec_int_t) (deadline - ngx_current_msec);
 
-    ngx_http_billing_redis_add_timer(&pl->timer, &pl->due,
+    ngx_http_billing_redis_add_timer(&pl->timer, &pl->timer_due,
                                      (ngx_msec_t) ngx_max(left, 1));
 
     ngx_http_billing_redis_node_start(pl);
@@ -246,8 +246,8 @@ ngx_http_billing_redis_node_cancel(ngx_http_billing_redis_pipeline_t *pl)
         return;
 
     case NGX_HTTP_BILLING_REDIS_PIPELINE_SENT:
-        pl->slot->pipeline = NULL;
-        pl->slot = NULL;
+        pl->pending->pipeline = NULL;
+        pl->pending = NULL;
         pl->state = NGX_HTTP_BILLING_REDIS_PIPELINE_IDLE;
         break;
 
@@ -351,7 +351,7 @@ ngx_http_billing_redis_node_returned(void *data,
 }
 
 
-/* fails a pipeline that is in no queue and in no slot */
+/* fails a pipeline that is in no queue and not in flight */
 
 static void
 ngx_http_billing_redis_node_fail(ngx_http_billing_redis_pipeline_t *pl,
@@ -382,7 +382,7 @@ ngx_http_billing_redis_node_timeout(ngx_event_t *ev)
     pl = ev->data;
     node = pl->node;
 
-    if (ngx_http_billing_redis_stalled(ev, &pl->due)) {
+    if (ngx_http_billing_redis_stalled(ev, &pl->timer_due)) {
         return;
     }
 
@@ -390,7 +390,7 @@ ngx_http_billing_redis_node_timeout(ngx_event_t *ev)
     result = node->pool.result;
 
     if (pl->state == NGX_HTTP_BILLING_REDIS_PIPELINE_SENT) {
-        conn = pl->slot->conn;
+        conn = pl->pending->conn;
         result = NGX_HTTP_BILLING_REDIS_TIMEOUT;
         ngx_http_billing_redis_server_late(conn->server);
     }

@@ -105,7 +105,7 @@ ngx_http_billing_redis_part_send(ngx_http_billing_redis_part_t *part)
         break;
     }
 
-    /* what a replica answers, or a node while the slot moves, is not kept */
+    /* replies of a replica, or of a node to ASKING, must not be kept */
 
     if (split->pipeline->sending
         && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
@@ -121,7 +121,7 @@ ngx_http_billing_redis_part_send(ngx_http_billing_redis_part_t *part)
     pl->part = 1;
     pl->bulk = split->pipeline->bulk;
     pl->optional = split->pipeline->optional;
-    pl->role = split->pipeline->role;
+    pl->asks_role = split->pipeline->asks_role;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, split->cluster->log, 0,
                    "billing redis part: %ui commands for \"%V\", mode %d",
@@ -268,7 +268,7 @@ ngx_http_billing_redis_part_reply(void *data, ngx_uint_t n,
 
     command->answered = 1;
     command->connection = (part->mode == NGX_HTTP_BILLING_REDIS_PLAIN)
-                          ? part->pipeline.slot->conn->number : 0;
+                          ? part->pipeline.pending->conn->number : 0;
 
     if (part->member && part->mode == NGX_HTTP_BILLING_REDIS_PLAIN
         && split->cluster->map->slots[command->slot] == 0)
@@ -319,7 +319,7 @@ ngx_http_billing_redis_part_redirected(ngx_http_billing_redis_part_t *part,
 
         ngx_str_null(&none);
 
-        server = part->pipeline.slot->conn->server;
+        server = part->pipeline.pending->conn->server;
 
         member = ngx_http_billing_redis_member(cluster, server, &host, &none,
                                                port);
@@ -342,7 +342,7 @@ ngx_http_billing_redis_part_redirected(ngx_http_billing_redis_part_t *part,
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, cluster->log, 0,
                    "billing redis redirected: \"%V\" by \"%V\"", &reply->text,
-                   &part->pipeline.slot->conn->server->peer->name);
+                   &part->pipeline.pending->conn->server->peer->name);
 
     return 1;
 }

@@ -63,7 +63,7 @@ typedef struct {
     /* in split->parts, or split->free */
     ngx_queue_t                          queue;
 
-    /* the commands; the one whose reply is next */
+    /* the commands' indexes; the one whose reply is due next; how many */
     ngx_uint_t                           first;
     ngx_uint_t                           last;
     ngx_uint_t                           due;
@@ -116,7 +116,7 @@ ngx_http_billing_redis_part_t *ngx_http_billing_redis_part(
 /* Sends the part; split->done() is called later. */
 void ngx_http_billing_redis_part_send(ngx_http_billing_redis_part_t *part);
 
-/* The part is not needed any more. */
+/* Puts a part that is not needed any more into split->free. */
 void ngx_http_billing_redis_part_release(ngx_http_billing_redis_part_t *part);
 
 /* Sets the node that the command is to be sent to, or NULL. */

@@ -16,9 +16,9 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
     conf = &shared->conf;
 
     shared->pool = pool;
-    shared->check = (conf->peers->nelts > 1 || conf->resolver
+    shared->checks_keys = (conf->peers->nelts > 1 || conf->resolver
                      || conf->urls->sentinel);
-    shared->roles = (conf->urls->sentinel != NULL);
+    shared->asks_role = (conf->urls->sentinel != NULL);
     shared->ready = ngx_http_billing_redis_pool_ready;
     shared->suspect = ngx_http_billing_redis_pool_suspect;
     shared->answered = ngx_http_billing_redis_pool_answered;
@@ -38,7 +38,7 @@ ngx_http_billing_redis_pool_init(ngx_conf_t *cf,
 
     peer = conf->peers->elts;
 
-    /* what names and sentinels lead to is still unknown */
+    /* the servers of host names and of sentinels are not known yet */
 
     if (ngx_array_init(&listed, cf->pool, conf->peers->nelts,
                        sizeof(ngx_http_billing_redis_peer_t))
@@ -115,9 +115,9 @@ ngx_http_billing_redis_pool_close(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t  i;
 
-    if (pool->source) {
-        pool->source->close(pool->source->data);
-        pool->source = NULL;
+    if (pool->discovery) {
+        pool->discovery->close(pool->discovery->data);
+        pool->discovery = NULL;
     }
 
     /* no other connection is to become the owner */

@@ -18,12 +18,12 @@
 #include "ngx_http_billing_redis_route.h"
 
 
-/* what finds out the servers of a pool whose list changes */
+/* the discovery of a pool's servers, for a list that changes at run time */
 
 typedef struct {
     /*
-     * Called before each attempt to connect, and with each pipeline.  Asks
-     * only: an event sets the servers later.  Returns NGX_AGAIN if no
+     * Called before each attempt to connect, and with each pipeline.  Begins
+     * to ask; an event sets the servers later.  Returns NGX_AGAIN if no
      * connection is to be made yet, as the servers may be other ones by now.
      */
     ngx_int_t                       (*ask)(void *data);
@@ -32,7 +32,7 @@ typedef struct {
     void                            (*close)(void *data);
 
     void                             *data;
-} ngx_http_billing_redis_source_t;
+} ngx_http_billing_redis_discovery_t;
 
 
 typedef struct {
@@ -40,7 +40,7 @@ typedef struct {
     ngx_http_billing_redis_route_t    route;
 
     /* NULL if the list of servers never changes */
-    ngx_http_billing_redis_source_t  *source;
+    ngx_http_billing_redis_discovery_t  *discovery;
 
     ngx_http_billing_redis_conn_t    *conns;
     ngx_uint_t                        nconns;

@@ -15,7 +15,7 @@ static void ngx_http_billing_redis_pool_open(
     ngx_http_billing_redis_pool_t *pool,
     ngx_http_billing_redis_server_t *server, ngx_uint_t probe,
     ngx_uint_t probation);
-static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_closed(
+static ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_free_conn(
     ngx_http_billing_redis_pool_t *pool);
 
 
@@ -43,13 +43,14 @@ ngx_http_billing_redis_pool_connect(ngx_http_billing_redis_pool_t *pool)
 static ngx_int_t
 ngx_http_billing_redis_pool_ask(ngx_http_billing_redis_pool_t *pool)
 {
-    return pool->source ? pool->source->ask(pool->source->data) : NGX_OK;
+    return pool->discovery ? pool->discovery->ask(pool->discovery->data)
+                           : NGX_OK;
 }
 
 
 /*
- * Whether one more connection is needed, and none is being made.  A pipeline
- * that the caller has just sent is in flight already.
+ * Is one more connection needed, and none being made?  A pipeline that the
+ * caller has just sent is in flight already.
  */
 
 static ngx_uint_t
@@ -218,7 +219,7 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
     const char                     *reason;
     ngx_http_billing_redis_conn_t  *conn;
 
-    conn = ngx_http_billing_redis_pool_closed(pool);
+    conn = ngx_http_billing_redis_pool_free_conn(pool);
 
     if (conn == NULL) {
         return;
@@ -251,10 +252,10 @@ ngx_http_billing_redis_pool_open(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/* if no connection is closed, closes the one that has drained for longest */
+/* if no connection is closed, closes the oldest one that drains */
 
 static ngx_http_billing_redis_conn_t *
-ngx_http_billing_redis_pool_closed(ngx_http_billing_redis_pool_t *pool)
+ngx_http_billing_redis_pool_free_conn(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t                      i;
     ngx_http_billing_redis_conn_t  *conn, *oldest;

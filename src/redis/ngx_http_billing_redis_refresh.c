@@ -37,7 +37,7 @@ static ngx_str_t  ngx_http_billing_redis_cluster_disabled =
     ngx_string("ERR This instance has cluster support disabled");
 
 
-/* many triggers make one reading, and readings keep a distance */
+/* triggers that come before a reading share it, and readings are spaced */
 
 void
 ngx_http_billing_redis_cluster_refresh(
@@ -46,7 +46,7 @@ ngx_http_billing_redis_cluster_refresh(
 {
     ngx_msec_t  wait, passed;
 
-    if (cluster->over) {
+    if (cluster->ended) {
         return;
     }
 
@@ -146,7 +146,7 @@ ngx_http_billing_redis_cluster_refresh_handler(ngx_event_t *ev)
     pl->last = pl->start + ngx_http_billing_redis_cluster_command.len;
     pl->ncommands = 1;
     pl->sending = ngx_http_billing_redis_cluster_sending;
-    pl->item = ngx_http_billing_redis_cluster_item;
+    pl->item = ngx_http_billing_redis_topology_item;
     pl->reply = ngx_http_billing_redis_cluster_reply;
     pl->done = ngx_http_billing_redis_cluster_done;
     pl->data = cluster;
@@ -192,7 +192,7 @@ ngx_http_billing_redis_cluster_reply(void *data, ngx_uint_t n,
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ARRAY) {
         cluster->refused = 0;
-        ngx_http_billing_redis_cluster_read(cluster);
+        ngx_http_billing_redis_topology_end(cluster);
         return;
     }
 
@@ -211,11 +211,11 @@ ngx_http_billing_redis_cluster_refused(
     ngx_str_t                      *disabled, name;
     ngx_http_billing_redis_conn_t  *conn;
 
-    conn = cluster->pipeline.slot->conn;
+    conn = cluster->pipeline.pending->conn;
     name = conn->server->peer->name;
     disabled = &ngx_http_billing_redis_cluster_disabled;
 
-    /* a user may lack the right to the command, which HELLO needs none for */
+    /* the user may lack the right to CLUSTER; HELLO needs none, and is sure */
 
     if ((conn->event.reader.resp3 && !conn->cluster)
         || (text->len >= disabled->len
@@ -246,7 +246,7 @@ ngx_http_billing_redis_cluster_refused(
 static void
 ngx_http_billing_redis_cluster_leave(ngx_http_billing_redis_cluster_t *cluster)
 {
-    cluster->over = 1;
+    cluster->ended = 1;
     cluster->version = ++*cluster->seeds->pool.shared.number;
 
     ngx_memzero(cluster->map, sizeof(ngx_http_billing_redis_map_t));
@@ -291,7 +291,7 @@ ngx_http_billing_redis_cluster_done(void *data,
     reading->map = NULL;
     changed = 0;
 
-    /* a node without slots has left the cluster */
+    /* a node that knows of no slots has left the cluster */
 
     failed = (result != NGX_HTTP_BILLING_REDIS_OK || reading->wrong
               || map->covered == 0);
@@ -308,7 +308,7 @@ ngx_http_billing_redis_cluster_done(void *data,
     }
 
     cluster->bounded = reading->bounded ? 1 : 0;
-    cluster->nameless = reading->nameless ? 1 : 0;
+    cluster->addressless = reading->addressless ? 1 : 0;
 
     if (failed) {
         ngx_free(map);
@@ -350,7 +350,7 @@ ngx_http_billing_redis_cluster_done(void *data,
 }
 
 
-/* returns whether a slot has another master now */
+/* returns 1 if a slot has another master than before, else 0 */
 
 static ngx_uint_t
 ngx_http_billing_redis_cluster_install(
@@ -436,8 +436,8 @@ ngx_http_billing_redis_cluster_log(ngx_http_billing_redis_cluster_t *cluster,
 
     map = cluster->map;
 
-    if (!cluster->logged) {
-        cluster->logged = 1;
+    if (!cluster->map_logged) {
+        cluster->map_logged = 1;
 
         ngx_log_error(NGX_LOG_NOTICE, cluster->log, 0,
                       "redis cluster: %ui nodes have %ui slots",
@@ -463,9 +463,9 @@ ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
 {
     ngx_uint_t                        i;
     ngx_queue_t                      *q;
-    ngx_http_billing_redis_member_t  *member, *idle;
+    ngx_http_billing_redis_member_t  *member, *unconnected;
 
-    if (cluster->failed || cluster->over || cluster->nmembers == 0) {
+    if (cluster->failed || cluster->ended || cluster->nmembers == 0) {
         return NULL;
     }
 
@@ -475,7 +475,7 @@ ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
         return member;
     }
 
-    idle = NULL;
+    unconnected = NULL;
     q = ngx_queue_head(&cluster->members);
 
     for (i = cluster->turn % cluster->nmembers; i; i--) {
@@ -498,12 +498,12 @@ ngx_http_billing_redis_cluster_next(ngx_http_billing_redis_cluster_t *cluster)
             return member;
         }
 
-        if (idle == NULL) {
-            idle = member;
+        if (unconnected == NULL) {
+            unconnected = member;
         }
     }
 
-    return idle;
+    return unconnected;
 }
 
 

@@ -16,7 +16,7 @@ static ngx_int_t ngx_http_billing_redis_reader_special(
 static ngx_int_t ngx_http_billing_redis_reader_keep(
     ngx_http_billing_redis_reader_t *reader,
     ngx_http_billing_redis_token_t *token, ngx_log_t *log);
-static ngx_int_t ngx_http_billing_redis_reader_part(
+static ngx_int_t ngx_http_billing_redis_reader_push(
     ngx_http_billing_redis_reader_t *reader,
     ngx_http_billing_redis_token_t *token);
 static ngx_int_t ngx_http_billing_redis_reader_item(
@@ -108,7 +108,7 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
         && reader->depth == 0)
     {
         reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
-        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_END;
+        reply->piece = NGX_HTTP_BILLING_REDIS_PUSH_END;
         ngx_str_null(&reply->text);
         return NGX_OK;
     }
@@ -117,7 +117,7 @@ ngx_http_billing_redis_reader_next(ngx_http_billing_redis_reader_t *reader,
         && reader->depth == 0)
     {
         reader->state = NGX_HTTP_BILLING_REDIS_READER_IDLE;
-        reply->part = NGX_HTTP_BILLING_REDIS_REPLY;
+        reply->piece = NGX_HTTP_BILLING_REDIS_REPLY;
         reply->type = NGX_HTTP_BILLING_REDIS_ARRAY;
         ngx_str_null(&reply->text);
         return NGX_OK;
@@ -203,7 +203,7 @@ ngx_http_billing_redis_reader_begin(ngx_http_billing_redis_reader_t *reader)
     reader->depth = 0;
     reader->left[0] = 1;
 
-    reader->reply.part = NGX_HTTP_BILLING_REDIS_REPLY;
+    reader->reply.piece = NGX_HTTP_BILLING_REDIS_REPLY;
     reader->reply.elts = NULL;
     reader->reply.nelts = 0;
 }
@@ -244,7 +244,7 @@ ngx_http_billing_redis_reader_skip(ngx_http_billing_redis_reader_t *reader,
 
 
 /*
- * Adds the token to the reply.  Returns NGX_OK if a reply, or a part of a push,
+ * Adds the token to the reply.  Returns NGX_OK if a reply, or a piece of one,
  * is to be handed out; NGX_AGAIN if more tokens have to be read first; or
  * NGX_ERROR and reader->error.
  */
@@ -273,7 +273,7 @@ ngx_http_billing_redis_reader_value(ngx_http_billing_redis_reader_t *reader,
         rc = ngx_http_billing_redis_reader_keep(reader, token, log);
 
     } else if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH) {
-        rc = ngx_http_billing_redis_reader_part(reader, token);
+        rc = ngx_http_billing_redis_reader_push(reader, token);
     }
 
     if (rc == NGX_ERROR) {
@@ -390,7 +390,7 @@ ngx_http_billing_redis_reader_keep(ngx_http_billing_redis_reader_t *reader,
 
 
 static ngx_int_t
-ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
+ngx_http_billing_redis_reader_push(ngx_http_billing_redis_reader_t *reader,
     ngx_http_billing_redis_token_t *token)
 {
     ngx_http_billing_redis_reply_t  *reply;
@@ -407,7 +407,7 @@ ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
         }
 
         reader->kind_given = 1;
-        reply->part = NGX_HTTP_BILLING_REDIS_PUSH;
+        reply->piece = NGX_HTTP_BILLING_REDIS_PUSH;
 
     } else {
 
@@ -417,7 +417,7 @@ ngx_http_billing_redis_reader_part(ngx_http_billing_redis_reader_t *reader,
             return NGX_AGAIN;
         }
 
-        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_ITEM;
+        reply->piece = NGX_HTTP_BILLING_REDIS_PUSH_ITEM;
     }
 
     reply->type = token->type;
@@ -435,7 +435,7 @@ ngx_http_billing_redis_reader_item(ngx_http_billing_redis_reader_t *reader,
 
     reply = &reader->reply;
 
-    reply->part = NGX_HTTP_BILLING_REDIS_ITEM;
+    reply->piece = NGX_HTTP_BILLING_REDIS_ITEM;
     reply->type = token->type;
     reply->text = token->text;
     reply->level = reader->depth;
@@ -488,7 +488,7 @@ ngx_http_billing_redis_reader_end(ngx_http_billing_redis_reader_t *reader,
             return NGX_OK;
         }
 
-        reply->part = NGX_HTTP_BILLING_REDIS_PUSH_END;
+        reply->piece = NGX_HTTP_BILLING_REDIS_PUSH_END;
         ngx_str_null(&reply->text);
         break;
 

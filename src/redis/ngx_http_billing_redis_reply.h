@@ -78,8 +78,8 @@ typedef enum {
 
 
 /*
- * A push comes in parts: its kind, each of its other elements at all levels,
- * its end.  Other pushes and replies come before it or after it, never within.
+ * A push comes in pieces: its kind, each of its other elements at all levels,
+ * its end.  No other push or reply comes between these pieces.
  */
 
 typedef enum {
@@ -103,11 +103,11 @@ typedef enum {
      * comes last, as an ARRAY without elements.
      */
     NGX_HTTP_BILLING_REDIS_ITEM
-} ngx_http_billing_redis_part_e;
+} ngx_http_billing_redis_piece_e;
 
 
 typedef struct {
-    ngx_http_billing_redis_part_e    part;
+    ngx_http_billing_redis_piece_e   piece;
     ngx_http_billing_redis_type_e    type;
 
     /* no data if the type has no text; else a zero byte follows the text */
@@ -120,7 +120,7 @@ typedef struct {
     ngx_str_t                       *elts;
     ngx_uint_t                       nelts;
 
-    /* of an ITEM; that of the reply's own elements is 1 */
+    /* an ITEM's level; the level of the reply's own elements is 1 */
     ngx_uint_t                       level;
 } ngx_http_billing_redis_reply_t;
 
@@ -206,7 +206,7 @@ ngx_int_t ngx_http_billing_redis_reader_room(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
 
 /*
- * Reads the next reply, or part of a push, into reader->reply, whose texts are
+ * Reads the next reply, or piece of one, into reader->reply, whose texts are
  * valid until the next ngx_http_billing_redis_reader_room().  Returns NGX_OK;
  * NGX_AGAIN if more has to be received first; or NGX_ERROR and reader->error,
  * after which the connection is of no use.  Attributes are skipped.  See
@@ -216,8 +216,8 @@ ngx_int_t ngx_http_billing_redis_reader_next(
     ngx_http_billing_redis_reader_t *reader, ngx_log_t *log);
 
 /*
- * Whether any byte of another reply, other than a push, was received.  To be
- * called only after ngx_http_billing_redis_reader_next().
+ * Was any byte of another reply received, pushes aside?  To be called only
+ * after ngx_http_billing_redis_reader_next().
  */
 ngx_uint_t ngx_http_billing_redis_reader_left(
     ngx_http_billing_redis_reader_t *reader);

@@ -73,7 +73,7 @@ ngx_http_billing_redis_route_set(ngx_http_billing_redis_route_t *route,
 
     route->servers = servers;
     route->nservers = nservers;
-    route->heap = (pool == NULL);
+    route->on_heap = (pool == NULL);
 
     return NGX_OK;
 
@@ -106,7 +106,7 @@ ngx_http_billing_redis_route_clear(ngx_http_billing_redis_route_t *route)
 
     route->servers = NULL;
     route->nservers = 0;
-    route->heap = 0;
+    route->on_heap = 0;
 }
 
 
@@ -121,7 +121,7 @@ ngx_http_billing_redis_route_free(ngx_http_billing_redis_route_t *route)
         ngx_http_billing_redis_server_release(route->servers[i]);
     }
 
-    if (route->heap) {
+    if (route->on_heap) {
         ngx_free(route->servers);
     }
 }
@@ -181,7 +181,7 @@ ngx_http_billing_redis_route_first(ngx_http_billing_redis_route_t *route,
                 continue;
             }
 
-            /* a server without data that answers is the last resort */
+            /* without another one, a server that has no data need not wait */
 
             left = server->failures
                    ? ngx_http_billing_redis_server_wait(server) : 0;

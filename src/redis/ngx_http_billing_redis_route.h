@@ -19,7 +19,7 @@ typedef struct {
     ngx_uint_t                         nservers;
 
     /* the list is the heap's */
-    ngx_uint_t                         heap;
+    ngx_uint_t                         on_heap;
 } ngx_http_billing_redis_route_t;
 
 
@@ -62,7 +62,7 @@ ngx_http_billing_redis_server_t *ngx_http_billing_redis_route_better(
     ngx_http_billing_redis_route_t *route,
     ngx_http_billing_redis_server_t *used, ngx_msec_t *wait);
 
-/* Is a server with data, other than this one, in use or to be tried now? */
+/* Is another server with data in use, or to be tried now? */
 ngx_uint_t ngx_http_billing_redis_route_other(
     ngx_http_billing_redis_route_t *route,
     ngx_http_billing_redis_server_t *server,

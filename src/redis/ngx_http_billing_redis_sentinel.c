@@ -6,11 +6,11 @@
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_ASK   1000
 
-/* the same, while the master is not in use: each time of another sentinel */
+/* milliseconds, while the master is not in use, until the next one is asked */
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_SEEK  250
 
-/* milliseconds after which an answer is too old to connect to a server by it */
+/* milliseconds after which an answer is too old to connect to its servers */
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_OLD   2000
 
@@ -22,12 +22,12 @@
 static ngx_int_t ngx_http_billing_redis_sentinel_ask(void *data);
 static void ngx_http_billing_redis_sentinel_due(
     ngx_http_billing_redis_sentinel_t *sentinel);
-static ngx_int_t ngx_http_billing_redis_sentinel_lacks(
+static ngx_uint_t ngx_http_billing_redis_sentinel_lacks(
     ngx_http_billing_redis_sentinel_t *sentinel);
 static void ngx_http_billing_redis_sentinel_open(
     ngx_http_billing_redis_sentinel_t *sentinel);
 static void ngx_http_billing_redis_sentinel_answered(void *data);
-static ngx_int_t ngx_http_billing_redis_sentinel_outdated(
+static ngx_uint_t ngx_http_billing_redis_sentinel_outdated(
     ngx_http_billing_redis_sentinel_t *sentinel);
 static void ngx_http_billing_redis_sentinel_told(void *data);
 static void ngx_http_billing_redis_sentinel_failed(void *data,
@@ -95,11 +95,11 @@ ngx_http_billing_redis_sentinel_init(ngx_conf_t *cf,
 
     ngx_http_billing_redis_control_init(&sentinel->control);
 
-    sentinel->source.ask = ngx_http_billing_redis_sentinel_ask;
-    sentinel->source.close = ngx_http_billing_redis_sentinel_close;
-    sentinel->source.data = sentinel;
+    sentinel->discovery.ask = ngx_http_billing_redis_sentinel_ask;
+    sentinel->discovery.close = ngx_http_billing_redis_sentinel_close;
+    sentinel->discovery.data = sentinel;
 
-    pool->source = &sentinel->source;
+    pool->discovery = &sentinel->discovery;
 
     return NGX_OK;
 }
@@ -131,7 +131,7 @@ ngx_http_billing_redis_sentinel_ask(void *data)
 
     ngx_http_billing_redis_sentinel_due(sentinel);
 
-    if (ngx_http_billing_redis_sentinel_lacks(sentinel) != NGX_OK) {
+    if (ngx_http_billing_redis_sentinel_lacks(sentinel)) {
         sentinel->pool_waits = 1;
         return NGX_AGAIN;
     }
@@ -184,12 +184,13 @@ ngx_http_billing_redis_sentinel_due(
 
 
 /*
- * A server that was the master once may have come back with old data, or with
- * none.  So, after an idle spell, a sentinel is asked before the worker
- * connects to a server; but not for longer than an attempt to connect takes.
+ * Does the pool have to wait for an answer?  A server that was the master once
+ * may have come back with old data, or with none.  So, after an idle spell, a
+ * sentinel is asked before the worker connects to a server; but not for longer
+ * than an attempt to connect takes.
  */
 
-static ngx_int_t
+static ngx_uint_t
 ngx_http_billing_redis_sentinel_lacks(
     ngx_http_billing_redis_sentinel_t *sentinel)
 {
@@ -198,21 +199,20 @@ ngx_http_billing_redis_sentinel_lacks(
            < NGX_HTTP_BILLING_REDIS_SENTINEL_OLD)
     {
         sentinel->lacks_answer = 0;
-        return NGX_OK;
+        return 0;
     }
 
     if (!sentinel->lacks_answer) {
         sentinel->lacks_answer = 1;
-        sentinel->lacking = ngx_current_msec;
+        sentinel->lacking_since = ngx_current_msec;
     }
 
-    return (ngx_current_msec - sentinel->lacking
-            < sentinel->pool->shared.conf.connect_timeout)
-           ? NGX_AGAIN : NGX_OK;
+    return ngx_current_msec - sentinel->lacking_since
+           < sentinel->pool->shared.conf.connect_timeout;
 }
 
 
-/* connects to the first sentinel, from the next one on, that may be tried */
+/* connects to the next sentinel that may be tried */
 
 static void
 ngx_http_billing_redis_sentinel_open(
@@ -273,7 +273,7 @@ ngx_http_billing_redis_sentinel_answered(void *data)
 
     ngx_http_billing_redis_server_up(sentinel->control.server);
 
-    if (ngx_http_billing_redis_sentinel_outdated(sentinel) != NGX_OK) {
+    if (ngx_http_billing_redis_sentinel_outdated(sentinel)) {
         sentinel->ask_next = 1;
         ngx_post_event(&sentinel->posted, &ngx_posted_events);
         return;
@@ -313,12 +313,12 @@ ngx_http_billing_redis_sentinel_answered(void *data)
 
 
 /*
- * A sentinel that was cut off from the others may name a former master, and is
- * not believed.  If the config epochs of all sentinels are too low, the
- * sentinels were set up anew, and are believed.
+ * Is the answer not believed?  A sentinel that was cut off from the others may
+ * name a former master, with a lower config epoch.  If the config epochs of all
+ * sentinels are too low, the sentinels were set up anew, and are believed.
  */
 
-static ngx_int_t
+static ngx_uint_t
 ngx_http_billing_redis_sentinel_outdated(
     ngx_http_billing_redis_sentinel_t *sentinel)
 {
@@ -332,15 +332,15 @@ ngx_http_billing_redis_sentinel_outdated(
         || ++sentinel->outdated > sentinel->route.nservers)
     {
         sentinel->outdated = 0;
-        server->refuses = 0;
-        return NGX_OK;
+        server->disbelieved = 0;
+        return 0;
     }
 
-    if (server->refuses) {
-        return NGX_DECLINED;
+    if (server->disbelieved) {
+        return 1;
     }
 
-    server->refuses = 1;
+    server->disbelieved = 1;
 
     ngx_log_error(NGX_LOG_WARN, sentinel->log, 0,
                   "redis sentinel \"%V\" is not believed: its config epoch of "
@@ -348,7 +348,7 @@ ngx_http_billing_redis_sentinel_outdated(
                   &server->peer->name, &sentinel->control.conf->master,
                   answer->epoch, sentinel->answer.epoch);
 
-    return NGX_DECLINED;
+    return 1;
 }
 
 
@@ -434,7 +434,7 @@ ngx_http_billing_redis_sentinel_posted(ngx_event_t *ev)
     }
 
     if (sentinel->pool_waits
-        && ngx_http_billing_redis_sentinel_lacks(sentinel) == NGX_OK)
+        && !ngx_http_billing_redis_sentinel_lacks(sentinel))
     {
         sentinel->pool_waits = 0;
         ngx_http_billing_redis_pool_changed(sentinel->pool);

@@ -19,11 +19,11 @@
 /* one for a set of servers; a worker's own */
 
 typedef struct {
-    ngx_http_billing_redis_source_t    source;
+    ngx_http_billing_redis_discovery_t  discovery;
     ngx_http_billing_redis_pool_t     *pool;
     ngx_log_t                         *log;
 
-    /* one for each of the URL's hosts; those of addresses are not used */
+    /* one for each of the URL's hosts; not used if the host is an address */
     ngx_http_billing_redis_name_t     *names;
 
     /* the sentinels, the one to ask next, and the connection to one */
@@ -38,10 +38,10 @@ typedef struct {
     ngx_msec_t                         asked;
     ngx_msec_t                         answered;
 
-    /* since when an answer is lacking */
-    ngx_msec_t                         lacking;
+    /* the time since which an answer is lacking */
+    ngx_msec_t                         lacking_since;
 
-    /* the last answer, and those of its hosts that are names, or NULL */
+    /* the last answer, and the names of hosts; NULL: an address, or no name */
     ngx_http_billing_redis_answer_t    answer;
     ngx_http_billing_redis_name_t     *hosts[
                                       NGX_HTTP_BILLING_REDIS_SENTINEL_SERVERS];
@@ -49,7 +49,7 @@ typedef struct {
     /* sentinels in a row whose config epoch was too low */
     ngx_uint_t                         outdated;
 
-    /* does what cannot be done in the midst of anything */
+    /* connections are opened and closed by an event, not within a callback */
     ngx_event_t                        posted;
 
     /* there is no answer, or an old one only */
@@ -64,7 +64,7 @@ typedef struct {
     /* the servers, as the last answer and its host names say, have changed */
     unsigned                           servers_changed:1;
 
-    /* the sentinel, or the next one in its place, is to be asked at once */
+    /* the sentinel is to be asked at once; the next one in its place */
     unsigned                           ask_again:1;
     unsigned                           ask_next:1;
 
@@ -74,8 +74,8 @@ typedef struct {
 
 
 /*
- * At configuration: makes the pool's source of servers.  The pool's conf has
- * the URL of sentinels.
+ * At configuration: makes the discovery of the pool's servers.  The pool's conf
+ * has the URL of sentinels.
  */
 ngx_int_t ngx_http_billing_redis_sentinel_init(ngx_conf_t *cf,
     ngx_http_billing_redis_pool_t *pool);

@@ -5,13 +5,13 @@
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_PORT  26379
 
 
-static char *ngx_http_billing_redis_sentinel_host(ngx_conf_t *cf,
+static char *ngx_http_billing_redis_sentinel_url_host(ngx_conf_t *cf,
     ngx_http_billing_redis_urls_t *urls,
     ngx_http_billing_redis_peer_t *parsed, ngx_uint_t tls, u_char *p,
     u_char *last);
-static char *ngx_http_billing_redis_sentinel_params(ngx_conf_t *cf,
+static char *ngx_http_billing_redis_sentinel_url_params(ngx_conf_t *cf,
     ngx_http_billing_redis_sentinel_conf_t *conf, u_char *p, u_char *last);
-static char *ngx_http_billing_redis_sentinel_param(ngx_conf_t *cf,
+static char *ngx_http_billing_redis_sentinel_url_param(ngx_conf_t *cf,
     ngx_http_billing_redis_sentinel_conf_t *conf, u_char *p, u_char *last);
 
 
@@ -53,8 +53,9 @@ ngx_http_billing_redis_parse_sentinel_url(ngx_conf_t *cf,
 
     end = ngx_strlchr(p, last, '?');
 
-    err = ngx_http_billing_redis_sentinel_params(cf, urls->sentinel,
-                                                 end ? end + 1 : last, last);
+    err = ngx_http_billing_redis_sentinel_url_params(cf, urls->sentinel,
+                                                     end ? end + 1 : last,
+                                                     last);
     if (err) {
         return err;
     }
@@ -98,8 +99,8 @@ ngx_http_billing_redis_parse_sentinel_url(ngx_conf_t *cf,
     do {
         next = ngx_strlchr(p, last, ',');
 
-        err = ngx_http_billing_redis_sentinel_host(cf, urls, &parsed, tls, p,
-                                                   next ? next : last);
+        err = ngx_http_billing_redis_sentinel_url_host(cf, urls, &parsed, tls,
+                                                       p, next ? next : last);
         if (err) {
             return err;
         }
@@ -113,7 +114,7 @@ ngx_http_billing_redis_parse_sentinel_url(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_billing_redis_sentinel_host(ngx_conf_t *cf,
+ngx_http_billing_redis_sentinel_url_host(ngx_conf_t *cf,
     ngx_http_billing_redis_urls_t *urls,
     ngx_http_billing_redis_peer_t *parsed, ngx_uint_t tls, u_char *p,
     u_char *last)
@@ -153,7 +154,7 @@ ngx_http_billing_redis_sentinel_host(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_billing_redis_sentinel_params(ngx_conf_t *cf,
+ngx_http_billing_redis_sentinel_url_params(ngx_conf_t *cf,
     ngx_http_billing_redis_sentinel_conf_t *conf, u_char *p, u_char *last)
 {
     char    *err;
@@ -162,8 +163,8 @@ ngx_http_billing_redis_sentinel_params(ngx_conf_t *cf,
     while (p < last) {
         next = ngx_strlchr(p, last, '&');
 
-        err = ngx_http_billing_redis_sentinel_param(cf, conf, p,
-                                                    next ? next : last);
+        err = ngx_http_billing_redis_sentinel_url_param(cf, conf, p,
+                                                        next ? next : last);
         if (err) {
             return err;
         }
@@ -184,7 +185,7 @@ ngx_http_billing_redis_sentinel_params(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_billing_redis_sentinel_param(ngx_conf_t *cf,
+ngx_http_billing_redis_sentinel_url_param(ngx_conf_t *cf,
     ngx_http_billing_redis_sentinel_conf_t *conf, u_char *p, u_char *last)
 {
     ngx_str_t  *value;

@@ -21,9 +21,9 @@ static ngx_uint_t ngx_http_billing_redis_server_same_str(ngx_str_t *one,
     ngx_str_t *two);
 static void ngx_http_billing_redis_server_delay(
     ngx_http_billing_redis_server_t *server);
-static void ngx_http_billing_redis_server_anew(
+static void ngx_http_billing_redis_server_forget(
     ngx_http_billing_redis_server_t *server);
-static ngx_uint_t ngx_http_billing_redis_server_log(
+static ngx_uint_t ngx_http_billing_redis_limit_passes(
     ngx_http_billing_redis_limit_t *limit);
 
 
@@ -59,7 +59,7 @@ ngx_http_billing_redis_server_create(ngx_http_billing_redis_peer_t *peer,
     server->peer = copy;
     server->kind = "server";
     server->log = log;
-    server->heap = (pool == NULL);
+    server->on_heap = (pool == NULL);
 
     copy->port = peer->port;
     copy->replica = peer->replica;
@@ -92,7 +92,7 @@ ngx_http_billing_redis_server_copy(u_char **p, ngx_str_t *dst, ngx_str_t *src)
 void
 ngx_http_billing_redis_server_release(ngx_http_billing_redis_server_t *server)
 {
-    if (server->heap && !server->listed && server->refs == 0) {
+    if (server->on_heap && !server->listed && server->refs == 0) {
         ngx_free(server);
     }
 }
@@ -149,7 +149,7 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
     ngx_uint_t  same;
 
     if (server->failures++ == 0) {
-        server->failing = ngx_current_msec;
+        server->failing_since = ngx_current_msec;
         server->reason[0] = '\0';
 
         /* a change of state is logged even if the last line is recent */
@@ -158,15 +158,15 @@ ngx_http_billing_redis_server_failed(ngx_http_billing_redis_server_t *server,
         server->limit_down.count = 0;
     }
 
-    server->healthy = 0;
+    server->healthy_since = 0;
 
-    ngx_http_billing_redis_server_anew(server);
+    ngx_http_billing_redis_server_forget(server);
     ngx_http_billing_redis_server_delay(server);
 
     same = ngx_strncmp(server->reason, reason, sizeof(server->reason) - 1)
            == 0;
 
-    if (same || !ngx_http_billing_redis_server_log(&server->limit_down)) {
+    if (same || !ngx_http_billing_redis_limit_passes(&server->limit_down)) {
         return;
     }
 
@@ -186,7 +186,7 @@ ngx_http_billing_redis_server_delay(ngx_http_billing_redis_server_t *server)
 {
     ngx_msec_t  delay;
 
-    delay = (ngx_current_msec - server->failing) / 4;
+    delay = (ngx_current_msec - server->failing_since) / 4;
 
     delay = ngx_max(delay, NGX_HTTP_BILLING_REDIS_MIN_DELAY);
     delay = ngx_min(delay, NGX_HTTP_BILLING_REDIS_MAX_DELAY);
@@ -205,12 +205,14 @@ ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server)
         return;
     }
 
-    if (server->healthy == 0) {
-        server->healthy = ngx_current_msec;
-        server->failing = ngx_current_msec;
+    if (server->healthy_since == 0) {
+        server->healthy_since = ngx_current_msec;
+        server->failing_since = ngx_current_msec;
     }
 
-    if (ngx_current_msec - server->healthy < NGX_HTTP_BILLING_REDIS_HEALTHY) {
+    if (ngx_current_msec - server->healthy_since
+        < NGX_HTTP_BILLING_REDIS_HEALTHY)
+    {
         return;
     }
 
@@ -226,7 +228,7 @@ void
 ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
     ngx_uint_t inflight, const char *reason)
 {
-    ngx_http_billing_redis_server_anew(server);
+    ngx_http_billing_redis_server_forget(server);
 
     if (inflight == 0) {
         ngx_log_error(NGX_LOG_INFO, server->log, 0,
@@ -235,7 +237,7 @@ ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
         return;
     }
 
-    if (!ngx_http_billing_redis_server_log(&server->limit_lost)) {
+    if (!ngx_http_billing_redis_limit_passes(&server->limit_lost)) {
         return;
     }
 
@@ -248,10 +250,10 @@ ngx_http_billing_redis_server_lost(ngx_http_billing_redis_server_t *server,
 }
 
 
-/* another server may be behind the address by now */
+/* how to speak to the server: another one may have the address by now */
 
 static void
-ngx_http_billing_redis_server_anew(ngx_http_billing_redis_server_t *server)
+ngx_http_billing_redis_server_forget(ngx_http_billing_redis_server_t *server)
 {
     server->eval = 0;
     server->resp2 = 0;
@@ -266,7 +268,7 @@ ngx_http_billing_redis_server_late(ngx_http_billing_redis_server_t *server)
     server->late++;
 
     if (server->late_logged
-        || !ngx_http_billing_redis_server_log(&server->limit_late))
+        || !ngx_http_billing_redis_limit_passes(&server->limit_late))
     {
         return;
     }
@@ -346,7 +348,7 @@ ngx_http_billing_redis_server_unloaded(
         server->unloaded = 1;
 
         if (server->failures == 0) {
-            server->failing = ngx_current_msec;
+            server->failing_since = ngx_current_msec;
         }
 
         if (key) {
@@ -381,12 +383,12 @@ ngx_http_billing_redis_server_loaded(ngx_http_billing_redis_server_t *server)
 
 
 /*
- * Counts an event, and returns 1 if the event is to be logged now.  A worker
- * that is exiting logs nothing about its connections.
+ * Counts an event.  Is the event to be logged now?  A worker that exits logs
+ * nothing about its connections.
  */
 
 static ngx_uint_t
-ngx_http_billing_redis_server_log(ngx_http_billing_redis_limit_t *limit)
+ngx_http_billing_redis_limit_passes(ngx_http_billing_redis_limit_t *limit)
 {
     limit->count++;
 

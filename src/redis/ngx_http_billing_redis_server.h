@@ -43,13 +43,13 @@ typedef struct {
     ngx_uint_t                      refs;
     ngx_uint_t                      place;
 
-    /* failures in a row, the time of the first, the time of the next try */
+    /* failures in a row, the time of the first one, and of the next try */
     ngx_uint_t                      failures;
-    ngx_msec_t                      failing;
+    ngx_msec_t                      failing_since;
     ngx_msec_t                      retry;
 
-    /* the time since which the server is used without a failure */
-    ngx_msec_t                      healthy;
+    /* the time since which the server is used without a failure, or 0 */
+    ngx_msec_t                      healthy_since;
 
     /* pipelines in a row that were not answered in time */
     ngx_uint_t                      late;
@@ -63,8 +63,8 @@ typedef struct {
 
     unsigned                        listed:1;
 
-    /* the server is freed when nothing refers to it */
-    unsigned                        heap:1;
+    /* the server is the heap's, and is freed when nothing refers to it */
+    unsigned                        on_heap:1;
 
     /* the server lacks a required key */
     unsigned                        unloaded:1;
@@ -84,7 +84,10 @@ typedef struct {
     /* logged: the server refuses what the worker's cache needs */
     unsigned                        refuses:1;
 
-    /* logged: pipelines are late, or the server is down */
+    /* logged: the server is a sentinel whose config epoch is too low */
+    unsigned                        disbelieved:1;
+
+    /* logged: pipelines are late */
     unsigned                        late_logged:1;
 
     /* the reason of the last logged failure */
@@ -120,7 +123,7 @@ void ngx_http_billing_redis_server_failed(
 /* The server answers: after a while of answers, its failures are reset. */
 void ngx_http_billing_redis_server_up(ngx_http_billing_redis_server_t *server);
 
-/* A connection was lost; inflight pipelines waited for replies on it. */
+/* A connection was lost on which so many pipelines were in flight. */
 void ngx_http_billing_redis_server_lost(
     ngx_http_billing_redis_server_t *server, ngx_uint_t inflight,
     const char *reason);

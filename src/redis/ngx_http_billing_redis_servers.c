@@ -54,7 +54,10 @@ ngx_http_billing_redis_pool_servers(ngx_http_billing_redis_pool_t *pool,
 }
 
 
-/* drains a connection that is worse than one with the rank given */
+/*
+ * Ends a connection to a server that left the list, and drains one to a server
+ * that is worse than the best one in use.
+ */
 
 static void
 ngx_http_billing_redis_pool_leave(ngx_http_billing_redis_conn_t *conn,

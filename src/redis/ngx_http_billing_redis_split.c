@@ -133,7 +133,7 @@ ngx_http_billing_redis_split_parse(ngx_http_billing_redis_split_t *split)
 }
 
 
-/* sends all commands that are to be sent, but for those that pause */
+/* sends the commands that are to be sent, except for those that pause */
 
 static void
 ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
@@ -296,7 +296,7 @@ ngx_http_billing_redis_split_done(void *data,
 }
 
 
-/* the commands without an answer are to be sent again; frees the part */
+/* counts the answers; the other commands are to be sent again */
 
 static void
 ngx_http_billing_redis_split_take(ngx_http_billing_redis_part_t *part)
@@ -437,7 +437,7 @@ ngx_http_billing_redis_split_finish(ngx_http_billing_redis_split_t *split,
 
     if (result == NGX_HTTP_BILLING_REDIS_OK) {
 
-        /* all of it was answered by one state of the cluster, or 0 */
+        /* the number of the cluster's state; 0: the state has changed */
 
         pl->connection = (split->version == split->cluster->version)
                          ? split->version : 0;

@@ -68,7 +68,7 @@ ngx_http_billing_redis_ssl_init(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    /* nginx' info callback works for nginx' own connections only */
+    /* nginx's info callback works for nginx's own connections only */
 
     SSL_CTX_set_info_callback(shared->ssl->ctx, NULL);
 
@@ -171,7 +171,7 @@ ngx_http_billing_redis_ssl_set_name(SSL *ssl, ngx_str_t *name)
 {
     const char  *host;
 
-    /* it is zero-terminated */
+    /* the name is zero-terminated */
 
     host = (const char *) name->data;
 
@@ -192,8 +192,8 @@ ngx_http_billing_redis_ssl_set_name(SSL *ssl, ngx_str_t *name)
 
 
 /*
- * nginx' own callback accepts all certificates, as nginx checks the result
- * after the handshake; and it needs a connection whose TLS is nginx' own.
+ * Replaces nginx's callback, which needs a connection whose TLS is nginx's own,
+ * and accepts all certificates, as nginx checks the result later.
  */
 
 static int
@@ -318,7 +318,7 @@ ngx_http_billing_redis_ssl_refuses_plain(ngx_http_billing_redis_event_t *event,
 
 #if (NGX_HTTP_BILLING_REDIS_SSL)
 
-/* whether the handshake's first message was not answered */
+/* was the handshake's first message left without an answer? */
 
 static ngx_uint_t
 ngx_http_billing_redis_ssl_unanswered(ngx_http_billing_redis_event_t *event)

@@ -43,7 +43,10 @@ ngx_http_billing_redis_stalled(ngx_event_t *ev, ngx_msec_t *due)
 
     ngx_http_billing_redis_add_timer(ev, due, NGX_HTTP_BILLING_REDIS_GRACE);
 
-    /* once: with a "timer_resolution", each timer may be late */
+    /*
+     * With a "timer_resolution", each timer may be late, and would be set again
+     * for ever.  So the next expiry never counts as late.
+     */
 
     *due += NGX_MAX_INT32_VALUE / 2;
 

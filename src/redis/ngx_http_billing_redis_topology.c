@@ -28,7 +28,7 @@ static void ngx_http_billing_redis_topology_master(
  */
 
 void
-ngx_http_billing_redis_cluster_item(void *data,
+ngx_http_billing_redis_topology_item(void *data,
     ngx_http_billing_redis_reply_t *reply)
 {
     ngx_http_billing_redis_cluster_t *cluster = data;
@@ -60,7 +60,7 @@ ngx_http_billing_redis_cluster_item(void *data,
         ngx_http_billing_redis_topology_node(cluster);
 
         if (nested && reading->nvalues >= 2) {
-            reading->node = 1;
+            reading->in_node = 1;
             reading->nfields = 0;
             reading->host_len = 0;
             reading->ip_len = 0;
@@ -149,7 +149,7 @@ ngx_http_billing_redis_topology_field(
         break;
     }
 
-    reading->address = 0;
+    reading->ip_next = 0;
 }
 
 
@@ -158,8 +158,8 @@ ngx_http_billing_redis_topology_metadata(
     ngx_http_billing_redis_reading_t *reading,
     ngx_http_billing_redis_reply_t *reply)
 {
-    if (reading->address) {
-        reading->address = 0;
+    if (reading->ip_next) {
+        reading->ip_next = 0;
 
         if (reply->type == NGX_HTTP_BILLING_REDIS_STRING
             && reply->text.len <= sizeof(reading->ip))
@@ -171,14 +171,14 @@ ngx_http_billing_redis_topology_metadata(
         return;
     }
 
-    reading->address = (reply->type == NGX_HTTP_BILLING_REDIS_STRING
+    reading->ip_next = (reply->type == NGX_HTTP_BILLING_REDIS_STRING
                         && reply->text.len == 2
                         && ngx_strncmp(reply->text.data, "ip", 2) == 0);
 }
 
 
 void
-ngx_http_billing_redis_cluster_read(ngx_http_billing_redis_cluster_t *cluster)
+ngx_http_billing_redis_topology_end(ngx_http_billing_redis_cluster_t *cluster)
 {
     if (!cluster->reading.wrong) {
         ngx_http_billing_redis_topology_node(cluster);
@@ -200,18 +200,18 @@ ngx_http_billing_redis_topology_node(
 
     reading = &cluster->reading;
 
-    if (!reading->node) {
+    if (!reading->in_node) {
         return;
     }
 
-    reading->node = 0;
+    reading->in_node = 0;
 
     /* the ranges of a master have the same replicas */
 
     if (reading->nnodes++ == 0) {
-        reading->known = 1;
+        reading->skips_replicas = 1;
 
-    } else if (reading->known
+    } else if (reading->skips_replicas
                || reading->nnodes > NGX_HTTP_BILLING_REDIS_REPLICAS + 1)
     {
         return;
@@ -226,7 +226,7 @@ ngx_http_billing_redis_topology_node(
     ip.data = reading->ip;
     ip.len = reading->ip_len;
 
-    server = cluster->pipeline.slot->conn->server;
+    server = cluster->pipeline.pending->conn->server;
 
     member = ngx_http_billing_redis_member(cluster, server, &host, &ip,
                                            reading->port);
@@ -259,13 +259,13 @@ ngx_http_billing_redis_topology_unknown(
         return;
     }
 
-    reading->nameless = 1;
+    reading->addressless = 1;
 
-    if (cluster->nameless) {
+    if (cluster->addressless) {
         return;
     }
 
-    cluster->nameless = 1;
+    cluster->addressless = 1;
 
     ngx_log_error(NGX_LOG_ERR, cluster->log, 0,
                   "redis cluster announces node \"%V:%d\" without an address, "
@@ -293,7 +293,7 @@ ngx_http_billing_redis_topology_master(
         }
 
         i = map->nshards++;
-        reading->known = 0;
+        reading->skips_replicas = 0;
         member->shard = i;
         map->shards[i].master = member;
     }

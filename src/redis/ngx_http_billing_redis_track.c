@@ -111,7 +111,7 @@ ngx_http_billing_redis_conn_tracking(ngx_http_billing_redis_conn_t *conn)
 }
 
 
-/* HELLO's reply is a map; one that is not all strings has another type */
+/* HELLO's reply is a map, of type OTHER if some elements are no strings */
 
 ngx_int_t
 ngx_http_billing_redis_conn_hello(ngx_http_billing_redis_conn_t *conn,
@@ -256,8 +256,8 @@ ngx_http_billing_redis_conn_disown(ngx_http_billing_redis_conn_t *conn)
 
 
 /*
- * Other pushes than those about keys are for nobody here, as are all pushes to
- * a connection that is not the owner.
+ * Only pushes about keys count, and only those to the owner.  All others are
+ * read and dropped.
  */
 
 void
@@ -269,7 +269,7 @@ ngx_http_billing_redis_conn_push(ngx_http_billing_redis_conn_t *conn)
 
     reply = &conn->event.reader.reply;
 
-    switch (reply->part) {
+    switch (reply->piece) {
 
     case NGX_HTTP_BILLING_REDIS_PUSH:
         conn->in_invalidation = ngx_http_billing_redis_conn_is(&reply->text,

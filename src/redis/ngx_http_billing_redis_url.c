@@ -24,7 +24,7 @@ u_char *
 ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 {
     u_char      *p, *end, *host, *query;
-    ngx_uint_t   path, known;
+    ngx_uint_t   path, certain;
 
     p = url->data;
     end = p + url->len;
@@ -37,9 +37,9 @@ ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 
     for (p = end; p > host && p[-1] != '@'; p--) { /* void */ }
 
-    known = (p > host);
+    certain = (p > host);
 
-    if (known) {
+    if (certain) {
         buf = ngx_slprintf(buf, last, "***@");
 
         if (query && query < p) {
@@ -63,7 +63,7 @@ ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
 
     if (host < end && *host == '[') {
         p = ngx_strlchr(host, end, ']');
-        known = 1;
+        certain = 1;
 
         if (p == NULL) {
             p = end;
@@ -74,9 +74,9 @@ ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
         p++;
     }
 
-    known |= (ngx_inet_addr(host, p - host) != INADDR_NONE);
+    certain |= (ngx_inet_addr(host, p - host) != INADDR_NONE);
 
-    if (known && p < end && *p == ':') {
+    if (certain && p < end && *p == ':') {
         p++;
 
         while (p < end && *p >= '0' && *p <= '9') {

@@ -17,9 +17,9 @@
 
 
 /*
- * These return NULL, or what is wrong.  The first one fills in the peer's
- * credentials and database from peer->url, and u with the host's addresses; if
- * u->no_resolve is set, a host name has none.
+ * The parsers return NULL, or the text of the mistake.  The first parser fills
+ * in the peer's credentials and database from peer->url, and u with the host's
+ * addresses; if u->no_resolve is set, a host name has none.
  */
 
 char *ngx_http_billing_redis_parse_url(ngx_conf_t *cf,
@@ -47,8 +47,8 @@ ngx_int_t ngx_http_billing_redis_add_host(ngx_conf_t *cf,
     ngx_http_billing_redis_peer_t *parsed, ngx_url_t *u);
 
 /*
- * An URL of sentinels: adds them to urls->peers, and makes urls->sentinel.
- * Returns NULL, or what is wrong.
+ * Adds the sentinels of an URL to urls->peers, and makes urls->sentinel.
+ * Returns NULL, or the text of the mistake.
  */
 
 ngx_uint_t ngx_http_billing_redis_is_sentinel_url(ngx_str_t *url);

@@ -43,7 +43,7 @@ typedef struct {
 } case_t;
 
 
-static const char *parts[] = { "", "push ", "item ", "end" };
+static const char *pieces[] = { "", "push ", "item ", "end" };
 
 static const char *types[] = {
     "string", "nil", "array", "map", "status", "error", "integer", "double",
@@ -164,9 +164,9 @@ print_reply(FILE *out, ngx_http_billing_redis_reader_t *reader)
 
     reply = &reader->reply;
 
-    fputs(parts[reply->part], out);
+    fputs(pieces[reply->piece], out);
 
-    if (reply->part == NGX_HTTP_BILLING_REDIS_PUSH_END) {
+    if (reply->piece == NGX_HTTP_BILLING_REDIS_PUSH_END) {
         check(reply->text.data == NULL);
         fputc('\n', out);
         return;
@@ -175,7 +175,7 @@ print_reply(FILE *out, ngx_http_billing_redis_reader_t *reader)
     fputs(types[reply->type], out);
 
     check(reader->resp3
-          || (reply->part == NGX_HTTP_BILLING_REDIS_REPLY
+          || (reply->piece == NGX_HTTP_BILLING_REDIS_REPLY
               && reply->type != NGX_HTTP_BILLING_REDIS_MAP
               && reply->type != NGX_HTTP_BILLING_REDIS_DOUBLE));
 
@@ -186,7 +186,7 @@ print_reply(FILE *out, ngx_http_billing_redis_reader_t *reader)
         print_text(out, &reply->text);
     }
 
-    if (reply->part == NGX_HTTP_BILLING_REDIS_REPLY) {
+    if (reply->piece == NGX_HTTP_BILLING_REDIS_REPLY) {
         check(reply->nelts <= NGX_HTTP_BILLING_REDIS_MAX_ELEMENTS);
 
         for (i = 0; i < reply->nelts; i++) {
