@@ -24,8 +24,6 @@ struct ngx_http_billing_redis_s {
 
 static ngx_uint_t ngx_http_billing_redis_same(
     ngx_http_billing_redis_conf_t *one, ngx_http_billing_redis_conf_t *two);
-static ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one,
-    ngx_str_t *two);
 static ngx_int_t ngx_http_billing_redis_init(ngx_conf_t *cf,
     ngx_http_billing_redis_t *redis, ngx_http_billing_redis_conf_t *conf);
 static ngx_int_t ngx_http_billing_redis_grow(
@@ -54,17 +52,17 @@ ngx_http_billing_redis_add(ngx_conf_t *cf, ngx_array_t *sets,
         }
     }
 
-    set = ngx_array_push(sets);
-    if (set == NULL) {
-        return NULL;
-    }
-
     redis = ngx_pcalloc(cf->pool, sizeof(ngx_http_billing_redis_t));
     if (redis == NULL) {
         return NULL;
     }
 
     if (ngx_http_billing_redis_init(cf, redis, conf) != NGX_OK) {
+        return NULL;
+    }
+
+    set = ngx_array_push(sets);
+    if (set == NULL) {
         return NULL;
     }
 
@@ -113,20 +111,6 @@ ngx_http_billing_redis_same(ngx_http_billing_redis_conf_t *one,
     }
 
     return 1;
-}
-
-
-static ngx_uint_t
-ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
-{
-    if (one->len != two->len) {
-        return 0;
-    }
-
-    /* a setting that is absent has no data */
-
-    return one->len == 0
-           || ngx_memcmp(one->data, two->data, one->len) == 0;
 }
 
 

@@ -1,6 +1,7 @@
 
 #include "ngx_http_billing_redis_cluster.h"
 #include "ngx_http_billing_redis_error.h"
+#include "ngx_http_billing_redis_name.h"
 
 
 /* milliseconds for a PING to a node that has failed */
@@ -21,7 +22,8 @@ static ngx_http_billing_redis_member_t *ngx_http_billing_redis_member_find(
 static ngx_uint_t ngx_http_billing_redis_member_address(
     ngx_http_billing_redis_cluster_t *cluster, ngx_str_t *host, ngx_str_t *ip,
     ngx_str_t *address);
-static ngx_uint_t ngx_http_billing_redis_member_numeric(ngx_str_t *host);
+static void ngx_http_billing_redis_member_name(ngx_str_t *name,
+    ngx_str_t *host, in_port_t port);
 static ngx_http_billing_redis_member_t *ngx_http_billing_redis_member_create(
     ngx_http_billing_redis_cluster_t *cluster,
     ngx_http_billing_redis_server_t *server, ngx_str_t *name, ngx_str_t *host,
@@ -72,18 +74,15 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
 
     /* beside a host that is an address, ip may be one that only nodes reach */
 
-    if (ngx_http_billing_redis_member_numeric(host)
-        || !ngx_http_billing_redis_member_numeric(ip))
+    if (ngx_http_billing_redis_name_is_address(host)
+        || !ngx_http_billing_redis_name_is_address(ip))
     {
         ngx_str_null(&none);
         ip = &none;
     }
 
     name.data = text;
-    name.len = ngx_sprintf(text, ngx_strlchr(host->data,
-                                             host->data + host->len, ':')
-                                 ? "[%V]:%d" : "%V:%d", host, (int) port)
-               - text;
+    ngx_http_billing_redis_member_name(&name, host, port);
 
     member = ngx_http_billing_redis_member_find(cluster, &name, ip);
 
@@ -158,12 +157,12 @@ ngx_http_billing_redis_member_address(
     ngx_array_t                    *peers;
     ngx_http_billing_redis_peer_t  *peer;
 
-    if (ngx_http_billing_redis_member_numeric(host)) {
+    if (ngx_http_billing_redis_name_is_address(host)) {
         *address = *host;
         return 1;
     }
 
-    if (ngx_http_billing_redis_member_numeric(ip)) {
+    if (ngx_http_billing_redis_name_is_address(ip)) {
         *address = *ip;
         return 1;
     }
@@ -193,18 +192,21 @@ ngx_http_billing_redis_member_address(
 }
 
 
-static ngx_uint_t
-ngx_http_billing_redis_member_numeric(ngx_str_t *host)
+/* an address of IPv6 is the one with colons */
+
+static void
+ngx_http_billing_redis_member_name(ngx_str_t *name, ngx_str_t *host,
+    in_port_t port)
 {
-#if (NGX_HAVE_INET6)
-    u_char  addr[16];
+    u_char  *last;
 
-    if (ngx_inet6_addr(host->data, host->len, addr) == NGX_OK) {
-        return 1;
-    }
-#endif
+    last = host->data + host->len;
 
-    return host->len && ngx_inet_addr(host->data, host->len) != INADDR_NONE;
+    name->len = ngx_sprintf(name->data,
+                            ngx_strlchr(host->data, last, ':') ? "[%V]:%d"
+                                                               : "%V:%d",
+                            host, (int) port)
+                - name->data;
 }
 
 
@@ -236,9 +238,10 @@ ngx_http_billing_redis_member_create(
 
     own = ngx_array_push(peers);
 
-    if (ngx_http_billing_redis_member_peer(pool, own, server, host, address,
-                                           port)
-        != NGX_OK
+    if (own == NULL
+        || ngx_http_billing_redis_member_peer(pool, own, server, host, address,
+                                              port)
+           != NGX_OK
         || ngx_http_billing_redis_member_copy(pool, &member->name.str, name)
            != NGX_OK)
     {
@@ -317,10 +320,7 @@ ngx_http_billing_redis_member_peer(ngx_pool_t *pool,
     ngx_memzero(dst, sizeof(ngx_http_billing_redis_peer_t));
 
     name.data = text;
-    name.len = ngx_sprintf(text, ngx_strlchr(address->data,
-                                             address->data + address->len, ':')
-                                 ? "[%V]:%d" : "%V:%d", address, (int) port)
-               - text;
+    ngx_http_billing_redis_member_name(&name, address, port);
 
     /* a node without a host of its own has that of the node that was asked */
 

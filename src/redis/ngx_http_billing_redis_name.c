@@ -259,24 +259,17 @@ ngx_http_billing_redis_name_peers(ngx_http_billing_redis_name_t *names,
 
 
 ngx_uint_t
-ngx_http_billing_redis_name_is_address(u_char *text)
+ngx_http_billing_redis_name_is_address(ngx_str_t *text)
 {
-    size_t  len;
 #if (NGX_HAVE_INET6)
     u_char  addr[16];
-#endif
 
-    len = ngx_strlen(text);
-
-    if (ngx_inet_addr(text, len) != INADDR_NONE) {
+    if (ngx_inet6_addr(text->data, text->len, addr) == NGX_OK) {
         return 1;
     }
-
-#if (NGX_HAVE_INET6)
-    return ngx_inet6_addr(text, len, addr) == NGX_OK;
-#else
-    return 0;
 #endif
+
+    return ngx_inet_addr(text->data, text->len) != INADDR_NONE;
 }
 
 

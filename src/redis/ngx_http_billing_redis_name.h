@@ -77,8 +77,8 @@ ngx_http_billing_redis_peer_t *ngx_http_billing_redis_name_peers(
     ngx_http_billing_redis_name_t *names, ngx_array_t *urls, ngx_uint_t *n,
     ngx_log_t *log);
 
-/* Is the text, which is zero-terminated, an address? */
-ngx_uint_t ngx_http_billing_redis_name_is_address(u_char *text);
+/* Is the text an address, and not a name? */
+ngx_uint_t ngx_http_billing_redis_name_is_address(ngx_str_t *text);
 
 /* Frees what is the heap's.  Nothing is called any more. */
 void ngx_http_billing_redis_name_close(ngx_http_billing_redis_name_t *name);

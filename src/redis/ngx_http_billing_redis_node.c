@@ -103,8 +103,7 @@ ngx_http_billing_redis_node_start(ngx_http_billing_redis_pipeline_t *pl)
 
     node = pl->node;
 
-    conn = ngx_http_billing_redis_pool_get(&node->pool,
-                                           NGX_HTTP_BILLING_REDIS_INFLIGHT);
+    conn = ngx_http_billing_redis_pool_get(&node->pool);
 
     if (pl->optional) {
 
@@ -304,8 +303,7 @@ ngx_http_billing_redis_node_flush(void *data)
             return;
         }
 
-        conn = ngx_http_billing_redis_pool_get(&node->pool,
-                                               NGX_HTTP_BILLING_REDIS_INFLIGHT);
+        conn = ngx_http_billing_redis_pool_get(&node->pool);
         if (conn == NULL) {
             return;
         }

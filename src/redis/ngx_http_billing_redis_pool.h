@@ -85,11 +85,11 @@ ngx_int_t ngx_http_billing_redis_pool_servers(
     ngx_http_billing_redis_peer_t *peers, ngx_uint_t n);
 
 /*
- * The owner; or, if there is none or too many pipelines are in flight on the
- * owner, the connection with the fewest of them; fewer than max.
+ * Returns a connection that can take another pipeline: the owner, or else the
+ * connection with the fewest pipelines in flight; or NULL.
  */
 ngx_http_billing_redis_conn_t *ngx_http_billing_redis_pool_get(
-    ngx_http_billing_redis_pool_t *pool, ngx_uint_t max);
+    ngx_http_billing_redis_pool_t *pool);
 
 /*
  * Returns the server in use, whatever the load of its connections, or NULL.

@@ -3,15 +3,14 @@
 
 
 ngx_http_billing_redis_conn_t *
-ngx_http_billing_redis_pool_get(ngx_http_billing_redis_pool_t *pool,
-    ngx_uint_t max)
+ngx_http_billing_redis_pool_get(ngx_http_billing_redis_pool_t *pool)
 {
     ngx_uint_t                      i;
     ngx_http_billing_redis_conn_t  *conn, *best;
 
     conn = pool->shared.owner;
 
-    if (conn && conn->ninflight < max) {
+    if (conn && conn->ninflight < NGX_HTTP_BILLING_REDIS_INFLIGHT) {
         return conn;
     }
 
@@ -21,7 +20,7 @@ ngx_http_billing_redis_pool_get(ngx_http_billing_redis_pool_t *pool,
         conn = &pool->conns[i];
 
         if (conn->state == NGX_HTTP_BILLING_REDIS_READY
-            && conn->ninflight < max
+            && conn->ninflight < NGX_HTTP_BILLING_REDIS_INFLIGHT
             && (best == NULL || conn->ninflight < best->ninflight))
         {
             best = conn;

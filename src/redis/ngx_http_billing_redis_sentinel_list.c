@@ -92,12 +92,16 @@ ngx_http_billing_redis_sentinel_host(
     ngx_http_billing_redis_sentinel_t *sentinel,
     ngx_http_billing_redis_named_t *server)
 {
+    ngx_str_t                        host;
     ngx_uint_t                       i;
     ngx_http_billing_redis_conf_t   *conf;
     ngx_http_billing_redis_name_t   *name;
     ngx_http_billing_redis_named_t  *last;
 
-    if (ngx_http_billing_redis_name_is_address(server->host)) {
+    host.data = server->host;
+    host.len = ngx_strlen(server->host);
+
+    if (ngx_http_billing_redis_name_is_address(&host)) {
         return NULL;
     }
 
@@ -136,8 +140,8 @@ ngx_http_billing_redis_sentinel_host(
     }
 
     name->host.data = (u_char *) name + sizeof(ngx_http_billing_redis_name_t);
-    name->host.len = ngx_strlen(server->host);
-    ngx_memcpy(name->host.data, server->host, name->host.len);
+    name->host.len = host.len;
+    ngx_memcpy(name->host.data, host.data, host.len);
 
     name->port = server->port;
     name->resolver = conf->resolver;
@@ -220,9 +224,7 @@ ngx_http_billing_redis_sentinel_servers(
                 ngx_http_billing_redis_name_peer(name, k, &peers[n++]);
             }
 
-        } else if (ngx_http_billing_redis_name_is_address(
-                                                     answer->servers[i].host))
-        {
+        } else if (ngx_http_billing_redis_name_is_address(&peer.host)) {
             peers[n++] = peer;
         }
     }

@@ -105,7 +105,7 @@ ngx_http_billing_redis_parse_sentinel_url(ngx_conf_t *cf,
             return err;
         }
 
-        p = next + 1;
+        p = next ? next + 1 : last;
 
     } while (next);
 

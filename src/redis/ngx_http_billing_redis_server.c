@@ -17,8 +17,6 @@
 
 static void ngx_http_billing_redis_server_copy(u_char **p, ngx_str_t *dst,
     ngx_str_t *src);
-static ngx_uint_t ngx_http_billing_redis_server_same_str(ngx_str_t *one,
-    ngx_str_t *two);
 static void ngx_http_billing_redis_server_delay(
     ngx_http_billing_redis_server_t *server);
 static void ngx_http_billing_redis_server_forget(
@@ -107,23 +105,26 @@ ngx_http_billing_redis_server_same(ngx_http_billing_redis_server_t *server,
     own = server->peer;
 
     return own->port == peer->port
-           && ngx_http_billing_redis_server_same_str(&own->name, &peer->name)
-           && ngx_http_billing_redis_server_same_str(&own->host, &peer->host)
-           && ngx_http_billing_redis_server_same_str(&own->user, &peer->user)
-           && ngx_http_billing_redis_server_same_str(&own->db, &peer->db)
-           && ngx_http_billing_redis_server_same_str(&own->ssl_name,
-                                                     &peer->ssl_name)
-           && ngx_http_billing_redis_server_same_str(&server->password,
-                                                     password);
+           && ngx_http_billing_redis_same_str(&own->name, &peer->name)
+           && ngx_http_billing_redis_same_str(&own->host, &peer->host)
+           && ngx_http_billing_redis_same_str(&own->user, &peer->user)
+           && ngx_http_billing_redis_same_str(&own->db, &peer->db)
+           && ngx_http_billing_redis_same_str(&own->ssl_name, &peer->ssl_name)
+           && ngx_http_billing_redis_same_str(&server->password, password);
 }
 
 
-static ngx_uint_t
-ngx_http_billing_redis_server_same_str(ngx_str_t *one, ngx_str_t *two)
+ngx_uint_t
+ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two)
 {
-    return one->len == two->len
-           && (one->len == 0
-               || ngx_memcmp(one->data, two->data, one->len) == 0);
+    if (one->len != two->len) {
+        return 0;
+    }
+
+    /* a text that is absent has no data */
+
+    return one->len == 0
+           || ngx_memcmp(one->data, two->data, one->len) == 0;
 }
 
 

@@ -107,6 +107,8 @@ ngx_http_billing_redis_server_t *ngx_http_billing_redis_server_create(
 void ngx_http_billing_redis_server_release(
     ngx_http_billing_redis_server_t *server);
 
+ngx_uint_t ngx_http_billing_redis_same_str(ngx_str_t *one, ngx_str_t *two);
+
 /* Is this the server of the peer, with the same credentials? */
 ngx_uint_t ngx_http_billing_redis_server_same(
     ngx_http_billing_redis_server_t *server,

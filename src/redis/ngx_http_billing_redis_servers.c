@@ -67,40 +67,28 @@ ngx_http_billing_redis_pool_leave(ngx_http_billing_redis_conn_t *conn,
 
     pool = conn->shared->pool;
 
-    switch (conn->state) {
-
-    case NGX_HTTP_BILLING_REDIS_CLOSED:
-    case NGX_HTTP_BILLING_REDIS_DRAINING:
+    if (conn->state == NGX_HTTP_BILLING_REDIS_CLOSED
+        || conn->state == NGX_HTTP_BILLING_REDIS_DRAINING)
+    {
         return;
+    }
 
-    case NGX_HTTP_BILLING_REDIS_READY:
+    if (conn->server->listed) {
 
-        if (conn->server->listed) {
-
-            if (ngx_http_billing_redis_route_rank(&pool->route, conn->server)
-                > best)
-            {
-                ngx_http_billing_redis_conn_drain(conn);
-            }
-
-            return;
+        if (conn->state == NGX_HTTP_BILLING_REDIS_READY
+            && ngx_http_billing_redis_route_rank(&pool->route, conn->server)
+               > best)
+        {
+            ngx_http_billing_redis_conn_drain(conn);
         }
 
-        break;
+        return;
+    }
 
-    default:
-
-        if (conn->server->listed) {
-            return;
-        }
-
-        if (conn->state != NGX_HTTP_BILLING_REDIS_SUSPECT) {
-            ngx_http_billing_redis_conn_close(conn, "not needed any more",
-                                            NGX_HTTP_BILLING_REDIS_BLAME_NONE);
-            return;
-        }
-
-        break;
+    if (conn->state < NGX_HTTP_BILLING_REDIS_READY) {
+        ngx_http_billing_redis_conn_close(conn, "not needed any more",
+                                          NGX_HTTP_BILLING_REDIS_BLAME_NONE);
+        return;
     }
 
     ngx_http_billing_redis_conn_drain(conn);

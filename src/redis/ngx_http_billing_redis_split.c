@@ -138,7 +138,7 @@ ngx_http_billing_redis_split_parse(ngx_http_billing_redis_split_t *split)
 static void
 ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
 {
-    ngx_uint_t                               i, next, pause;
+    ngx_uint_t                               i, next;
     ngx_queue_t                              parts, *q;
     ngx_http_billing_redis_part_t           *part;
     ngx_http_billing_redis_split_command_t  *command;
@@ -147,15 +147,10 @@ ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
 
     i = split->first;
     split->first = NGX_HTTP_BILLING_REDIS_NONE;
-    pause = 0;
 
     while (i != NGX_HTTP_BILLING_REDIS_NONE) {
         command = &split->commands[i];
         next = command->next;
-
-        if (command->delayed) {
-            pause = 1;
-        }
 
         if (command->delayed
             || ngx_http_billing_redis_split_assign(split, i, &parts) != NGX_OK)
@@ -177,9 +172,9 @@ ngx_http_billing_redis_split_dispatch(ngx_http_billing_redis_split_t *split)
         ngx_http_billing_redis_part_send(part);
     }
 
-    /* without memory, what was not assigned is tried again */
+    /* commands that pause, or found no memory, are tried again */
 
-    if (pause || split->first != NGX_HTTP_BILLING_REDIS_NONE) {
+    if (split->first != NGX_HTTP_BILLING_REDIS_NONE) {
         ngx_http_billing_redis_split_pause(split);
     }
 }
