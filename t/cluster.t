@@ -684,3 +684,25 @@ is($Fake->count('accept|CLUSTER SLOTS|HMGET'), $before, 'the cache is used on');
 1 \[warn\] .*is no node of a cluster any more
 0 refuses CLUSTER SLOTS
 --- errors_allowed
+
+
+
+=== TEST 27: a map that could not be read at first is asked for again by the next requests
+--- http_config
+billing_redis redis://127.0.0.1:$TEST_NGINX_FAKE_PORT;
+billing_cache off;
+--- config eval: $::STATUS
+--- fake
+once HMGET => error MOVED 5 127.0.0.1:1
+once CLUSTER => error ERR not now
+--- run
+answers(ask('{"cameras_ids":[3]}'), '3', 'MOVED');
+ok(wait_for(5, sub { $Fake->count('CLUSTER SLOTS') }), 'the map is asked for');
+$Fake->change(::slots([ 0, 16383, [ '127.0.0.1', $Fake->{port} ] ]));
+ok(wait_for(5, sub {
+    answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'a seed answers');
+    return (::metric('cluster_slots') // 0) == 16384;
+}), 'the map is read');
+--- logged_times
+1 \[error\] .*refuses CLUSTER SLOTS: "ERR not now"
+--- errors_allowed

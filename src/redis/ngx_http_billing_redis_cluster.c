@@ -218,10 +218,17 @@ ngx_http_billing_redis_cluster_route(
 
     if (n == 0) {
 
+        if (cluster->map->covered == 0) {
+
+            /* a seed that has all slots answers by no redirect */
+
+            ngx_http_billing_redis_cluster_refresh(cluster, NULL);
+            return NULL;
+        }
+
         /* any node knows which one has the slot, or will have it */
 
-        return cluster->map->covered
-               ? ngx_http_billing_redis_cluster_next(cluster) : NULL;
+        return ngx_http_billing_redis_cluster_next(cluster);
     }
 
     shard = &cluster->map->shards[n - 1];
