@@ -284,8 +284,9 @@ ngx_http_billing_redis_sentinel_answered(void *data)
     master = &answer->servers[0];
     last = &sentinel->answer.servers[0];
 
-    if (!ngx_http_billing_redis_answer_same(answer, &sentinel->answer)) {
-
+    if (sentinel->host_missing
+        || !ngx_http_billing_redis_answer_same(answer, &sentinel->answer))
+    {
         if (master->port != last->port
             || ngx_strcmp(master->host, last->host) != 0)
         {

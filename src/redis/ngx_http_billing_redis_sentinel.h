@@ -64,6 +64,9 @@ typedef struct {
     /* the servers, as the last answer and its host names say, have changed */
     unsigned                           servers_changed:1;
 
+    /* there was no memory for a host name: the same answer is taken again */
+    unsigned                           host_missing:1;
+
     /* the sentinel is to be asked at once; the next one in its place */
     unsigned                           ask_again:1;
     unsigned                           ask_next:1;

@@ -65,6 +65,8 @@ ngx_http_billing_redis_sentinel_hosts(
     answer = &sentinel->control.reader.answer;
     n = answer->nservers;
 
+    sentinel->host_missing = 0;
+
     for (i = 0; i < n; i++) {
         hosts[i] = ngx_http_billing_redis_sentinel_host(sentinel,
                                                         &answer->servers[i]);
@@ -136,6 +138,7 @@ ngx_http_billing_redis_sentinel_host(
     name = ngx_calloc(sizeof(ngx_http_billing_redis_name_t)
                       + sizeof(server->host), sentinel->log);
     if (name == NULL) {
+        sentinel->host_missing = 1;
         return NULL;
     }
 

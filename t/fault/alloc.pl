@@ -11,6 +11,7 @@ use Test::More;
 use Test::Nginx::Socket 'no_plan';
 use Billing 'alloc';
 use Billing::Cluster;
+use Billing::DNS;
 use Billing::Sentinel;
 
 my $file = $ENV{BILLING_FAULT} // die "run it as: sh t/run.sh --fault\n";
@@ -30,13 +31,24 @@ my $sentinels = Billing::Sentinel->set('mymaster', replicas => 0, sentinels => 1
 
 $sentinels->{servers}[0]->command(@$_) for Billing::fixtures();
 
+# the master's host is a name
+
+my $named = Billing::Sentinel->set('named', replicas => 0, sentinels => 1, host => 'localhost',
+    sentinel => [ 'sentinel resolve-hostnames yes', 'sentinel announce-hostnames yes' ]);
+my $dns = Billing::DNS->start;
+
+$named->{servers}[0]->command(@$_) for Billing::fixtures();
+$dns->answers("localhost 600 127.0.0.1\n");
+
 END {
     local $?;
-    $_->stop for grep { $_ } $cluster, $sentinels;
+    $_->stop for grep { $_ } $cluster, $sentinels, $named;
 }
 
 my $seed = ($cluster->nodes)[0]{port};
 my ($sentinel) = $sentinels->ports;
+
+my ($of_named) = $named->ports;
 
 $ENV{LD_PRELOAD} = $ENV{BILLING_FAULT_LIB};
 
@@ -86,6 +98,12 @@ my $nginx = Billing::Nginx->start(<<"END");
             billing_redis redis-sentinel://127.0.0.1:$sentinel/?master=mymaster;
             billing_cache off;
         }
+        location = /named {
+            billing_cameras_list;
+            resolver 127.0.0.1:$dns->{port};
+            billing_redis redis-sentinel://127.0.0.1:$of_named/?master=named;
+            billing_cache off;
+        }
         location = /variables {
             billing_cameras_list;
             add_header X-Of "\$billing_client \$billing_redis_server";
@@ -107,13 +125,20 @@ sub arm {
     syswrite $out, pack 'q3 a1024', $n, 0, 0, '';
 }
 
-sub disarm {
-    open my $in, '+<', $file or die "$file: $!\n";
+sub armed {
+    open my $in, '<', $file or die "$file: $!\n";
     sysread $in, my $bytes, 1048;
-    sysseek $in, 0, 0;
-    syswrite $in, pack 'q', 0;
 
     return (unpack 'q3 Z1024', $bytes)[1 .. 3];
+}
+
+sub disarm {
+    my @seen = armed();
+
+    open my $out, '+<', $file or die "$file: $!\n";
+    syswrite $out, pack 'q', 0;
+
+    return @seen;
 }
 
 sub ask {
@@ -302,6 +327,39 @@ my @kinds = (
 while (my ($kind, $case) = splice @kinds, 0, 2) {
     sweep($kind, @$case);
 }
+
+# What a worker's first request to its servers does only once: whichever
+# allocation fails, later requests are answered.
+
+sub first {
+    my ($kind, $answer, %opt) = @_;
+
+    my ($n, $over, $stuck) = (0, 0, 0);
+
+    for ($n = 1; $n < 5000 && $over < 3; $n++) {
+        my @old = $nginx->workers;
+        $nginx->signal('HUP');
+        $nginx->replaced(10, @old) or die "$kind: no new worker\n";
+
+        arm($n);
+        ask(%opt);
+        my ($count, undef, $callers) = armed();
+
+        if (!Billing::Nginx::wait_until(5, sub { ask(%opt)->{body} eq $answer })) {
+            diag("$kind, for ever after allocation $n, called by$callers");
+            $stuck++;
+        }
+
+        disarm();
+        $over = $count < $n ? $over + 1 : 0;
+    }
+
+    cmp_ok($n, '<', 4990, "$kind: all of " . ($n - 4) . ' allocations');
+    is($stuck, 0, "$kind: later requests are answered");
+}
+
+first('sentinel of a new worker', Billing::Fixtures::answer(3, 4), uri => '/named',
+      body => '{"cameras_ids":[3,4]}');
 
 my @bad = grep { /\[alert\]/ } split /\n/, $nginx->log_text;
 is(join("\n", @bad), '', 'no alert in the log');
