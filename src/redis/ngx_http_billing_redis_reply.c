@@ -320,7 +320,7 @@ ngx_http_billing_redis_reader_special(ngx_http_billing_redis_reader_t *reader,
     if (reader->state == NGX_HTTP_BILLING_REDIS_READER_PUSH
         || reader->state == NGX_HTTP_BILLING_REDIS_READER_ITEMS)
     {
-        reader->error = "a push is out of place";
+        reader->error = "an attribute is out of place";
         return NGX_ERROR;
     }
 

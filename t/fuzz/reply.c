@@ -133,7 +133,7 @@ static case_t  cases[] = {
     { "3>2\r\n+x\r\n>1\r\n+y\r\n",
       "push status=x\nerror: a push is out of place\n" },
     { "3>2\r\n+x\r\n|1\r\n+y\r\n:1\r\n+z\r\n",
-      "push status=x\nerror: a push is out of place\n" },
+      "push status=x\nerror: an attribute is out of place\n" },
     { "3*?\r\n", "error: a length in the reply is wrong\n" }
 };
 
