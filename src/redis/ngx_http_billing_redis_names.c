@@ -156,8 +156,12 @@ ngx_http_billing_redis_names_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_billing_redis_pool_servers(names->pool, peers, n) == NGX_OK) {
-        names->changed = 0;
+    /* set before, as the pool asks for the names again within the call */
+
+    names->changed = 0;
+
+    if (ngx_http_billing_redis_pool_servers(names->pool, peers, n) != NGX_OK) {
+        names->changed = 1;
     }
 
     ngx_free(peers);
