@@ -53,7 +53,7 @@ typedef struct {
 } ngx_http_billing_redis_peer_t;
 
 
-/* what an URL of sentinels has beside the servers' credentials */
+/* the parameters of an URL of sentinels */
 
 typedef struct {
     /* the name of the master */
@@ -490,7 +490,7 @@ ngx_int_t ngx_http_billing_redis_tag(ngx_http_billing_redis_t *redis,
 /* Asks a node of the cluster for the slots of all nodes, now. */
 void ngx_http_billing_redis_compare(ngx_http_billing_redis_t *redis);
 
-/* Whether a node of the cluster has refused, lastly, to tell the slots. */
+/* Did the node that was asked last refuse to tell the slots? */
 ngx_uint_t ngx_http_billing_redis_refused(ngx_http_billing_redis_t *redis);
 
 /* A number that is new when slots of the cluster change; 0: no cluster. */

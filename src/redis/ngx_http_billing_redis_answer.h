@@ -32,7 +32,7 @@ typedef struct {
 } ngx_http_billing_redis_named_t;
 
 
-/* what a sentinel has answered */
+/* the answer of one sentinel */
 
 typedef struct {
     ngx_http_billing_redis_named_t     servers[

@@ -220,7 +220,7 @@ ngx_http_billing_redis_cluster_route(
 
         if (cluster->map->covered == 0) {
 
-            /* a seed that has all slots answers by no redirect */
+            /* if the seed has all slots, no redirect asks for the map */
 
             ngx_http_billing_redis_cluster_refresh(cluster, NULL);
             return NULL;

@@ -51,7 +51,7 @@ typedef struct {
     /* a PING that finds out whether a node that has failed is back */
     ngx_http_billing_redis_pipeline_t   probe;
 
-    /* of the map in use: slots of which the node is the master */
+    /* slots of which the node is the master, in the map in use */
     ngx_uint_t                          slots;
 
     /* the last tag found for the node: the next search begins with it */

@@ -292,7 +292,7 @@ ngx_http_billing_redis_control_reply(ngx_http_billing_redis_event_t *event)
 
     case NGX_HTTP_BILLING_REDIS_CONTROL_SUBSCRIBE:
 
-        /* refused: the answer to the next question tells of a new master */
+        /* SUBSCRIBE was refused: only answers tell of a new master */
 
         ngx_http_billing_redis_control_questions(control);
         return;
@@ -363,7 +363,7 @@ ngx_http_billing_redis_control_first_hello(
             return;
         }
 
-        /* a sentinel of Redis 5: it is asked every second */
+        /* a sentinel of Redis 5 has no RESP3: only answers tell of a master */
 
         control->event.reader.resp3 = 0;
         ngx_http_billing_redis_control_auth(control);

@@ -6,7 +6,7 @@ static ngx_uint_t ngx_http_billing_redis_error_begins(ngx_str_t *text,
     ngx_str_t *prefixes);
 
 
-/* the beginnings of such errors, in Redis 5 to 8 and in Valkey */
+/* the beginnings of errors, in Redis 5 to 8 and in Valkey */
 
 static ngx_str_t  ngx_http_billing_redis_error_temporary[] = {
     ngx_string("LOADING "),
@@ -33,6 +33,8 @@ static ngx_str_t  ngx_http_billing_redis_error_refused[] = {
     ngx_null_string
 };
 
+
+/* these quote no argument of the command */
 
 static ngx_str_t  ngx_http_billing_redis_error_harmless[] = {
     ngx_string("WRONGPASS "),

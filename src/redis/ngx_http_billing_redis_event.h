@@ -1,6 +1,6 @@
 
 /*
- * hiredis' asynchronous context on nginx' events.  Hiredis connects, writes and
+ * hiredis' asynchronous context on nginx's events. Hiredis connects, writes and
  * owns the descriptor.  An nginx connection watches the descriptor, and is
  * freed before hiredis closes it.  Replies are read here, not by hiredis.
  */

@@ -72,7 +72,7 @@ ngx_http_billing_redis_member(ngx_http_billing_redis_cluster_t *cluster,
         return NULL;
     }
 
-    /* beside a host that is an address, ip may be one that only nodes reach */
+    /* where the host is an address, only nodes may be able to reach ip */
 
     if (ngx_http_billing_redis_name_is_address(host)
         || !ngx_http_billing_redis_name_is_address(ip))
@@ -192,7 +192,7 @@ ngx_http_billing_redis_member_address(
 }
 
 
-/* an address of IPv6 is the one with colons */
+/* writes the host and the port, with brackets around an address of IPv6 */
 
 static void
 ngx_http_billing_redis_member_name(ngx_str_t *name, ngx_str_t *host,

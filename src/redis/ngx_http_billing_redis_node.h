@@ -17,8 +17,10 @@ struct ngx_http_billing_redis_node_s {
     ngx_http_billing_redis_pool_t    pool;
     ngx_log_t                       *log;
 
-    /* pipelines that wait for a connection; how many are not optional */
+    /* pipelines that wait for a connection */
     ngx_queue_t                      waiting;
+
+    /* how many of them are not optional, and how many are */
     ngx_uint_t                       nwaiting;
     ngx_uint_t                       noptional;
 

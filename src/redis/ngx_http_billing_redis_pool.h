@@ -127,7 +127,7 @@ void ngx_http_billing_redis_pool_release(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_pool_connect_handler(ngx_event_t *ev);
 void ngx_http_billing_redis_pool_probe_handler(ngx_event_t *ev);
 
-/* What a connection tells its pool: see ngx_http_billing_redis_shared_t. */
+/* The pool's functions in ngx_http_billing_redis_shared_t. */
 void ngx_http_billing_redis_pool_ready(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_pool_suspect(ngx_http_billing_redis_conn_t *conn);
 void ngx_http_billing_redis_pool_answered(ngx_http_billing_redis_conn_t *conn);

@@ -215,7 +215,7 @@ ngx_http_billing_redis_cluster_refused(
     name = conn->server->peer->name;
     disabled = &ngx_http_billing_redis_cluster_disabled;
 
-    /* the user may lack the right to CLUSTER; HELLO needs none, and is sure */
+    /* an error may come of a missing right; HELLO, which needs none, is sure */
 
     if ((conn->event.reader.resp3 && !conn->cluster)
         || (text->len >= disabled->len

@@ -181,7 +181,7 @@ ngx_http_billing_redis_route_first(ngx_http_billing_redis_route_t *route,
                 continue;
             }
 
-            /* without another one, a server that has no data need not wait */
+            /* a server without data is the last resort, and is used at once */
 
             left = server->failures
                    ? ngx_http_billing_redis_server_wait(server) : 0;

@@ -6,7 +6,7 @@
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_ASK   1000
 
-/* milliseconds, while the master is not in use, until the next one is asked */
+/* milliseconds until the next sentinel is asked, while no master is in use */
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_SEEK  250
 
@@ -14,7 +14,7 @@
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_OLD   2000
 
-/* questions after which another sentinel is asked: it may know better */
+/* questions after which another sentinel, which may know better, is asked */
 
 #define NGX_HTTP_BILLING_REDIS_SENTINEL_TURN  10
 

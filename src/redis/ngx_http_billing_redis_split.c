@@ -2,7 +2,7 @@
 #include "ngx_http_billing_redis_part.h"
 
 
-/* how often a part may break a connection */
+/* connections that the parts of a pipeline may break, before it fails */
 
 #define NGX_HTTP_BILLING_REDIS_BREAKS      2
 

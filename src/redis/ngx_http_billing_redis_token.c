@@ -12,8 +12,8 @@
 
 
 /*
- * These return the end of the token that they read; or NULL if the end was not
- * received yet or, with reader->error, the token is invalid.
+ * Each function returns the end of the token that it reads; or NULL if the end
+ * was not received yet or, with reader->error, the token is invalid.
  */
 
 static u_char *ngx_http_billing_redis_token_resp3(

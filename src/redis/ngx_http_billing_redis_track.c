@@ -36,7 +36,7 @@ ngx_http_billing_redis_conn_send_tracking(ngx_http_billing_redis_conn_t *conn)
     prefix = prefixes->elts;
     nprefixes = prefixes->nelts;
 
-    /* the empty prefix is the only one: without any, Redis tells of all keys */
+    /* an empty prefix is the only one; without it, Redis tells of all keys */
 
     if (nprefixes && prefix[0].len == 0) {
         nprefixes = 0;

@@ -74,6 +74,8 @@ ngx_http_billing_redis_log_url(u_char *buf, u_char *last, ngx_str_t *url)
         p++;
     }
 
+    /* "name:port" may be a user and the beginning of a password */
+
     certain |= (ngx_inet_addr(host, p - host) != INADDR_NONE);
 
     if (certain && p < end && *p == ':') {
@@ -214,7 +216,7 @@ ngx_http_billing_redis_parse_path(ngx_conf_t *cf,
                "\"billing_redis_password_file\"";
     }
 
-    /* "unix:/path:/uri", as in nginx' proxy_pass */
+    /* "unix:/path:/uri", as in nginx's proxy_pass */
 
     if (path.data[path.len - 1] == ':'
         || ngx_strnstr(path.data, ":/", path.len))

@@ -91,8 +91,8 @@ ngx_http_billing_redis_resolve_urls(ngx_conf_t *cf,
     conf->peers = &urls->peers;
 
     /*
-     * Without a directive "resolver", nginx has one without name servers.
-     * Sentinels may name hosts.
+     * Without a "resolver" directive, nginx's resolver has no name servers.
+     * Servers that sentinels name may have host names, too.
      */
 
     if ((urls->resolve || urls->sentinel) && conf->resolver
