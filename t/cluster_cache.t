@@ -643,7 +643,36 @@ $ask->($_) for (0 .. 2) x 2;
 
 
 
-=== TEST 17: a demoted node is not used any more
+=== TEST 17: one node of several that refuses CLUSTER SLOTS is logged once, and again after it has told its slots
+--- http_config
+billing_redis redis://t_map:s3cret@127.0.0.1:$TEST_NGINX_NODE0_PORT;
+billing_cache 8m; billing_cache_lag 100ms;
+--- config eval: $::CONFIG
+--- run
+my $node = $::Nodes[1];
+$_->command('ACL', 'SETUSER', 't_map', 'on', '>s3cret', '~*', '+@all') for @::Nodes;
+
+# the nodes are asked in turn
+
+my $readings = sub {
+    my $end = ::metric('redis_refreshes_total') + 25;
+    return wait_for(30, sub { ::get($::Ids[0][0]); ::metric('redis_refreshes_total') >= $end });
+};
+
+for my $n (1, 2) {
+    ok($readings->(), 'the slots are read');
+    $node->command('ACL', 'SETUSER', 't_map', '-cluster|slots');
+    ok($readings->(), 'and while a node refuses');
+    my @refused = Billing::error_log() =~ /refuses CLUSTER SLOTS/g;
+    is(@refused, $n, "logged: $n");
+    $node->command('ACL', 'SETUSER', 't_map', '+cluster|slots');
+}
+--- logged
+\[error\] .*refuses CLUSTER SLOTS: "NOPERM
+
+
+
+=== TEST 18: a demoted node is not used any more
 --- http_config eval: $::CACHE . '400ms;'
 --- config eval: $::CONFIG
 --- run
@@ -668,7 +697,7 @@ ok(wait_for(10, sub { $replica->info('replication', 'role') eq 'slave' }), 'and 
 
 
 
-=== TEST 18: what a replica answers is not kept
+=== TEST 19: what a replica answers is not kept
 --- http_config eval: $::CACHE . '200ms; billing_redis_timeout 5s;'
 --- config eval: $::CONFIG
 --- run

@@ -182,11 +182,13 @@ struct ngx_http_billing_redis_cluster_s {
     /* the servers are no cluster any more; they may become one again */
     unsigned                            ended:1;
 
-    /* logged: the first map, nodes that were left out, refused commands */
+    /* the node that was asked last for the map refused to tell it */
+    unsigned                            refused:1;
+
+    /* logged: the first map, nodes that were left out */
     unsigned                            map_logged:1;
     unsigned                            bounded:1;
     unsigned                            addressless:1;
-    unsigned                            refused:1;
 };
 
 

@@ -192,6 +192,7 @@ ngx_http_billing_redis_cluster_reply(void *data, ngx_uint_t n,
 
     if (reply->type == NGX_HTTP_BILLING_REDIS_ARRAY) {
         cluster->refused = 0;
+        cluster->pipeline.pending->conn->server->slots_logged = 0;
         ngx_http_billing_redis_topology_end(cluster);
         return;
     }
@@ -230,9 +231,10 @@ ngx_http_billing_redis_cluster_refused(
     }
 
     cluster->seeds->pool.shared.stat->errors++;
+    cluster->refused = 1;
 
-    if (!cluster->refused) {
-        cluster->refused = 1;
+    if (!conn->server->slots_logged) {
+        conn->server->slots_logged = 1;
 
         ngx_log_error(NGX_LOG_ERR, cluster->log, 0,
                       "redis server \"%V\" refuses CLUSTER SLOTS: \"%V\", "

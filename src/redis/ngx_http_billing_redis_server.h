@@ -75,6 +75,9 @@ typedef struct {
     /* logged: the server refuses ECHO */
     unsigned                        eval_logged:1;
 
+    /* logged: the server, a node of a cluster, refuses CLUSTER SLOTS */
+    unsigned                        slots_logged:1;
+
     /* the next connection begins without HELLO, in RESP2 */
     unsigned                        resp2:1;
 
