@@ -63,11 +63,6 @@ ngx_http_billing_record_log_handler(ngx_http_request_t *r)
     ms = (ngx_msec_int_t)
              ((tp->sec - r->start_sec) * 1000 + (tp->msec - r->start_msec));
 
-    ngx_http_billing_status_request(bmcf->status.slot,
-                                    r->err_status ? r->err_status
-                                                  : r->headers_out.status,
-                                    ngx_max(ms, 0));
-
     if (bmcf->status.clients.max && record && record->client.len) {
         ngx_http_billing_status_clients_count(&bmcf->status.clients,
                                               &record->client);
@@ -76,6 +71,13 @@ ngx_http_billing_record_log_handler(ngx_http_request_t *r)
     if (record && record->cameras && !r->header_only) {
         bmcf->status.slot->counters.cameras += *record->cameras;
     }
+
+    /* last: a page that has the request then has its client and cameras */
+
+    ngx_http_billing_status_request(bmcf->status.slot,
+                                    r->err_status ? r->err_status
+                                                  : r->headers_out.status,
+                                    ngx_max(ms, 0));
 
     return NGX_OK;
 }

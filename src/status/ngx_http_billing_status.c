@@ -318,9 +318,9 @@ ngx_http_billing_status_request(ngx_http_billing_slot_t *slot,
         }
     }
 
-    slot->counters.requests[i]++;
-
     ngx_http_billing_histogram_add(&slot->counters.duration, duration);
+
+    slot->counters.requests[i]++;
 }
 
 
