@@ -342,12 +342,25 @@ answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'TRYAGAIN');
 $Fake->change($slots . '3 times HMGET => error CLUSTERDOWN The cluster is down');
 answers(ask('{"cameras_ids":[3,4]}'), '3 4', 'CLUSTERDOWN');
 $Fake->change($slots . 'HMGET *:camera:4 => error CLUSTERDOWN Hash slot not served');
-my $start = Time::HiRes::time();
-answers(ask('{"cameras_ids":[3,4]}'), '503', 'CLUSTERDOWN all the time');
+my ($start, $asked, $res);
+
+# the deadline may pass while the node is asked once more: that is a 504
+
+for (1 .. 4) {
+    $start = Time::HiRes::time();
+    $asked = $Fake->count('HMGET t_cluster:camera:4');
+    $res = ask('{"cameras_ids":[3,4]}');
+    last if $res->{status} != 504;
+}
+
+answers($res, '503', 'CLUSTERDOWN all the time');
 cmp_ok(abs(Time::HiRes::time() - $start - 2), '<', 0.5, 'at the deadline');
-cmp_ok($Fake->count('HMGET t_cluster:camera:4'), '<', 100, 'and not asked without a pause');
+cmp_ok($Fake->count('HMGET t_cluster:camera:4') - $asked, '<', 100, 'and not asked without a pause');
 answers(ask('{"cameras_ids":[3]}'), '3', 'others are answered');
 $Fake->change($slots);
+--- no_error_log
+" is down:
+--- errors_allowed
 
 
 
