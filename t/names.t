@@ -333,7 +333,10 @@ is(::server(), '127.0.0.2', 'before');
 is(::moves(6, '503'), '127.0.0.2 503', 'nobody answers at the new address');
 is(::server(), '503', 'and the old one is not asked') for 1 .. 3;
 ::dns('1 127.0.0.3');
-like(::moves(6, '127.0.0.3'), qr/\A503 (?:504 )?127\.0\.0\.3\z/, 'the next address');
+
+# the name's second may have just passed: the first answer is then the new server's
+
+like(::moves(6, '127.0.0.3'), qr/\A(?:503 )?(?:504 )?127\.0\.0\.3\z/, 'the next address');
 --- errors_allowed
 
 
