@@ -548,7 +548,7 @@ conn 3 ECHO *.3 => later :1\r\n
 --- run
 for my $conn (1 .. 3) {
     answers(ask('{"cameras_ids":[3]}'), '3', "connection $conn");
-    select undef, undef, undef, 0.5;
+    ok(wait_for(10, sub { $conn == (() = error_log() =~ /never sent/g) }), 'closed');
 }
 
 answers(ask('{"cameras_ids":[3]}'), '3', 'the last one');

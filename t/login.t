@@ -724,7 +724,7 @@ for my $set (0 .. 63) {
 === TEST 35: while a client does not read its list, Redis is asked for nothing
 --- redis eval: ::many('many', 1001, 2000, 'x' x 2000)
 --- fake
---- http_config eval: ::slow_server(50)
+--- http_config eval: ::slow_server(50, '', 'billing_redis_timeout 2s;')
 --- run
 my $client = ::slow_client();
 
