@@ -14,7 +14,8 @@ our @EXPORT = qw(prepare_logs check_log error_log);
 my $RELOAD = ($ENV{TEST_NGINX_MODE} // '') eq 'reload';
 
 # Lists what Test::Nginx must not find in the log. With --reload, check_log() looks
-# for errors instead, as workers of the blocks before may log some.
+# for errors and for the block's own texts instead, as workers of the blocks before may
+# log some.
 
 sub prepare_logs {
     my ($block) = @_;
@@ -31,7 +32,8 @@ sub prepare_logs {
     my $more = $block->no_error_log;
     my @more = ref $more eq 'ARRAY' ? @$more : ref $more ? $more : split /\n/, $more // '';
 
-    $block->set_value(no_error_log => [ qr/\[(?:$levels)\]/, @more ]);
+    $block->set_value(own_unwanted => $RELOAD ? [ grep { length } @more ] : []);
+    $block->set_value(no_error_log => [ qr/\[(?:$levels)\]/, $RELOAD ? () : @more ]);
     $block->set_value(no_shutdown_error_log => [ qr/\[(?:$never)\]|open socket/ ]);
 }
 
@@ -60,6 +62,11 @@ sub check_log {
         my ($times, $pattern) = split / /, $line, 2;
         my $found = () = $lines =~ /$pattern/mg;
         Test::More::is($found, $times, "$name - logged $times times: $pattern");
+    }
+
+    for my $text (@{ $block->own_unwanted // [] }) {
+        my $pattern = ref $text ? $text : qr/\Q$text\E/;
+        Test::More::unlike($lines, $pattern, "$name - not logged: $text");
     }
 
     if ($RELOAD && !defined $block->must_die && errors_are_faults($block)) {
