@@ -19,7 +19,10 @@ END
 our $SOCKET = "unix:$ENV{TEST_NGINX_REDIS_SOCKET}";
 
 sub lines {
-    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/billing.log" or return ();
+    my ($file) = @_;
+    $file //= 'billing.log';
+
+    open my $in, '<', "$Test::Nginx::Util::ServRoot/logs/$file" or return ();
     chomp(my @lines = <$in>);
     return @lines;
 }
@@ -282,7 +285,7 @@ for (['x' x 255, 'x' x 255], ['x' x 256, 'x' x 255], ["\xc3\xa9" x 500_000, "\xc
 === TEST 14: the time is not greater than the time of the request
 --- http_config
 log_format times '$request_time $billing_redis_time';
-access_log $TEST_NGINX_SERVER_ROOT/logs/billing.log times;
+access_log $TEST_NGINX_SERVER_ROOT/logs/times.log times;
 --- run
 my $client = client();
 
@@ -291,6 +294,6 @@ for (1 .. 600) {
     $client->response;
 }
 
-ok(wait_for(5, sub { ::lines() >= 600 }), 'all are logged');
-my @longer = grep { my ($request, $redis) = split; $redis > $request } ::lines();
+ok(wait_for(5, sub { ::lines('times.log') >= 600 }), 'all are logged');
+my @longer = grep { my ($request, $redis) = split; $redis > $request } ::lines('times.log');
 is(scalar @longer, 0, 'none is longer');
