@@ -130,7 +130,7 @@ ngx_http_billing_camera_json(ngx_http_billing_camera_t *camera,
     json = &camera->json;
     field = ngx_http_billing_camera_fields;
 
-    /* yajl_gen_integer() calls sprintf(), a sixth of a camera's time */
+    /* yajl_gen_integer() prints by a format: a sixth of a camera's time */
 
     digits.len = ngx_http_billing_decimal(digits.data, id) - digits.data;
 
